@@ -1,0 +1,126 @@
+"""Connections to the warehouse's database, and one clear sentence where there is none."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from ingestion import embedded
+from ingestion.settings import settings
+
+OLDEST_SERVER = 16
+SESSION_OPTIONS = "-c timezone=UTC"
+
+
+class DatabaseError(Exception):
+    """The server can't be used; the message says why and what to do, without secrets."""
+
+
+def url() -> str:
+    """Return the libpq URL of the database, the embedded server's where none is set."""
+    configured = settings().database_url
+    return configured.get_secret_value() if configured else embedded.url()
+
+
+def is_embedded() -> bool:
+    """Tell whether the embedded server is in use."""
+    return settings().database_url is None
+
+
+def connect(*, autocommit: bool = False, application_name: str = "warehouse") -> psycopg.Connection:
+    """Open a connection in UTC, starting the embedded server first where it is in use.
+
+    Raises DatabaseError where the server can't be reached, refuses, or is older than 16.
+    """
+    options = {"autocommit": autocommit, "application_name": application_name}
+    try:
+        try:
+            connection = psycopg.connect(url(), **_parameters(), **options)
+        except psycopg.OperationalError:
+            if not is_embedded():
+                raise
+            embedded.start()
+            connection = psycopg.connect(url(), **_parameters(), **options)
+    except embedded.EmbeddedServerError as error:
+        raise DatabaseError(str(error)) from error
+    except psycopg.ProgrammingError as error:
+        raise DatabaseError(f"WAREHOUSE_DATABASE_URL is not a libpq URL: {error}".strip()) from None
+    except psycopg.OperationalError as error:
+        raise DatabaseError(_unreachable(error)) from None
+    if connection.info.server_version < OLDEST_SERVER * 10_000:
+        version = connection.info.parameter_status("server_version")
+        connection.close()
+        raise DatabaseError(
+            f"The server at {where()} is PostgreSQL {version}; the warehouse needs "
+            f"{OLDEST_SERVER} or newer."
+        )
+    return connection
+
+
+def where() -> str:
+    """Return host, port and database for people, without user or password."""
+    try:
+        parts = conninfo_to_dict(url())
+    except psycopg.ProgrammingError:
+        return "WAREHOUSE_DATABASE_URL"
+    host = parts.get("host") or parts.get("hostaddr") or "localhost"
+    return f"{host}:{parts.get('port') or 5432}/{parts.get('dbname') or ''}"
+
+
+def libpq_environment() -> dict[str, str]:
+    """Return the connection as libpq's environment variables, for dbt and psql.
+
+    Names are those of libpq (PGHOST, PGPASSWORD, PGSSLMODE, …).
+    """
+    import psycopg.pq
+
+    given = conninfo_to_dict(url())
+    given = {"host": "localhost", "port": "5432", **given, "options": _parameters()["options"]}
+    given.setdefault("dbname", given.get("user", ""))
+    names = {
+        option.keyword.decode(): option.envvar.decode()
+        for option in psycopg.pq.Conninfo.get_defaults()
+        if option.envvar
+    }
+    return {names[key]: str(value) for key, value in given.items() if key in names and value}
+
+
+def sqlalchemy_url() -> str:
+    """Return the URL for SQLAlchemy, its driver named; a socket's folder goes into the query."""
+    from sqlalchemy.engine import URL
+
+    parts = dict(conninfo_to_dict(url()))
+    return URL.create(
+        "postgresql+psycopg",
+        username=_text(parts.pop("user", None)),
+        password=_text(parts.pop("password", None)),
+        # A host is required by Great Expectations, even where `host` in the query overrides it.
+        host="localhost",
+        database=_text(parts.pop("dbname", None)),
+        query={key: str(value) for key, value in (parts | _parameters()).items() if value},
+    ).render_as_string(hide_password=False)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _parameters() -> dict[str, Any]:
+    """Return what every connection sets beside the URL, keeping the URL's own options."""
+    try:
+        given = conninfo_to_dict(url()).get("options") or os.environ.get("PGOPTIONS", "")
+    except psycopg.ProgrammingError:
+        given = ""
+    given = str(given)
+    return {"options": given if SESSION_OPTIONS in given else f"{given} {SESSION_OPTIONS}".strip()}
+
+
+def _unreachable(error: psycopg.OperationalError) -> str:
+    reason = " ".join(str(error).split())
+    return (
+        f"The database at {where()} can't be used: {reason}. "
+        "Check WAREHOUSE_DATABASE_URL and that the server is up."
+    )

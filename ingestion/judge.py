@@ -1,0 +1,313 @@
+"""What happens to each line: accepted, suppressed or rejected with its reason.
+
+Duplicates are the database's to find. A line is judged in the contract's order: size, encoding,
+JSON, consent, validity. Almost every line takes the fast way, in which msgspec validates it in one
+go; whatever is the least unusual goes the plain way, step by step, which alone gives reasons.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ingestion.complaint import explain
+from ingestion.envelope import BROWSER_SOURCES, Slices, event_shapes, event_union
+from ingestion.line import (
+    EPOCH,
+    Reason,
+    RejectError,
+    is_rfc3339,
+    is_unusual,
+    parse_object,
+    read_instant,
+    read_text,
+    refuse_nul,
+    reject,
+    shown,
+    since_epoch,
+)
+from ingestion.privacy import is_bot, visitor_hash
+from ingestion.tracking_plan import Member, tracking_plan
+
+NAMESPACE = uuid.UUID("6f3c9d1e-2b7a-5c48-9e0d-4a1b8c7d6e5f")
+FIRST_TIMESTAMP = datetime(2000, 1, 1, tzinfo=UTC)
+FURTHEST_AHEAD = timedelta(hours=24)
+ENVELOPE = "event_id, event, timestamp, actor, context, properties"
+
+_uuid = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
+
+
+class Sequence(NamedTuple):
+    """A sequence number that a line has used."""
+
+    producer: str
+    number: int
+    day: date
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A refused line: why, in a sentence that its producer can act on."""
+
+    reason: Reason
+    detail: str
+    sequence: Sequence | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Suppressed:
+    """A line without consent: what is counted of it."""
+
+    event: str
+    day: date
+    sequence: Sequence | None = None
+
+
+class Accepted(NamedTuple):
+    """A valid event. The first three members are its key, and sort as the database's index does.
+
+    ``row`` is the row of staging.raw_events in COPY's binary format.
+    """
+
+    client_id: bytes
+    event_id: bytes
+    microseconds: int
+    row: bytes
+    sequence: Sequence | None
+
+
+Verdict = Accepted | Suppressed | Rejected
+
+# The binary COPY of a row: count of columns, then each with its length, -1 for NULL. First the
+# columns of fixed width (event_id, timestamp, batch_id, is_bot), then the length of client_id.
+COPY_COLUMNS = (
+    "event_id", "timestamp", "batch_id", "is_bot", "client_id", "event",
+    "actor", "context", "properties", "visitor_hash",
+)  # fmt: skip
+_fixed = struct.Struct("!hi16siqiqi?i").pack
+_length = struct.Struct("!i").pack
+_NULL = _length(-1)
+
+
+class Judge:
+    """Judges the lines of one chunk.
+
+    ``received_at`` is the time of receipt; ``salt`` that of its day; ``batch_id`` goes into the
+    rows.
+    """
+
+    def __init__(self, received_at: datetime, salt: bytes, batch_id: int) -> None:
+        self._received_at = received_at
+        self._last_microseconds = since_epoch(received_at + FURTHEST_AHEAD)
+        self._salt = salt
+        self._batch_id = batch_id
+        self._decode = msgspec.json.Decoder(event_union()).decode
+        self._slice = msgspec.json.Decoder(Slices).decode
+        self._shapes = event_shapes()
+        self._names = {name: _length(len(name.encode())) + name.encode() for name in self._shapes}
+
+    def judge(self, line: bytes) -> Verdict:
+        """Judge one line, given without its line end."""
+        try:
+            line.decode()
+            if is_unusual(line):
+                return self._judge_plainly(line)
+            event = self._decode(line)
+            timestamp = event.timestamp
+            if not is_rfc3339(timestamp):
+                return self._judge_plainly(line)
+            microseconds = since_epoch(datetime.fromisoformat(timestamp.upper()))
+            shape = self._shapes[event.__struct_config__.tag]
+            if (
+                (shape.consent and not _consents(event.context))
+                or (shape.requires_one_of and not _has_one(event, shape.requires_one_of))
+                or not 0 <= microseconds <= self._last_microseconds
+                or (event.event_id is not None and not _uuid(event.event_id))
+            ):
+                return self._judge_plainly(line)
+            return self._accept(line, event, microseconds)
+        except (ValueError, RecursionError):
+            # msgspec's errors are ValueErrors too. The plain way finds the reason.
+            return self._judge_plainly(line)
+
+    def _accept(self, line: bytes, event: Any, microseconds: int) -> Accepted:
+        """Turn a valid event into its row."""
+        slices = self._slice(line)
+        client_id = event.actor.client_id.encode()
+        event_id = (
+            _derived_id(line)
+            if event.event_id is None
+            else bytes.fromhex(event.event_id.replace("-", ""))
+        )
+        context = event.context
+        raw_context: Any = slices.context
+        bot, visitor, sequence = False, _NULL, None
+        if context is not None:
+            if context.user_agent:
+                bot = is_bot(context.user_agent)
+            if context.ip and context.user_agent:
+                visitor = _length(32) + visitor_hash(
+                    self._salt, event.actor.client_id, context.ip, context.user_agent
+                )
+            if context.ip is not None:
+                raw_context = _without_ip(raw_context)
+            if context.producer is not None and context.sequence is not None:
+                day = (EPOCH + timedelta(microseconds=microseconds)).date()
+                sequence = Sequence(context.producer, context.sequence, day)
+        row = b"".join(
+            (
+                _fixed(
+                    10, 16, event_id, 8, microseconds, 8, self._batch_id, 1, bot, len(client_id)
+                ),
+                client_id,
+                self._names[event.__struct_config__.tag],
+                *_jsonb(slices.actor),
+                *_jsonb(raw_context),
+                *_jsonb(slices.properties),
+                visitor,
+            )
+        )
+        return Accepted(client_id, event_id, microseconds, row, sequence)
+
+    def _judge_plainly(self, line: bytes) -> Verdict:
+        """Judge step by step, in the contract's order."""
+        content: Any = None
+        try:
+            content = parse_object(read_text(line))
+            name = content.get("event")
+            shape = self._shapes.get(name) if isinstance(name, str) else None
+            if shape and shape.consent and not _consents_plainly(content.get("context")):
+                return Suppressed(shape.name, self._day(content), self._sequence(content))
+            refuse_nul(content)
+            event = _validate(content)
+            if shape is None:
+                raise AssertionError("an event outside the plan was found valid")
+            if shape.requires_one_of and not _has_one(event, shape.requires_one_of):
+                paths = ", ".join(f"$.{path}" for path in shape.requires_one_of)
+                reject(Reason.MISSING_FIELD, f"one of {paths} is required for {name}")
+            microseconds = read_instant(event.timestamp)
+            self._refuse_out_of_range(microseconds, event.timestamp)
+            if event.event_id is not None and not _uuid(event.event_id):
+                reject(
+                    Reason.INVALID_FIELD,
+                    f"$.event_id: expected a UUID (8-4-4-4-12 hexadecimal digits), "
+                    f"got {shown(event.event_id)}",
+                )
+            return self._accept(line, event, microseconds)
+        except RejectError as error:
+            return Rejected(error.reason, error.detail, self._sequence(content))
+
+    def _refuse_out_of_range(self, microseconds: int, timestamp: str) -> None:
+        if not 0 <= microseconds <= self._last_microseconds:
+            reject(
+                Reason.TIMESTAMP_OUT_OF_RANGE,
+                f"$.timestamp: expected a time from {FIRST_TIMESTAMP:%Y-%m-%d} to 24 h after "
+                f"receipt ({self._received_at:%Y-%m-%dT%H:%M:%SZ}), got {timestamp}",
+            )
+
+    def _day(self, content: dict[str, Any]) -> date:
+        """Return the UTC day of the timestamp, or of receipt where that can't be read."""
+        timestamp = content.get("timestamp")
+        try:
+            if isinstance(timestamp, str):
+                return (EPOCH + timedelta(microseconds=read_instant(timestamp))).date()
+        except (RejectError, OverflowError):
+            pass
+        return self._received_at.date()
+
+    def _sequence(self, content: Any) -> Sequence | None:
+        """Return the sequence number that a refused or suppressed line has used, if it says so."""
+        context = content.get("context") if isinstance(content, dict) else None
+        if not isinstance(context, dict):
+            return None
+        producer, number = context.get("producer"), context.get("sequence")
+        fits = isinstance(producer, str) and "\0" not in producer and type(number) is int
+        if not fits or not 0 <= number <= 10**15:
+            return None
+        return Sequence(producer, number, self._day(content))
+
+
+def _consents(context: Any) -> bool:
+    if context is None:
+        return True
+    consent = None if context.consent is None else context.consent.analytics
+    if context.dnt or consent is False:
+        return False
+    return consent is True or context.source not in BROWSER_SOURCES
+
+
+def _consents_plainly(context: Any) -> bool:
+    """The same for a context that may be of any shape."""
+    if not isinstance(context, dict):
+        return True
+    consent = context.get("consent")
+    analytics = consent.get("analytics") if isinstance(consent, dict) else None
+    if context.get("dnt") is True or analytics is False:
+        return False
+    source = context.get("source")
+    is_browser = isinstance(source, str) and source in BROWSER_SOURCES
+    return analytics is True or not is_browser
+
+
+def _has_one(event: Any, paths: tuple[str, ...]) -> bool:
+    for path in paths:
+        value: Any = event
+        for name in path.split("."):
+            value = getattr(value, name, None)
+        if value:
+            return True
+    return False
+
+
+def _jsonb(part: Any) -> tuple[Any, ...]:
+    """Return a jsonb column of binary COPY: NULL for an absent part."""
+    if len(part) == 0 or bytes(part) == b"null":
+        return (_NULL,)
+    return _length(len(part) + 1), b"\x01", part
+
+
+def _without_ip(context: Any) -> bytes:
+    """Return the context's bytes less ``ip``, all else as it came."""
+    members = msgspec.json.decode(context, type=dict[str, msgspec.Raw])
+    members.pop("ip", None)
+    return msgspec.json.encode(members)
+
+
+def _derived_id(line: bytes) -> bytes:
+    """Return the UUIDv5 of the event's canonical JSON less ``context.ip``, as 16 bytes."""
+    content = json.loads(line)
+    if isinstance(content.get("context"), dict):
+        content["context"].pop("ip", None)
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return uuid.uuid5(NAMESPACE, canonical).bytes
+
+
+def _validate(content: dict[str, Any]) -> Any:
+    """Return the event as its type; raises RejectError."""
+    try:
+        return msgspec.convert(content, event_union())
+    except msgspec.ValidationError as error:
+        explain(error, content, lambda path: _member_at(content, path), ENVELOPE)
+
+
+def _member_at(content: dict[str, Any], path: str) -> Member | None:
+    plan = tracking_plan()
+    top, *names = path.removeprefix("$.").split(".")
+    event = plan.events.get(str(content.get("event")))
+    members = {
+        "actor": plan.actor,
+        "context": plan.context,
+        "properties": event.properties if event else {},
+    }.get(top, {})
+    member = None
+    for name in names:
+        member = members.get(name.partition("[")[0])
+        members = member.members if member else {}
+    return member

@@ -1,0 +1,179 @@
+"""Reads one line as a JSON object, and says in a sentence what is wrong with one that is none."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from typing import Any, NoReturn
+
+LARGEST_LINE = 262_144
+DEEPEST_NESTING = 64
+# The longest whole number that Python reads by default: longer ones take quadratic time.
+MOST_DIGITS = 4300
+# PostgreSQL counts its timestamps in microseconds from here.
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+
+is_rfc3339 = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)", re.ASCII
+).fullmatch
+_endless_number = re.compile(rb"[0-9]{%d}" % MOST_DIGITS).search
+_string = re.compile(r'"(?:[^"\\]|\\.)*"').sub
+_brackets = re.compile(r"[\[\]{}]").findall
+_lone_surrogate = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
+    r"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
+).search
+
+
+class Reason(StrEnum):
+    """Why a line is rejected."""
+
+    TOO_LARGE = "too_large"
+    INVALID_ENCODING = "invalid_encoding"
+    INVALID_JSON = "invalid_json"
+    NOT_AN_OBJECT = "not_an_object"
+    UNKNOWN_FIELD = "unknown_field"
+    MISSING_FIELD = "missing_field"
+    UNKNOWN_EVENT = "unknown_event"
+    INVALID_FIELD = "invalid_field"
+    TIMESTAMP_OUT_OF_RANGE = "timestamp_out_of_range"
+
+
+class RejectError(Exception):
+    """A line is refused: ``reason``, and ``detail``, a sentence that its producer can act on."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+def is_unusual(line: bytes) -> bool:
+    """Tell whether msgspec might take a line that the contract refuses."""
+    if len(line) > LARGEST_LINE or line.count(b"{") + line.count(b"[") > DEEPEST_NESTING:
+        return True
+    if len(line) > MOST_DIGITS and _endless_number(line):
+        return True
+    # NUL and lone surrogates can only come as escapes; what msgspec skips it does not look at.
+    return b"\\u" in line and (b"\\u0000" in line or b"\\ud" in line or b"\\uD" in line)
+
+
+def read_text(line: bytes) -> str:
+    """Return the line's text; raises RejectError where it is too large or not UTF-8."""
+    if len(line) > LARGEST_LINE:
+        reject(
+            Reason.TOO_LARGE,
+            f"the line has {len(line):,} bytes; at most {LARGEST_LINE:,} are taken",
+        )
+    try:
+        return line.decode()
+    except UnicodeDecodeError as error:
+        reject(
+            Reason.INVALID_ENCODING,
+            f"expected UTF-8, got byte 0x{line[error.start]:02x} at {error.start + 1}",
+        )
+
+
+def parse_object(text: str) -> dict[str, Any]:
+    """Return the line's JSON object; whole numbers such as 100.0 are read as int.
+
+    Raises RejectError where it is no JSON, or no object.
+    """
+    try:
+        if _nesting(text) > DEEPEST_NESTING:
+            reject(Reason.INVALID_JSON, f"nested deeper than {DEEPEST_NESTING}")
+        content = json.loads(text, parse_constant=_refuse_constant, parse_float=_whole_as_int)
+    except json.JSONDecodeError as error:
+        reject(Reason.INVALID_JSON, f"{error.msg} at character {error.pos + 1}")
+    except ValueError:
+        # Python refuses to read them, for the time that it takes.
+        reject(Reason.INVALID_JSON, f"a whole number of more than {MOST_DIGITS:,} digits")
+    if _lone_surrogate(text.replace("\\\\", " ")):
+        reject(Reason.INVALID_JSON, "a lone surrogate (half of a pair such as \\ud83d\\ude00)")
+    if not isinstance(content, dict):
+        reject(Reason.NOT_AN_OBJECT, f"expected an object, got {type_name(content)}")
+    return content
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    reject(Reason.INVALID_JSON, f"{name} is not JSON")
+
+
+def _whole_as_int(literal: str) -> int | float:
+    """Read 100.0 as the whole number that it is."""
+    with suppress(InvalidOperation):  # an exponent beyond even Decimal's
+        number = Decimal(literal)
+        if number.adjusted() < 19 and number == number.to_integral_value():
+            return int(number)
+    return float(literal)
+
+
+def _nesting(text: str) -> int:
+    """Return how deep objects and lists are nested in each other, be the text JSON or not."""
+    deepest = depth = 0
+    for bracket in _brackets(_string("", text)):
+        depth += 1 if bracket in "{[" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _strings(content: Any, path: str = "$") -> Iterator[tuple[str, str]]:
+    """Yield (path, string) of every string in a parsed line, keys included."""
+    if isinstance(content, str):
+        yield path, content
+    elif isinstance(content, dict):
+        for key, value in content.items():
+            yield f"{path}.{key}", key
+            yield from _strings(value, f"{path}.{key}")
+    elif isinstance(content, list):
+        for index, value in enumerate(content):
+            yield from _strings(value, f"{path}[{index}]")
+
+
+def refuse_nul(content: Any) -> None:
+    """Raise RejectError where a string or key of a parsed line holds NUL."""
+    for path, value in _strings(content):
+        if "\0" in value:
+            shown_path = path.replace("\0", "\\u0000")
+            reject(Reason.INVALID_FIELD, f"{shown_path}: a string must not hold NUL (\\u0000)")
+
+
+def read_instant(timestamp: str) -> int:
+    """Return the microseconds since EPOCH; raises RejectError where it is no RFC 3339 time."""
+    expected = "expected an RFC 3339 time with offset, such as 2026-01-31T23:59:59.123Z"
+    if not is_rfc3339(timestamp):
+        reject(Reason.INVALID_FIELD, f"$.timestamp: {expected}, got {shown(timestamp)}")
+    try:
+        return since_epoch(datetime.fromisoformat(timestamp.upper()))
+    except ValueError as error:
+        reject(Reason.INVALID_FIELD, f"$.timestamp: {expected}, got {timestamp} ({error})")
+
+
+def since_epoch(instant: datetime) -> int:
+    """Return the microseconds from EPOCH to ``instant``, which has a time zone."""
+    since = instant - EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def reject(reason: Reason, detail: str) -> NoReturn:
+    """Raise RejectError."""
+    raise RejectError(reason, detail)
+
+
+def shown(value: Any) -> str:
+    """Show a value in a detail: clipped, with nothing in it that breaks a line."""
+    if isinstance(value, dict | list | None | bool):
+        return type_name(value)
+    text = json.dumps(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def type_name(value: Any) -> str:
+    """Name a JSON value's type."""
+    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean"}
+    return "null" if value is None else names.get(type(value), "a number")

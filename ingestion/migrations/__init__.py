@@ -1,0 +1,1 @@
+"""Versioned, forward-only migrations of everything that dbt does not own."""

@@ -1,0 +1,256 @@
+-- What lands. Conventions: client_id is text, never null and part of every key that has it; no
+-- foreign keys, no triggers (see the discipline for more than one machine in CONTRIBUTING.md).
+
+create schema staging;
+
+-- Raw events -------------------------------------------------------------------------------------
+
+-- Fixed-width columns stand first, so that no row carries alignment padding.
+create table staging.raw_events (
+    event_id uuid not null,
+    "timestamp" timestamptz not null,
+    batch_id bigint not null,
+    is_bot boolean not null,
+    client_id text not null,
+    event text not null,
+    actor jsonb not null,
+    context jsonb,
+    properties jsonb,
+    visitor_hash bytea,
+    unique (client_id, event_id, "timestamp")
+) partition by range ("timestamp");
+
+comment on table staging.raw_events is
+'One row per accepted event, as it came, less context.ip. Partitioned by month of timestamp (UTC).';
+comment on column staging.raw_events.event_id is
+'The producer''s idempotency key, or the UUIDv5 of the event''s canonical JSON where it came without one.';
+comment on column staging.raw_events."timestamp" is 'When it happened.';
+comment on column staging.raw_events.batch_id is
+'The batch it came with: staging.event_batches.batch_id, which gives batch_seq.';
+comment on column staging.raw_events.is_bot is 'The user agent is that of a known crawler.';
+comment on column staging.raw_events.client_id is 'The tenant; _platform for events of no client.';
+comment on column staging.raw_events.event is 'A name in the tracking plan.';
+comment on column staging.raw_events.actor is 'Who, as it came.';
+comment on column staging.raw_events.context is 'Circumstances, as they came, less ip.';
+comment on column staging.raw_events.properties is 'What the event says, as it came.';
+comment on column staging.raw_events.visitor_hash is
+'HMAC-SHA256 of client, IP and user agent under the salt of the day of receipt.';
+
+-- Builds read "the events of this kind in these batches"; equal keys are stored once (dedup), so
+-- the index is a tenth of the size of the unique one.
+create index raw_events_by_batch on staging.raw_events (batch_id, event);
+
+-- The ledger -------------------------------------------------------------------------------------
+
+create table staging.loads (
+    load_id bigint generated always as identity primary key,
+    kind text not null,
+    source text not null,
+    head_digest bytea not null,
+    state text not null default 'running' check (state in ('running', 'finished', 'failed', 'abandoned')),
+    error text,
+    started_at timestamptz not null default clock_timestamp(),
+    ended_at timestamptz
+);
+
+comment on table staging.loads is
+'One row per load of a file. A running or failed load that no living loader holds is taken up by the next load of the same source; it is abandoned where the source turns out to hold something else.';
+comment on column staging.loads.kind is 'events, or the entity: clients, units, users, documents.';
+comment on column staging.loads.source is 'The absolute path, or - for standard input.';
+comment on column staging.loads.head_digest is
+'SHA-256 of the first 64 KiB of what was read (decompressed, mapped): tells one content of a source from another.';
+
+create index loads_unfinished on staging.loads (source, kind) where state in ('running', 'failed');
+
+create sequence staging.batch_ids;
+
+create table staging.event_batches (
+    batch_seq bigint primary key,
+    batch_id bigint not null unique,
+    load_id bigint not null,
+    kind text not null,
+    source text not null,
+    chunk integer not null,
+    start_offset bigint not null,
+    end_offset bigint not null,
+    lines_before bigint not null,
+    lines bigint not null,
+    digest bytea not null,
+    received bigint not null,
+    accepted bigint not null,
+    duplicates bigint not null,
+    suppressed bigint not null,
+    suppressed_erased bigint not null default 0,
+    rejected bigint not null,
+    min_timestamp timestamptz,
+    max_timestamp timestamptz,
+    received_at timestamptz not null,
+    committed_at timestamptz not null default clock_timestamp(),
+    unique (load_id, chunk),
+    constraint every_line_has_one_fate
+    check (received = accepted + duplicates + suppressed + rejected),
+    constraint counts_are_not_negative
+    check (
+        least(received, accepted, duplicates, suppressed_erased, rejected) >= 0
+        and suppressed >= suppressed_erased
+    )
+);
+
+comment on table staging.event_batches is
+'The ledger: one row per committed chunk of a load, numbered in commit order. Whoever sees batch_seq N sees every batch before N.';
+comment on column staging.event_batches.batch_id is
+'Drawn before the rows are written, unlike batch_seq: what the rows carry. In no particular order.';
+comment on column staging.event_batches.kind is
+'events, or the entity that the batch changed: clients, units, users, documents.';
+comment on column staging.event_batches.chunk is 'Number of the chunk in its load, from 0.';
+comment on column staging.event_batches.start_offset is
+'First byte of the chunk in what was read (decompressed, mapped).';
+comment on column staging.event_batches.end_offset is 'The byte after its last one.';
+comment on column staging.event_batches.lines_before is 'Lines of the source before this chunk, blank ones included.';
+comment on column staging.event_batches.lines is 'Lines of the chunk, blank ones included.';
+comment on column staging.event_batches.digest is
+'SHA-256 of the chunk''s bytes: a resumed load makes sure of it that it reads the same file.';
+comment on column staging.event_batches.received is 'Lines that are not blank.';
+comment on column staging.event_batches.min_timestamp is 'Earliest timestamp of the accepted events.';
+comment on column staging.event_batches.max_timestamp is 'Latest timestamp of the accepted events.';
+
+-- Lines that did not land ------------------------------------------------------------------------
+
+create table staging.rejected_events (
+    reject_id bigint generated always as identity primary key,
+    batch_seq bigint not null,
+    line_number bigint not null,
+    reason text not null,
+    detail text not null,
+    payload bytea not null,
+    received_at timestamptz not null,
+    replayed_at timestamptz
+);
+
+comment on table staging.rejected_events is
+'The quarantine: each refused line with its exact bytes (less line end and byte-order mark). For the owner alone.';
+create index rejected_events_by_batch on staging.rejected_events (batch_seq);
+create index rejected_events_waiting on staging.rejected_events (reject_id) where replayed_at is null;
+
+create table staging.suppressed_events (
+    batch_seq bigint not null,
+    event text not null,
+    day date not null,
+    suppressed bigint not null,
+    primary key (batch_seq, event, day)
+);
+
+comment on table staging.suppressed_events is
+'How many lines were suppressed, by event and day (of the timestamp, or of receipt where that cannot be read). Their content is not kept.';
+
+create table staging.used_sequences (
+    batch_seq bigint not null,
+    producer text not null,
+    "sequence" bigint not null,
+    day date not null
+);
+
+comment on table staging.used_sequences is
+'Sequence numbers that suppressed, duplicate and rejected lines have used: they are no loss.';
+create index used_sequences_by_batch on staging.used_sequences (batch_seq);
+
+-- Privacy ----------------------------------------------------------------------------------------
+
+create table staging.visitor_salts (
+    day date primary key,
+    salt bytea not null
+);
+
+comment on table staging.visitor_salts is
+'The salt of visitor_hash, one for each day of receipt (UTC), destroyed within 48 h of that day''s start.';
+
+-- Entities ---------------------------------------------------------------------------------------
+
+create table staging.clients (
+    client_id text primary key,
+    name text,
+    status text,
+    plan text,
+    created_at timestamptz not null,
+    churned_at timestamptz,
+    updated_at timestamptz not null,
+    canonical text collate "C" not null,
+    batch_id bigint not null
+);
+
+create table staging.units (
+    unit_id text primary key,
+    development_id text,
+    client_id text,
+    updated_at timestamptz not null,
+    canonical text collate "C" not null,
+    batch_id bigint not null
+);
+
+create table staging.users (
+    user_id text primary key,
+    client_id text,
+    "role" text,
+    plan text,
+    created_at timestamptz not null,
+    monthly_message_limit bigint,
+    monthly_token_limit bigint,
+    monthly_cost_limit numeric,
+    updated_at timestamptz not null,
+    canonical text collate "C" not null,
+    batch_id bigint not null
+);
+
+create table staging.documents (
+    document_id text primary key,
+    title text,
+    city text,
+    zoning text,
+    "zone" text,
+    updated_at timestamptz not null,
+    canonical text collate "C" not null,
+    batch_id bigint not null
+);
+
+comment on table staging.clients is 'Clients as they are now: of each the row with the newest updated_at.';
+comment on table staging.units is 'Units as they are now.';
+comment on table staging.users is 'Users as they are now; limits are per calendar month, cost in USD.';
+comment on table staging.documents is 'Documents as they are now.';
+comment on column staging.clients.canonical is
+'The row''s canonical JSON: of two rows with the same updated_at the greater one stands.';
+comment on column staging.clients.batch_id is 'The batch that brought this row.';
+
+-- Partitions -------------------------------------------------------------------------------------
+
+-- Adds the monthly partitions that do not exist yet. Runs as the owner, so that a loader needs no
+-- right to create tables. A table is made first and attached then: attaching lets other loaders
+-- write on, where `create table … partition of` would stop them.
+create function staging.add_raw_partitions(months date []) returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    month_start date;
+    partition_name text;
+    added integer := 0;
+begin
+    perform pg_advisory_xact_lock(7110002);
+    foreach month_start in array months loop
+        month_start := date_trunc('month', month_start)::date;
+        partition_name := 'raw_events_' || to_char(month_start, 'YYYY_MM');
+        continue when to_regclass(format('staging.%I', partition_name)) is not null;
+        execute format(
+            'create table staging.%I (like staging.raw_events including all)', partition_name
+        );
+        execute format(
+            'alter table staging.raw_events attach partition staging.%I for values from (%L) to (%L)',
+            partition_name,
+            month_start::timestamp at time zone 'utc',
+            (month_start + interval '1 month') at time zone 'utc'
+        );
+        added := added + 1;
+    end loop;
+    return added;
+end
+$$;
+revoke all on function staging.add_raw_partitions(date []) from public;
+comment on function staging.add_raw_partitions(date []) is
+'Adds the monthly partitions of staging.raw_events that the given days need; returns how many were new.';

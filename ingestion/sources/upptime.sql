@@ -1,0 +1,40 @@
+-- Uptime checks of endpoints (Upptime's commit messages), CSV:
+-- commit, checked_at, endpoint, state, status_code, latency_ms.
+--
+-- Every check is a GET of the platform (client _platform). Status 0 means that no answer came and
+-- becomes 599, the last status that the plan knows; the state (up, down) is carried along.
+--
+-- A commit holds the checks of several endpoints, so both make the event id: the MD5 of
+-- commit and endpoint.
+
+with
+
+checks as (
+    select * from read_csv(
+        getvariable('source'),
+        header = true,
+        delim = ',',
+        types = {
+            'commit': 'varchar',
+            'checked_at': 'timestamptz',
+            'endpoint': 'varchar',
+            'state': 'varchar',
+            'status_code': 'integer',
+            'latency_ms': 'bigint'
+        }
+    )
+)
+
+select
+    cast(md5(concat_ws('|', "commit", endpoint)) as uuid) as event_id,
+    'api_request' as event,
+    replace(cast(checked_at at time zone 'UTC' as varchar), ' ', 'T') || 'Z' as "timestamp",
+    {client_id: '_platform'} as actor,
+    {
+        endpoint: endpoint,
+        method: 'GET',
+        status_code: if(status_code = 0, 599, status_code),
+        response_time_ms: latency_ms,
+        state: state
+    } as properties
+from checks

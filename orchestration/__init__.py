@@ -1,0 +1,1 @@
+"""Runs the warehouse: command line, builds, Dagster."""
