@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from ingestion import embedded
+from ingestion.errors import WarehouseError
 from ingestion.settings import settings
 
 OLDEST_SERVER = 16
-SESSION_OPTIONS = "-c timezone=UTC"
+# A killed client's statement ends within a second instead of working on and holding its locks.
+SESSION_OPTIONS = "-c timezone=UTC -c client_connection_check_interval=1000"
 
 
-class DatabaseError(Exception):
+class DatabaseError(WarehouseError):
     """The server can't be used; the message says why and what to do, without secrets."""
 
 
@@ -111,11 +112,11 @@ def _text(value: Any) -> str | None:
 def _parameters() -> dict[str, Any]:
     """Return what every connection sets beside the URL, keeping the URL's own options."""
     try:
-        given = conninfo_to_dict(url()).get("options") or os.environ.get("PGOPTIONS", "")
+        given = conninfo_to_dict(url()).get("options") or ""
     except psycopg.ProgrammingError:
         given = ""
     given = str(given)
-    return {"options": given if SESSION_OPTIONS in given else f"{given} {SESSION_OPTIONS}".strip()}
+    return {"options": f"{given} {SESSION_OPTIONS}".strip()}
 
 
 def _unreachable(error: psycopg.OperationalError) -> str:

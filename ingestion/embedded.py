@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ingestion.errors import WarehouseError
 from ingestion.settings import Settings, settings
 
 if TYPE_CHECKING:
@@ -36,14 +37,12 @@ listen_addresses = ''
 unix_socket_permissions = 0700
 timezone = 'UTC'
 log_timezone = 'UTC'
-# A killed client's statement ends within a second instead of holding its locks.
-client_connection_check_interval = '1s'
 shared_buffers = '256MB'
 max_wal_size = '4GB'
 """
 
 
-class EmbeddedServerError(Exception):
+class EmbeddedServerError(WarehouseError):
     """The embedded server could not be made or started; the message says what to do."""
 
 

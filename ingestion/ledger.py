@@ -136,7 +136,7 @@ def commit_batch(connection: psycopg.Connection, batch: Batch) -> int:
     From the lock to the commit no other batch can take a number: so numbers are in commit order.
     What carries the number is written by the caller right after, and then the commit follows.
     """
-    connection.execute("select pg_advisory_xact_lock(%s)", (_key("batch_seq"),))
+    connection.execute("select pg_advisory_xact_lock(%s)", (lock_key("batch_seq"),))
     return _one(
         connection,
         "insert into staging.event_batches ("
@@ -174,10 +174,10 @@ def _one(connection: psycopg.Connection, query: str, *parameters: object) -> int
 
 
 def _lock_key(load_id: int) -> int:
-    return _key(f"load {load_id}")
+    return lock_key(f"load {load_id}")
 
 
-def _key(name: str) -> int:
+def lock_key(name: str) -> int:
     """Return the advisory lock's key for a name, the same on every machine."""
     digest = hashlib.sha256(f"warehouse {name}".encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)

@@ -15,6 +15,7 @@ import psycopg
 
 from ingestion import database, ledger, privacy
 from ingestion.chunks import Place, cut
+from ingestion.errors import WarehouseError
 from ingestion.intake import Intake, JudgedChunk, Receipt, judge_chunk
 from ingestion.ledger import Counts, LastBatch
 from ingestion.source import Source, SourceError, drop
@@ -25,7 +26,7 @@ HEAD_BYTES = 64 << 10
 SWITCH_SECONDS = 0.0005
 
 
-class LoadError(Exception):
+class LoadError(WarehouseError):
     """The load broke off; the message says why, what is kept and how to go on."""
 
 

@@ -15,6 +15,8 @@ from tempfile import TemporaryDirectory
 
 import duckdb
 
+from ingestion.errors import WarehouseError
+
 ENVELOPE_COLUMNS = ("event_id", "event", "timestamp", "actor", "context", "properties")
 REQUIRED_COLUMNS = ("event", "timestamp", "actor")
 SHIPPED = Path(__file__).parent / "sources"
@@ -25,7 +27,7 @@ MEMORY_LIMIT = "512MB"
 ROWS_PER_FETCH = 256
 
 
-class MappingError(Exception):
+class MappingError(WarehouseError):
     """A mapping or its file cannot be used; the message says what, where and how to mend it."""
 
 

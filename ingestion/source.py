@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from ingestion.errors import WarehouseError
+
 BLOCK = 1 << 20
 STANDARD_INPUT = "-"
 
 
-class SourceError(Exception):
+class SourceError(WarehouseError):
     """The source can't be read (on); the message says what, where and how to mend it."""
 
 

@@ -48,6 +48,14 @@ create table warehouse.sliding_models (
 comment on table warehouse.sliding_models is
 'Models whose rows change with as_of alone, with the SQL that rewrites them, so that a build with nothing new needs no dbt.';
 
+create table warehouse.view_digests (
+    view_name text primary key,
+    digest text not null
+);
+
+comment on table warehouse.view_digests is
+'The text that each view was made from: a view is replaced only when it changes.';
+
 create table warehouse.check_results (
     check_name text not null,
     checked_at timestamptz not null default clock_timestamp(),
@@ -154,7 +162,8 @@ begin
         goes_to.batch_seq := greatest(goes_to.batch_seq, stands.batch_seq);
         goes_to.as_of := greatest(goes_to.as_of, stands.as_of);
     end if;
-    if run_mode <> 'incremental' then
+    -- A backfill recomputes marts: events that are in a fact stay as they are.
+    if run_mode = 'full' or (run_mode = 'window' and not is_fact) then
         stands.batch_seq := -1;
         stands.as_of := '-infinity';
     end if;

@@ -1,0 +1,66 @@
+{#
+    What a build is pinned to comes from the environment while it runs: read at parse time it would
+    make dbt parse anew whenever it changes.
+#}
+{% macro pin_build() -%}
+    {% if execute and flags.WHICH in ['build', 'run'] %}
+        {% set given = namespace(values=[]) %}
+        {% for name, type in [
+            ('WAREHOUSE_BUILD_AS_OF', 'timestamptz'),
+            ('WAREHOUSE_BUILD_START', 'date'),
+            ('WAREHOUSE_BUILD_END', 'date'),
+        ] %}
+            {% do given.values.append(quoted(env_var(name, '')) ~ '::' ~ type) %}
+        {% endfor %}
+        begin;
+        select warehouse.pin_build(
+            '{{ invocation_id }}', {{ given.values | join(', ') }},
+            {{ 'true' if flags.FULL_REFRESH else 'false' }},
+            {{ quoted(env_var('WAREHOUSE_BUILD_CODE_DIGEST', '')) }}
+        );
+        commit;
+    {% else %}
+        select 1
+    {% endif %}
+{%- endmacro %}
+
+
+{# Notes how the build ended and what its tests found: the export stands still on a failure. #}
+{% macro finish_build(results) -%}
+    {% if execute and flags.WHICH in ['build', 'run', 'test'] %}
+        {% set bad = ['error', 'fail', 'runtime error', 'skipped', 'partial success'] %}
+        begin;
+        {% for result in results if result.node.resource_type == 'test' and result.status != 'skipped' %}
+            {% set tested = result.node.attached_node or (result.node.depends_on.nodes | first) or '' %}
+            insert into warehouse.check_results (
+                check_name, source, model, severity, passed, failures, detail, batch_seq, as_of
+            )
+            select
+                {{ quoted('dbt.' ~ result.node.name) }},
+                'dbt',
+                {{ quoted(tested.split('.')[-1]) }},
+                {{ quoted(result.node.config.severity | lower) }},
+                {{ 'true' if result.status == 'pass' else 'false' }},
+                {{ result.failures if result.failures is not none else 'null' }},
+                {{ quoted(result.message or '') }},
+                coalesce(o.batch_seq, (select coalesce(max(b.batch_seq), 0) from staging.event_batches as b)),
+                nullif(o.as_of, 'infinity')
+            from (values (1)) as one (row)
+            left join warehouse.model_offsets as o on o.model = {{ quoted(tested.split('.')[-1]) }};
+        {% endfor %}
+        update warehouse.builds
+        set
+            state = '{{ 'failed' if results | selectattr('status', 'in', bad) | list else 'done' }}',
+            ended_at = clock_timestamp()
+        where invocation_id = '{{ invocation_id }}';
+        commit;
+    {% else %}
+        select 1
+    {% endif %}
+{%- endmacro %}
+
+
+{# A text as an SQL literal, NULL where it is empty. #}
+{% macro quoted(text) -%}
+    {{ return("'" ~ (text | string | replace("'", "''")) ~ "'" if text else 'null') }}
+{%- endmacro %}

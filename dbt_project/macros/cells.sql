@@ -1,0 +1,149 @@
+{#
+    Cells: the units in which a mart is recomputed and replaced. A model names them in its meta:
+
+        cells        the columns that make a cell, such as [client_id, date]
+        touched_by   by upstream model, the select that turns its new rows (`new_rows`) into cells
+        window_on    the cell column that a backfill's --start and --end speak of
+
+    A model without cells is small: it is rewritten whole.
+#}
+
+
+{# The instant that the build looks from. #}
+{% macro as_of() -%}
+    current_setting('warehouse.to_as_of')::timestamptz
+{%- endmacro %}
+
+
+{# What a fact's rows must fulfil to be seen by this build. #}
+{% macro is_visible() -%}
+    batch_seq <= current_setting('warehouse.to_batch')::bigint
+    and occurred_at < {{ as_of() }}
+{%- endmacro %}
+
+
+{#
+    The rows of a fact that this build reads for the first time: those of new batches, and those of
+    old ones that as_of has passed since. The day stands beside the instant because it is indexed.
+#}
+{% macro is_new() -%}
+    {{ is_visible() }}
+    and (
+        batch_seq > current_setting('warehouse.from_batch')::bigint
+        or (
+            occurred_on >= (current_setting('warehouse.from_as_of')::timestamptz at time zone 'utc')::date
+            and occurred_at >= current_setting('warehouse.from_as_of')::timestamptz
+        )
+    )
+{%- endmacro %}
+
+
+{# The rows of staging that a fact reads for the first time. #}
+{% macro in_new_batches() -%}
+    batch_seq > current_setting('warehouse.from_batch')::bigint
+    and batch_seq <= current_setting('warehouse.to_batch')::bigint
+{%- endmacro %}
+
+
+{# Narrows an input to the cells that are recomputed; columns stand in the order of meta.cells. #}
+{% macro in_touched_cells(columns) -%}
+    ({{ columns | join(', ') }}) in (select {{ config.get('meta').cells | join(', ') }} from {{ touched_table() }})
+{%- endmacro %}
+
+
+{% macro touched_table() -%}
+    pg_temp.touched_{{ model.name }}
+{%- endmacro %}
+
+
+{% macro list_touched_cells() -%}
+    {% set meta = config.get('meta') %}
+    create temporary table touched_{{ model.name }} on commit drop as
+    select distinct {{ meta.cells | join(', ') }}
+    from (
+        {% for upstream, cells_of_new_rows in meta.touched_by.items() %}
+        {{ 'union all' if not loop.first }}
+        select *
+        from (
+            with new_rows as (select * from {{ ref(upstream) }} where {{ is_new() }})
+
+            {{ cells_of_new_rows }}
+        ) as touched_by_{{ upstream }}
+        {% endfor %}
+    ) as touched ({{ meta.cells | join(', ') }})
+    where {{ in_window(meta.window_on) }};
+    analyze {{ touched_table() }};
+{%- endmacro %}
+
+
+{# True outside a backfill. A cell without a day of its own belongs to every window. #}
+{% macro in_window(column) -%}
+    {% if column %}
+    (
+        current_setting('warehouse.mode') <> 'window'
+        or (
+            {{ column }} >= nullif(current_setting('warehouse.window_start'), '')::date
+            and {{ column }} < nullif(current_setting('warehouse.window_end'), '')::date
+        )
+    )
+    {% else %}
+    true
+    {% endif %}
+{%- endmacro %}
+
+
+{#
+    Strategy of the marts: the touched cells' rows are replaced, in full mode all rows, in a
+    backfill all rows of the window, so that rows which no event stands behind any more vanish.
+#}
+{% macro get_incremental_replace_cells_sql(arg_dict) -%}
+    {% for statement in replace_rows_sql(arg_dict.target_relation, arg_dict.temp_relation) %}
+        {{ statement }};
+    {% endfor %}
+{%- endmacro %}
+
+
+{#
+    Returns the statements that replace a model's rows by those of `source`. One delete for each
+    case, so that each finds its rows by an index: a case that is not given costs nothing.
+#}
+{% macro replace_rows_sql(target_relation, source) -%}
+    {% set meta = config.get('meta', {}) %}
+    {% set names = adapter.get_columns_in_relation(target_relation) | map(attribute='quoted') | join(', ') %}
+    {% set statements = [] %}
+    {% if meta.get('cells') %}
+        {% set cells = meta.cells | join(', ') %}
+        {% do statements.append(
+            "delete from " ~ target_relation ~ " where current_setting('warehouse.mode') = 'full'"
+        ) %}
+        {% do statements.append(
+            "delete from " ~ target_relation ~ " where current_setting('warehouse.mode') <> 'full'"
+            ~ " and (" ~ cells ~ ") in (select " ~ cells ~ " from " ~ touched_table() ~ ")"
+        ) %}
+        {% if meta.get('window_on') %}
+            {% do statements.append(
+                "delete from " ~ target_relation ~ " where current_setting('warehouse.mode') = 'window'"
+                ~ " and " ~ in_window(meta.window_on)
+            ) %}
+        {% endif %}
+    {% else %}
+        {% do statements.append("delete from " ~ target_relation) %}
+    {% endif %}
+    {% do statements.append(
+        "insert into " ~ target_relation ~ " (" ~ names ~ ") select " ~ names ~ " from " ~ source ~ " as new_rows"
+    ) %}
+    {{ return(statements) }}
+{%- endmacro %}
+
+
+{#
+    Strategy of the typed facts: events are added, never changed. Their own key makes sure that a
+    file loaded again after its raw partition was dropped adds nothing.
+#}
+{% macro get_incremental_append_new_sql(arg_dict) -%}
+    {% set names = arg_dict.dest_columns | map(attribute='quoted') | join(', ') %}
+    delete from {{ arg_dict.target_relation }} where current_setting('warehouse.mode') = 'full';
+    insert into {{ arg_dict.target_relation }} ({{ names }})
+    select {{ names }} from {{ arg_dict.temp_relation }}
+    on conflict do nothing;
+{%- endmacro %}

@@ -1,0 +1,86 @@
+{#
+    The offset protocol around every incremental model. In one transaction: begin_model locks the
+    model, decides what it reads and lists the cells that this touches; the strategy replaces them;
+    end_model moves the offset. The decisions are the database's (warehouse.begin_model); the
+    model's SQL reads them from transaction-local settings, so that its text never changes.
+#}
+{% macro begin_model() -%}
+    {% if execute %}
+        select warehouse.begin_model(
+            '{{ model.name }}',
+            '{{ invocation_id }}',
+            '{{ model_checksum() }}',
+            array[{{ "'" ~ upstream_models(model) | join("', '") ~ "'" if upstream_models(model) }}]::text [],
+            {{ 'true' if is_fact() else 'false' }},
+            {{ 'true' if load_cached_relation(this) is none else 'false' }}
+        );
+        {% if config.get('meta', {}).get('cells') %}{{ list_touched_cells() }}{% endif %}
+    {% endif %}
+{%- endmacro %}
+
+
+{% macro end_model() -%}
+    {% if execute %}
+        select warehouse.end_model('{{ model.name }}', '{{ model_checksum() }}');
+        {% if config.get('meta', {}).get('slides') %}
+            insert into warehouse.sliding_models (model, statements)
+            values (
+                '{{ model.name }}',
+                array[
+                    {%- for statement in replace_rows_sql(this, '(' ~ model.compiled_code ~ ')') %}
+                    {{ quoted(statement) }}{{ ',' if not loop.last }}
+                    {%- endfor %}
+                ]
+            )
+            on conflict (model) do update set statements = excluded.statements;
+        {% endif %}
+    {% endif %}
+{%- endmacro %}
+
+
+{# A typed fact holds every event, visible or not: what marts may see is decided where they read. #}
+{% macro is_fact() -%}
+    {{ return(config.get('incremental_strategy') == 'append_new') }}
+{%- endmacro %}
+
+
+{#
+    The incremental models that a model reads, directly or through views.
+#}
+{% macro upstream_models(node) -%}
+    {% set found = [] %}
+    {% for unique_id in node.depends_on.nodes %}
+        {% set upstream = graph.nodes.get(unique_id) %}
+        {% if upstream and upstream.resource_type == 'model' %}
+            {% if upstream.config.materialized == 'incremental' %}
+                {% do found.append(upstream.name) %}
+            {% else %}
+                {% do found.extend(upstream_models(upstream)) %}
+            {% endif %}
+        {% endif %}
+    {% endfor %}
+    {{ return(found | unique | sort) }}
+{%- endmacro %}
+
+
+{#
+    Of the model's compiled text and of the files of all that it is built from: where any of them
+    changes, the model's rows do not follow from its offset any more, and it is rebuilt.
+#}
+{% macro model_checksum() -%}
+    {% set parts = [model.compiled_code] %}
+    {% for unique_id in ancestors(model) %}
+        {% do parts.append(graph.nodes[unique_id].checksum.checksum) %}
+    {% endfor %}
+    {{ return(local_md5(parts | join(' '))) }}
+{%- endmacro %}
+
+
+{% macro ancestors(node) -%}
+    {% set found = [] %}
+    {% for unique_id in node.depends_on.nodes if unique_id in graph.nodes %}
+        {% do found.append(unique_id) %}
+        {% do found.extend(ancestors(graph.nodes[unique_id])) %}
+    {% endfor %}
+    {{ return(found | unique | sort) }}
+{%- endmacro %}

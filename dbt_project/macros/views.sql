@@ -1,0 +1,59 @@
+{#
+    Views are replaced in place, and only when their text has changed: so views that analysts build
+    on them live on, and a build waits for no reader of a view that stays as it is.
+#}
+{% materialization view, adapter='postgres' %}
+
+    {%- set target_relation = this.incorporate(type='view') -%}
+    {%- set existing = load_cached_relation(this) -%}
+    {%- set view_name = target_relation.schema ~ '.' ~ target_relation.identifier -%}
+    {%- set digest = local_md5(sql) -%}
+
+    {% if existing is not none and not existing.is_view %}
+        {% do exceptions.raise_compiler_error(
+            this ~ ' is a table; drop or rename it, the project wants a view there'
+        ) %}
+    {% endif %}
+
+    {% if existing is not none and view_digest(view_name) == digest %}
+        {% call noop_statement('main', 'UNCHANGED') %}{% endcall %}
+    {% else %}
+        {{ run_hooks(pre_hooks, inside_transaction=False) }}
+        {{ run_hooks(pre_hooks, inside_transaction=True) }}
+        {% call statement('main') %}
+            {{ get_assert_columns_equivalent(sql) if config.get('contract').enforced }}
+            do $make_view$
+            begin
+                create or replace view {{ target_relation }} as (
+                    {{ sql }}
+                );
+            exception when invalid_table_definition then
+                -- Columns went or changed their type: that takes a new view. Where others build on
+                -- the old one, dropping it fails and says which.
+                drop view {{ target_relation }};
+                create view {{ target_relation }} as (
+                    {{ sql }}
+                );
+            end
+            $make_view$;
+            insert into warehouse.view_digests (view_name, digest)
+            values ('{{ view_name }}', '{{ digest }}')
+            on conflict (view_name) do update set digest = excluded.digest;
+        {% endcall %}
+        {% do persist_docs(target_relation, model) %}
+        {{ run_hooks(post_hooks, inside_transaction=True) }}
+        {{ adapter.commit() }}
+        {{ run_hooks(post_hooks, inside_transaction=False) }}
+    {% endif %}
+
+    {{ return({'relations': [target_relation]}) }}
+
+{% endmaterialization %}
+
+
+{% macro view_digest(view_name) -%}
+    {% set found = run_query(
+        "select digest from warehouse.view_digests where view_name = '" ~ view_name ~ "'"
+    ) %}
+    {{ return(found.columns[0].values()[0] if found.rows | length else none) }}
+{%- endmacro %}

@@ -1,0 +1,15 @@
+-- Day parts must add up to what the site shows; they are recomputed cell by cell, so a cell that was
+-- forgotten shows here.
+with
+
+days as (
+    select
+        coalesce(sum(chats), 0) as chats,
+        coalesce(sum(pdf_downloads), 0) as pdf_downloads
+    from {{ ref('int_platform_activity_daily') }}
+)
+
+select stats.*
+from {{ ref('int_platform_stats') }} as stats
+cross join days
+where stats.questions_answered <> days.chats or stats.pdf_downloads <> days.pdf_downloads

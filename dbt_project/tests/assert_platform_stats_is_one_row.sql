@@ -1,0 +1,4 @@
+-- The site shows one row: none would be a hole in the page, two a contradiction.
+select count(*) as row_count
+from {{ ref('int_platform_stats') }}
+having count(*) <> 1

@@ -1,0 +1,169 @@
+"""Builds the marts: dbt where there is something new, without it where only time has passed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+import psycopg
+
+from ingestion import database, ledger
+from ingestion.errors import WarehouseError
+from ingestion.settings import PROJECT_DIR, settings
+
+DBT_PROJECT = PROJECT_DIR / "dbt_project"
+
+
+class BuildError(WarehouseError):
+    """The build failed; models that failed stand as they stood before."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """What to build: all that is new, by default. ``end`` is the day after the window's last."""
+
+    full_refresh: bool = False
+    start: date | None = None
+    end: date | None = None
+    select: str | None = None
+    as_of: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    """What was built: the batch and instant that it speaks of, and whether dbt had to run."""
+
+    batch_seq: int
+    as_of: datetime
+    ran_dbt: bool
+
+
+def build(options: BuildOptions | None = None) -> BuildResult:
+    """Build; waits for a build that is running. Raises BuildError or database.DatabaseError."""
+    options = options or BuildOptions()
+    if (options.start is None) != (options.end is None):
+        raise BuildError("A window has a start and an end: give both --start and --end.")
+    with (
+        database.connect(autocommit=True, application_name="warehouse build") as connection,
+        _one_build_at_a_time(connection),
+    ):
+        invocation = str(uuid.uuid4())
+        try:
+            ran_dbt = not _slide(connection, invocation, options)
+            if ran_dbt:
+                _run_dbt(options)
+        except psycopg.errors.UndefinedTable as error:
+            raise BuildError("The warehouse is not set up yet: run `warehouse init`.") from error
+        except psycopg.errors.RaiseException as error:
+            hint = f" {error.diag.message_hint}" if error.diag.message_hint else ""
+            raise BuildError(f"{error.diag.message_primary}.{hint}") from error
+        row = connection.execute(
+            "select batch_seq, as_of from warehouse.builds order by started_at desc limit 1"
+        ).fetchone()
+    if row is None:
+        raise BuildError("dbt ran without taking a pin: is on-run-start in dbt_project.yml?")
+    return BuildResult(row[0], row[1], ran_dbt)
+
+
+def code_digest() -> str:
+    """Return a digest of the dbt project's files: the same digest, the same models."""
+    digest = hashlib.sha256()
+    for path in sorted(DBT_PROJECT.rglob("*")):
+        if path.suffix in {".sql", ".yml", ".csv"} and "target" not in path.parts:
+            digest.update(str(path.relative_to(DBT_PROJECT)).encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def dbt_environment() -> dict[str, str]:
+    """Return the environment variables with which dbt finds the warehouse."""
+    environment = database.libpq_environment()
+    password = environment.pop("PGPASSWORD", None)
+    return {
+        **environment,
+        # By this prefix dbt knows what it must not log.
+        **({"DBT_ENV_SECRET_PGPASSWORD": password} if password else {}),
+        "DBT_TARGET_PATH": str(settings().dbt_target),
+        "DBT_LOG_PATH": str(settings().dbt_target / "logs"),
+        "DBT_PROJECT_DIR": str(DBT_PROJECT),
+        "DBT_PROFILES_DIR": str(DBT_PROJECT),
+    }
+
+
+def _slide(connection: psycopg.Connection, invocation: str, options: BuildOptions) -> bool:
+    """Build without dbt where nothing is new; tells whether that was enough."""
+    if options.full_refresh or options.start or options.select:
+        return False
+    row = connection.execute(
+        "select warehouse.slide(%s, %s, %s)", (invocation, options.as_of, code_digest())
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def _run_dbt(options: BuildOptions) -> None:
+    from dbt.cli.main import dbtRunner
+
+    arguments = ["build", "--exclude", "resource_type:unit_test"]
+    if options.full_refresh:
+        arguments.append("--full-refresh")
+    if options.select:
+        arguments += ["--select", options.select]
+    # Standard output is for results; dbt's running commentary is for people.
+    with _environment(_build_environment(options)), contextlib.redirect_stdout(sys.stderr):
+        result = dbtRunner().invoke(arguments)
+    if result.success:
+        return
+    if result.exception:
+        raise BuildError(f"dbt could not run: {result.exception}")
+    failed = [
+        f"{run.node.name} ({' '.join(str(run.message).split())})"
+        for run in result.result  # type: ignore[union-attr]
+        if run.status in {"error", "fail", "runtime error"}
+    ]
+    raise BuildError(
+        f"The build failed in {'; '.join(failed)}. What failed stands as it stood; mend it and "
+        "build again. The marketing row is not exported meanwhile."
+    )
+
+
+def _build_environment(options: BuildOptions) -> dict[str, str]:
+    given = {
+        "WAREHOUSE_BUILD_AS_OF": options.as_of.isoformat() if options.as_of else "",
+        "WAREHOUSE_BUILD_START": options.start.isoformat() if options.start else "",
+        "WAREHOUSE_BUILD_END": options.end.isoformat() if options.end else "",
+        # A build of some models does not vouch for the others.
+        "WAREHOUSE_BUILD_CODE_DIGEST": "" if options.select or options.start else code_digest(),
+    }
+    return dbt_environment() | given
+
+
+@contextlib.contextmanager
+def _one_build_at_a_time(connection: psycopg.Connection) -> Iterator[None]:
+    connection.execute("select pg_advisory_lock(%s)", (ledger.lock_key("build"),))
+    yield
+
+
+@contextlib.contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def dbt_manifest() -> Path:
+    """Return the path of dbt's manifest, which names the models to Dagster."""
+    return settings().dbt_target / "manifest.json"
