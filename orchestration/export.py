@@ -78,6 +78,8 @@ def export_row() -> StatsRow:
     failed or the row was not checked since it was built.
     """
     with database.connect(application_name="warehouse export") as connection:
+        # One snapshot for checks and row: a build in between can't slip an unchecked row in.
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         try:
             return _export(connection)
         except psycopg.errors.UndefinedTable as error:

@@ -9,15 +9,45 @@ import pytest
 
 from ingestion.sample import SAMPLE_AS_OF, SAMPLE_DAYS, SampleFiles, write_sample
 
-PLAN = frozenset((
-    "session", "page_view", "pdf_download", "contact_submitted", "signup", "builder_action",
-    "chat", "chat_feedback", "lead_created", "lead_stage_changed", "message", "escalation_opened",
-    "first_response", "qualified", "quote_requested", "quote_accepted", "quote_sent",
-    "appointment_booked", "job_won", "job_lost", "invoice_sent", "payment_received",
-    "review_requested", "review_received", "subscription_started", "subscription_changed",
-    "subscription_cancelled", "api_cost", "revenue", "credit_used", "api_request",
-    "system_metric", "analytics.dashboard_view", "analytics.filter_change", "analytics.export",
-))
+PLAN = frozenset(
+    (
+        "session",
+        "page_view",
+        "pdf_download",
+        "contact_submitted",
+        "signup",
+        "builder_action",
+        "chat",
+        "chat_feedback",
+        "lead_created",
+        "lead_stage_changed",
+        "message",
+        "escalation_opened",
+        "first_response",
+        "qualified",
+        "quote_requested",
+        "quote_accepted",
+        "quote_sent",
+        "appointment_booked",
+        "job_won",
+        "job_lost",
+        "invoice_sent",
+        "payment_received",
+        "review_requested",
+        "review_received",
+        "subscription_started",
+        "subscription_changed",
+        "subscription_cancelled",
+        "api_cost",
+        "revenue",
+        "credit_used",
+        "api_request",
+        "system_metric",
+        "analytics.dashboard_view",
+        "analytics.filter_change",
+        "analytics.export",
+    )
+)
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +56,7 @@ def steps() -> list[tuple[int, int]]:
 
 
 @pytest.fixture(scope="module")
-def sample(
-    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, int]]
-) -> SampleFiles:
+def sample(tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, int]]) -> SampleFiles:
     directory = tmp_path_factory.mktemp("sample")
     return write_sample(directory, progress=lambda done, total: steps.append((done, total)))
 

@@ -82,6 +82,23 @@ comment on column warehouse.check_results.batch_seq is 'The batch up to which th
 --   warehouse.to_batch, warehouse.to_as_of       where it goes (inclusive, exclusive)
 --   warehouse.window_start, warehouse.window_end of a backfill, else empty
 
+-- The as_of that the marts stand at: that of the one that stands furthest.
+create function warehouse.last_as_of() returns timestamptz
+language sql stable as $$
+    select max(o.as_of) from warehouse.model_offsets as o where o.as_of < 'infinity'
+$$;
+
+create function warehouse.refuse_earlier_as_of(wanted_as_of timestamptz) returns void
+language plpgsql stable as $$
+begin
+    if wanted_as_of < warehouse.last_as_of() then
+        raise exception 'as_of % lies before that of the last build, %',
+            wanted_as_of, warehouse.last_as_of()
+        using hint = 'An incremental build only moves forward: leave --as-of out, give a later one, or use --full-refresh.';
+    end if;
+end
+$$;
+
 create function warehouse.pin_build(
     invocation text,
     wanted_as_of timestamptz,
@@ -92,14 +109,14 @@ create function warehouse.pin_build(
 ) returns warehouse.builds
 language plpgsql as $$
 declare
-    last_as_of timestamptz := (
-        select max(o.as_of) from warehouse.model_offsets as o where o.as_of < 'infinity'
-    );
+    last_as_of timestamptz := warehouse.last_as_of();
     pin warehouse.builds;
 begin
-    if wanted_as_of < last_as_of and not refresh and start_day is null then
-        raise exception 'as_of % lies before that of the last build, %', wanted_as_of, last_as_of
-        using hint = 'An incremental build only moves forward: leave --as-of out, give a later one, or use --full-refresh.';
+    if start_day is not null then
+        -- A backfill looks from where the marts stand.
+        wanted_as_of := last_as_of;
+    elsif not refresh then
+        perform warehouse.refuse_earlier_as_of(wanted_as_of);
     end if;
     insert into warehouse.builds
         (invocation_id, batch_seq, as_of, window_start, window_end, full_refresh, code_digest)

@@ -1,0 +1,296 @@
+"""The command line. Imports stand inside the commands, so that each starts at once."""
+
+from __future__ import annotations
+
+import sys
+from datetime import date, datetime
+from enum import IntEnum, StrEnum
+from typing import Annotated, NoReturn
+
+import typer
+
+from ingestion.errors import WarehouseError
+
+
+class ExitCode(IntEnum):
+    """How a command ends; 2, wrong usage, is Typer's."""
+
+    FAILED = 1
+    REJECTED = 3
+    CHECK_FAILED = 4
+
+
+class Kind(StrEnum):
+    """The kinds of entities; a test holds it equal to ingestion.entities.EntityKind."""
+
+    CLIENTS = "clients"
+    UNITS = "units"
+    USERS = "users"
+    DOCUMENTS = "documents"
+
+
+def _parse_day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no day such as 2026-01-31") from None
+
+
+def _parse_instant(text: str) -> datetime:
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        instant = datetime.min
+    if instant.tzinfo is None:
+        raise typer.BadParameter(f"{text!r} is no time with offset such as 2026-01-31T00:00:00Z")
+    return instant
+
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Product events in, trusted marts and one marketing row out.",
+)
+rejected = typer.Typer(no_args_is_help=True, help="Look at refused lines, and replay them.")
+app.add_typer(rejected, name="rejected")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with 3 if lines were rejected.")]
+
+
+def main() -> None:
+    """Run the command line; every known failure is one clear sentence and exit code 1."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        _fail("Interrupted. What is committed stays; the same command goes on from there.")
+    except WarehouseError as error:
+        blocked = type(error).__name__ == "ExportBlockedError"
+        _fail(str(error), ExitCode.CHECK_FAILED if blocked else ExitCode.FAILED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        raise SystemExit(ExitCode.FAILED) from None
+    except Exception as error:
+        psycopg = sys.modules.get("psycopg")
+        if psycopg and isinstance(error, psycopg.Error):
+            reason = " ".join(str(error).split())
+            _fail(f"The database refused: {reason}. Nothing is half done.")
+        raise
+
+
+def _fail(message: str, code: ExitCode = ExitCode.FAILED) -> NoReturn:
+    typer.echo(f"warehouse: {message}", err=True)
+    raise SystemExit(code)
+
+
+@app.command()
+def init(json: Json = False) -> None:
+    """Set the database up, or bring it up to date. Safe at any time."""
+    from ingestion import database
+    from ingestion.migrate import migrate
+    from orchestration import show
+
+    ran = migrate()
+    done = f"ran {len(ran)} migrations" if ran else "was up to date"
+    show.result({"migrations": ran}, f"The warehouse at {database.where()} {done}.", json)
+
+
+@app.command()
+def load(
+    files: Annotated[list[str], typer.Argument(metavar="FILE…", help="`-` is standard input.")],
+    mapping: Annotated[
+        str | None, typer.Option("--map", help="A DuckDB select that turns the file into events.")
+    ] = None,
+    strict: Strict = False,
+    json: Json = False,
+) -> None:
+    """Load event files: NDJSON, plain, .gz or .zst, or any other by a mapping."""
+    from ingestion import mapping as mappings
+    from ingestion.ledger import Counts
+    from ingestion.loader import load as load_source
+    from ingestion.source import open_source
+    from orchestration import show
+
+    found = mappings.find_mapping(mapping) if mapping else None
+    results = []
+    for file in files:
+        source = open_source(file, found)
+        with show.load_progress(source) as progress:
+            results.append(load_source(source, progress))
+    total = sum((result.counts for result in results), Counts())
+    show.loaded(results, total, json)
+    _exit_if_rejected(total.rejected, strict)
+
+
+@app.command("load-entities")
+def load_entities(
+    kind: Kind,
+    files: Annotated[list[str], typer.Argument(metavar="FILE…")],
+    strict: Strict = False,
+    json: Json = False,
+) -> None:
+    """Load clients, units, users or documents: NDJSON or CSV, plain, .gz or .zst."""
+    from ingestion import entities
+    from ingestion.ledger import Counts
+    from ingestion.source import open_source
+    from orchestration import show
+
+    total = Counts()
+    for file in files:
+        total += entities.load_entities(entities.EntityKind(kind.value), open_source(file))
+    show.entities_loaded(kind.value, total, json)
+    _exit_if_rejected(total.rejected, strict)
+
+
+def _exit_if_rejected(count: int, strict: bool) -> None:
+    if strict and count:
+        raise SystemExit(ExitCode.REJECTED)
+
+
+@app.command()
+def plan() -> None:
+    """Print the tracking plan as a reference page for producers (Markdown)."""
+    from ingestion.tracking_plan import reference_page, tracking_plan
+
+    typer.echo("\n".join(reference_page(tracking_plan())))
+
+
+@rejected.command("list")
+def rejected_list(json: Json = False) -> None:
+    """List what was refused, by reason and source."""
+    from ingestion import database
+    from ingestion.quarantine import rejected_groups
+    from orchestration import show
+
+    with database.connect() as connection:
+        show.rejected_groups(rejected_groups(connection), json)
+
+
+@rejected.command("show")
+def rejected_show(reject_id: int, json: Json = False) -> None:
+    """Show one refused line: why, where it stood, and its bytes."""
+    from ingestion import database
+    from ingestion.quarantine import rejected_line
+    from orchestration import show
+
+    with database.connect() as connection:
+        line = rejected_line(connection, reject_id)
+    if line is None:
+        _fail(f"There is no reject {reject_id}; see `warehouse rejected list`.")
+    show.rejected_line(line, json)
+
+
+@rejected.command("replay")
+def rejected_replay(
+    reason: Annotated[str | None, typer.Option(help="Only lines refused for this reason.")] = None,
+    strict: Strict = False,
+    json: Json = False,
+) -> None:
+    """Send refused events through the same path again, after plan or mapping were mended."""
+    from ingestion.quarantine import replay
+    from orchestration import show
+
+    counts = replay(reason)
+    show.counts("Replayed", counts, json)
+    _exit_if_rejected(counts.rejected, strict)
+
+
+@app.command()
+def build(
+    full_refresh: Annotated[
+        bool, typer.Option("--full-refresh", help="Recompute everything, in place.")
+    ] = False,
+    start: Annotated[
+        date | None, typer.Option(parser=_parse_day, help="Backfill from this day on.")
+    ] = None,
+    end: Annotated[
+        date | None,
+        typer.Option(parser=_parse_day, help="Backfill up to, not including, this day."),
+    ] = None,
+    select: Annotated[str | None, typer.Option(help="dbt's selection of models.")] = None,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(parser=_parse_instant, help="The instant to look from; default now."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Build the marts from what is new."""
+    from orchestration import build as builds
+    from orchestration import show
+
+    result = builds.build(builds.BuildOptions(full_refresh, start, end, select, as_of))
+    show.built(result, json)
+
+
+@app.command()
+def check(
+    docs: Annotated[bool, typer.Option("--docs", help="Write the Data Docs site.")] = False,
+    json: Json = False,
+) -> None:
+    """Check what landed and what was built since the last check."""
+    from expectations import checks
+    from orchestration import show
+
+    results = checks.run_checks(docs=docs)
+    show.checked(results, checks.docs_index() if docs else None, json)
+    if any(not result.passed and result.severity == "error" for result in results):
+        raise SystemExit(ExitCode.CHECK_FAILED)
+
+
+@app.command()
+def export(json: Json = False) -> None:
+    """Write the marketing row, if every blocking check has passed."""
+    from orchestration import show
+    from orchestration.export import export_row
+
+    show.exported(export_row(), json)
+
+
+@app.command()
+def demo(json: Json = False) -> None:
+    """Load a generated sample, build, check, export, and show what came of it."""
+    from orchestration import show
+    from orchestration.demo import run_demo
+
+    show.demo(run_demo(show.step), json)
+
+
+@app.command()
+def psql(arguments: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+    """Open psql on the warehouse; what follows `--` goes to psql."""
+    import os
+    import shutil
+
+    from ingestion import database, embedded
+
+    database.connect().close()
+    environment = os.environ | database.libpq_environment()
+    program = shutil.which("psql") or str(embedded.program("psql"))
+    os.execve(program, [program, *(arguments or [])], environment)  # noqa: S606
+
+
+@app.command()
+def environment() -> None:
+    """Print the environment with which bare `dbt` finds the warehouse, for `eval`."""
+    import shlex
+
+    from ingestion import database
+    from orchestration.build import dbt_environment
+
+    database.connect().close()
+    for name, value in dbt_environment().items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+@app.command()
+def stop() -> None:
+    """Stop the embedded server, which otherwise runs on in the background."""
+    from ingestion import embedded
+
+    was_running = embedded.stop()
+    typer.echo("Stopped." if was_running else "It was not running.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""The demo: a generated sample through the whole warehouse. A second run changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from expectations import checks
+from ingestion import database, entities, sample
+from ingestion.errors import WarehouseError
+from ingestion.ledger import EVENTS, Counts
+from ingestion.loader import load
+from ingestion.migrate import migrate
+from ingestion.settings import settings
+from ingestion.source import open_source
+from orchestration.build import BuildOptions, build
+from orchestration.export import StatsRow, export_row
+
+
+class DemoError(WarehouseError):
+    """The demo can't run here."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """What the demo made. ``rejected`` counts lines by reason, ``tables`` rows by name."""
+
+    lines: Counts
+    rejected: dict[str, int]
+    tables: dict[str, int]
+    row: StatsRow
+    checks_passed: int
+    docs: Path
+    next_commands: dict[str, str]
+
+
+NEXT_COMMANDS = {
+    "make dev": "open the Dagster UI on it",
+    "warehouse psql": "query it with SQL",
+    "warehouse rejected list": "see what was refused, and why",
+    "warehouse plan": "read which events there are",
+    "warehouse load FILE": "load events of your own",
+    "warehouse build && warehouse check": "bring the marts up to now",
+}
+
+
+def run_demo(step: Callable[[str], None]) -> DemoResult:
+    """Set up, load the sample, build, check, export. ``step`` is told what comes next."""
+    if not database.is_embedded():
+        raise DemoError(
+            "The demo fills the embedded server; on the one of WAREHOUSE_DATABASE_URL its sample "
+            "would mix with real events. Unset the variable to run the demo."
+        )
+    step("Setting up the embedded PostgreSQL server and its schema")
+    migrate()
+    directory = settings().home / "sample"
+    directory.mkdir(parents=True, exist_ok=True)
+    with database.connect(autocommit=True) as connection:
+        if not _is_loaded(connection):
+            step("Generating a sample of four months of events")
+            files = sample.write_sample(directory)
+            for kind in entities.EntityKind:
+                step(f"Loading {kind}")
+                entities.load_entities(kind, open_source(str(files.entities[kind])))
+            for file in files.events:
+                step(f"Loading {file.name}")
+                load(open_source(str(file)))
+            connection.execute(
+                "insert into staging.loads (kind, source, head_digest, state, ended_at) "
+                "values ('demo', 'demo', '', 'finished', clock_timestamp())"
+            )
+        step("Building the marts")
+        last = connection.execute(
+            "select max(as_of) from warehouse.builds where state = 'done'"
+        ).fetchone()
+        # Whoever has built since keeps what they built: time only moves forward.
+        as_of = max(filter(None, (sample.SAMPLE_AS_OF, last and last[0])))
+        build(BuildOptions(as_of=as_of))
+        step("Checking")
+        results = checks.run_checks(docs=True)
+        step("Exporting the marketing row")
+        row = export_row()
+        return DemoResult(
+            lines=_lines(connection),
+            rejected=_rejected(connection),
+            tables=_tables(connection),
+            row=row,
+            checks_passed=sum(result.passed for result in results),
+            docs=checks.docs_index(),
+            next_commands=NEXT_COMMANDS,
+        )
+
+
+def _is_loaded(connection: psycopg.Connection) -> bool:
+    return bool(
+        connection.execute(
+            "select from staging.loads where kind = 'demo' and state = 'finished'"
+        ).fetchone()
+    )
+
+
+def _lines(connection: psycopg.Connection) -> Counts:
+    row = connection.execute(
+        "select coalesce(sum(received), 0)::bigint, coalesce(sum(accepted), 0)::bigint, "
+        "coalesce(sum(duplicates), 0)::bigint, coalesce(sum(suppressed), 0)::bigint, "
+        "coalesce(sum(rejected), 0)::bigint from staging.event_batches where kind = %s",
+        (EVENTS,),
+    ).fetchone()
+    return Counts(*row) if row else Counts()
+
+
+def _rejected(connection: psycopg.Connection) -> dict[str, int]:
+    return dict(
+        connection.execute(
+            "select reason, count(*) from staging.rejected_events group by reason "
+            "order by count(*) desc, reason"
+        ).fetchall()
+    )
+
+
+def _tables(connection: psycopg.Connection) -> dict[str, int]:
+    """Count the rows of every table that people may want to see, partitions as one."""
+    names = connection.execute(
+        "select format('%I.%I', schemaname, tablename) from pg_tables where schemaname in "
+        "('staging', 'intermediate', 'marts', 'export') and not exists (select from pg_inherits "
+        "where inhrelid = format('%I.%I', schemaname, tablename)::regclass) order by 1"
+    ).fetchall()
+    return {
+        name: connection.execute(f"select count(*) from {name}").fetchone()[0]  # noqa: S608
+        for (name,) in names
+    }

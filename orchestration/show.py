@@ -1,0 +1,231 @@
+"""What people and programs see of a command: a short table, or one JSON object."""
+
+from __future__ import annotations
+
+import json as json_
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from expectations.checks import CheckResult
+    from ingestion import ledger, loader, quarantine
+    from ingestion.source import Source
+    from orchestration.build import BuildResult
+    from orchestration.demo import DemoResult
+    from orchestration.export import StatsRow
+
+
+def result(values: dict[str, Any], sentence: str, json: bool) -> None:
+    """Print a result as JSON, or as the sentence that says it."""
+    typer.echo(_json(values) if json else sentence)
+
+
+def step(name: str) -> None:
+    """Tell people which step of a longer command comes now."""
+    typer.echo(f"▸ {name}", err=True)
+
+
+@contextmanager
+def load_progress(source: Source) -> Iterator[Callable[[int, ledger.Counts], None] | None]:
+    """Show a load's progress on a terminal: bytes, events per second, rejected lines."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+
+    started = time.monotonic()
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TextColumn("{task.fields[rate]:,.0f} events/s · {task.fields[rejected]:,} rejected"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as bar:
+        task = bar.add_task(Path(source.name).name, total=source.size, rate=0, rejected=0)
+
+        def update(position: int, counts: ledger.Counts) -> None:
+            rate = counts.received / max(time.monotonic() - started, 0.001)
+            bar.update(task, completed=position, rate=rate, rejected=counts.rejected)
+
+        yield update
+
+
+def loaded(results: Sequence[loader.LoadResult], total: ledger.Counts, json: bool) -> None:
+    """Show what became of the lines of each file."""
+    if json:
+        files = [
+            {"source": r.source, "resumed_at_line": r.resumed_at_line, **asdict(r.counts)}
+            for r in results
+        ]
+        typer.echo(_json({"files": files, "total": asdict(total)}))
+        return
+    rows = [(r.source, *_counts(r.counts)) for r in results]
+    if len(results) > 1:
+        rows.append(("total", *_counts(total)))
+    table(("source", *_FATES), rows)
+    for r in results:
+        if r.resumed_at_line:
+            typer.echo(f"{r.source} was taken up again at line {r.resumed_at_line:,}.", err=True)
+    if total.rejected:
+        typer.echo("Why lines were rejected: `warehouse rejected list`.", err=True)
+
+
+def counts(verb: str, total: ledger.Counts, json: bool) -> None:
+    """Show what became of some lines."""
+    if json:
+        typer.echo(_json(asdict(total)))
+    else:
+        table((verb.lower(), *_FATES[1:]), [_counts(total)])
+
+
+def entities_loaded(kind: str, total: ledger.Counts, json: bool) -> None:
+    """Show what became of an entity's rows."""
+    if json:
+        typer.echo(_json({"kind": kind, **asdict(total)}))
+        return
+    table(
+        ("entity", "received", "standing now", "no newer", "rejected"),
+        [(kind, *(f"{n:,}" for n in (total.received, total.accepted, total.duplicates)),
+          f"{total.rejected:,}")],
+    )  # fmt: skip
+
+
+def rejected_groups(groups: Sequence[quarantine.RejectedGroup], json: bool) -> None:
+    """Show the quarantine by reason and source."""
+    if json:
+        typer.echo(_json({"rejected": [asdict(group) for group in groups]}))
+    elif groups:
+        table(
+            ("reason", "kind", "source", "rejected", "waiting", "last", "e.g. reject"),
+            [
+                (g.reason, g.kind, g.source, f"{g.rejected:,}", f"{g.waiting:,}",
+                 f"{g.last_received_at:%Y-%m-%d %H:%M}", g.example_id)
+                for g in groups
+            ],
+        )  # fmt: skip
+    else:
+        typer.echo("Nothing was rejected.")
+
+
+def rejected_line(line: quarantine.RejectedLine, json: bool) -> None:
+    """Show one refused line; its bytes as text, what is no UTF-8 escaped."""
+    payload = line.payload.decode("utf-8", "backslashreplace")
+    if json:
+        typer.echo(_json(asdict(line) | {"payload": payload}))
+        return
+    typer.echo(f"{line.reason}: {line.detail}")
+    typer.echo(
+        f"line {line.line_number:,} of {line.source}, batch {line.batch_seq}, "
+        f"received {line.received_at:%Y-%m-%d %H:%M:%S}"
+        + (f", replayed {line.replayed_at:%Y-%m-%d %H:%M:%S}" if line.replayed_at else "")
+    )
+    # Nothing in a line may steer the terminal.
+    typer.echo("".join(c if c.isprintable() else repr(c)[1:-1] for c in payload))
+
+
+def built(result: BuildResult, json: bool) -> None:
+    """Show what a build has read."""
+    if json:
+        typer.echo(_json(asdict(result)))
+        return
+    how = "Built" if result.ran_dbt else "Nothing new; what slides with time was rewritten,"
+    typer.echo(f"{how} up to batch {result.batch_seq:,}, as of {result.as_of:%Y-%m-%d %H:%M:%S}.")
+
+
+def checked(results: Sequence[CheckResult], docs: Path | None, json: bool) -> None:
+    """Show every check, failures first."""
+    if json:
+        site = {"docs": docs} if docs else {}
+        typer.echo(_json({"checks": [asdict(result) for result in results], **site}))
+        return
+    failed = [r for r in results if not r.passed]
+    if failed:
+        table(
+            ("check", "severity", "failures", "detail"),
+            [(r.check_name, r.severity, r.failures, r.detail) for r in failed],
+        )
+    typer.echo(f"{len(results) - len(failed)} of {len(results)} checks passed.")
+    if docs:
+        typer.echo(f"Data Docs: {docs}")
+
+
+def exported(row: StatsRow, json: bool) -> None:
+    """Show the exported row."""
+    if json:
+        typer.echo(_json(asdict(row)))
+    else:
+        table(list(asdict(row)), [[_text(value) for value in asdict(row).values()]])
+
+
+def demo(done: DemoResult, json: bool) -> None:
+    """Show what the demo made, and where to look next."""
+    if json:
+        typer.echo(_json(asdict(done)))
+        return
+    typer.echo("\nLines")
+    table(
+        ("received", "accepted", "duplicates", "suppressed", "rejected"),
+        [[f"{n:,}" for n in asdict(done.lines).values()]],
+    )
+    table(("rejected for", "lines"), [(r, f"{n:,}") for r, n in done.rejected.items()])
+    typer.echo("\nTables")
+    table(("table", "rows"), [(name, f"{n:,}") for name, n in done.tables.items()])
+    typer.echo("\nThe marketing row, export.analytics_platform_stats")
+    exported(done.row, json=False)
+    typer.echo(f"\n{done.checks_passed} checks passed. Data Docs: {done.docs}")
+    typer.echo("\nNext")
+    for command, what in done.next_commands.items():
+        typer.echo(f"  {command:<42} {what}")
+
+
+_FATES = ("received", "accepted", "duplicates", "suppressed", "rejected")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a plain table, numbers to the right."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in [list(header), *cells]) for i in range(len(header))]
+    right = [
+        bool(cells) and all(row[i].replace(",", "").isdigit() for row in cells)
+        for i in range(len(header))
+    ]
+    for row in [list(header), *cells]:
+        line = "  ".join(
+            cell.rjust(width) if is_number else cell.ljust(width)
+            for cell, width, is_number in zip(row, widths, right, strict=True)
+        )
+        typer.echo(f"  {line.rstrip()}")
+
+
+def _counts(counts: ledger.Counts) -> list[str]:
+    return [f"{n:,}" for n in asdict(counts).values()]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    return f"{value:,}" if isinstance(value, int) else "none" if value is None else str(value)
+
+
+def _json(values: dict[str, Any]) -> str:
+    return json_.dumps(values, default=_plain, ensure_ascii=False)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return float(value)
+    return str(value)

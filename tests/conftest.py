@@ -1,0 +1,118 @@
+"""Real parts for the tests: an embedded server for the session, a fresh database for each test."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from ingestion import embedded
+from ingestion.migrate import migrate
+from ingestion.settings import settings
+
+TEMPLATE = "warehouse_template"
+
+
+class Server:
+    """One embedded server of a major version, with a migrated database to copy."""
+
+    def __init__(self, home: Path, version: int) -> None:
+        self.home = home
+        self.version = version
+        self._made = 0
+        with self.environment():
+            embedded.start()
+            self._admin = psycopg.connect(self.url("postgres"), autocommit=True)
+            self._admin.execute(f"create database {TEMPLATE}")
+        with self.environment(self.url(TEMPLATE)):
+            migrate()
+
+    def url(self, database: str) -> str:
+        directory = embedded.socket_dir(self.home / f"pg{self.version}")
+        return f"postgresql://postgres@/{database}?host={directory}"
+
+    def new_database(self, template: str = TEMPLATE) -> str:
+        """Return the URL of a fresh database."""
+        self._made += 1
+        name = f"test_{self._made}"
+        self._admin.execute(f"create database {name} template {template}")
+        return self.url(name)
+
+    def drop_database(self, url: str) -> None:
+        name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
+        self._admin.execute(f"drop database if exists {name} with (force)")
+
+    def environment(self, url: str | None = None) -> pytest.MonkeyPatch.context:
+        """Return a context in which the settings are those of this server."""
+        return _settings(self.home, self.version, url)
+
+    def stop(self) -> None:
+        self._admin.close()
+        with self.environment():
+            embedded.stop()
+
+
+class _settings:  # noqa: N801
+    """Sets the warehouse's environment, for this process and those that it starts."""
+
+    def __init__(self, home: Path, version: int, url: str | None) -> None:
+        self._values = {
+            "WAREHOUSE_HOME": str(home),
+            "WAREHOUSE_POSTGRES_VERSION": str(version),
+            "WAREHOUSE_DATABASE_URL": url,
+        }
+        self._patch = pytest.MonkeyPatch()
+
+    def __enter__(self) -> None:
+        for name, value in self._values.items():
+            if value is None:
+                self._patch.delenv(name, raising=False)
+            else:
+                self._patch.setenv(name, value)
+        settings.cache_clear()
+
+    def __exit__(self, *_: object) -> None:
+        self._patch.undo()
+        settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Callable[[int], Server]]:
+    """Give the session's server of a major version, 18 or 16, started when first asked for."""
+    # A short path: a socket's has 107 bytes at most.
+    home = Path(tempfile.mkdtemp(prefix="wh-"))
+    started: dict[int, Server] = {}
+
+    def server(version: int = 18) -> Server:
+        if version not in started:
+            started[version] = Server(home, version)
+        return started[version]
+
+    yield server
+    for running in started.values():
+        running.stop()
+    shutil.rmtree(home)
+
+
+# The command line, for tests that type it: `subprocess.run([*WAREHOUSE, "load", …])`.
+WAREHOUSE = (sys.executable, "-m", "orchestration.cli")
+
+
+@pytest.fixture
+def warehouse(
+    servers: Callable[[int], Server], request: pytest.FixtureRequest
+) -> Iterator[psycopg.Connection]:
+    """Give a connection, in autocommit, to a fresh warehouse that the settings point to.
+
+    Runs on PostgreSQL 18; parametrize it indirectly with 16 for the oldest server.
+    """
+    server = servers(getattr(request, "param", 18))
+    url = server.new_database()
+    with server.environment(url), psycopg.connect(url, autocommit=True) as connection:
+        yield connection
+    server.drop_database(url)
