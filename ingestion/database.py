@@ -21,9 +21,28 @@ class DatabaseError(WarehouseError):
 
 
 def url() -> str:
-    """Return the libpq URL of the database, the embedded server's where none is set."""
+    """Return the libpq URL of the database, the embedded server's where none is set.
+
+    Raises DatabaseError where it is no URL, or leaves host, user or database to be guessed, which
+    dbt, SQLAlchemy and psycopg would each do in their own way.
+    """
     configured = settings().database_url
-    return configured.get_secret_value() if configured else embedded.url()
+    if configured is None:
+        return embedded.url()
+    given = configured.get_secret_value()
+    try:
+        parts = conninfo_to_dict(given)
+    except psycopg.ProgrammingError:
+        # Not the driver's own words: they quote the URL, password and all.
+        raise DatabaseError(
+            "WAREHOUSE_DATABASE_URL is not a libpq URL: expected postgresql://USER:PASSWORD@HOST/DATABASE."
+        ) from None
+    if missing := {"host", "user", "dbname"} - parts.keys():
+        raise DatabaseError(
+            f"WAREHOUSE_DATABASE_URL names no {' and no '.join(sorted(missing))}; a socket's folder "
+            "is given as ?host=/var/run/postgresql."
+        )
+    return given
 
 
 def is_embedded() -> bool:
@@ -47,8 +66,6 @@ def connect(*, autocommit: bool = False, application_name: str = "warehouse") ->
             connection = psycopg.connect(url(), **_parameters(), **options)
     except embedded.EmbeddedServerError as error:
         raise DatabaseError(str(error)) from error
-    except psycopg.ProgrammingError as error:
-        raise DatabaseError(f"WAREHOUSE_DATABASE_URL is not a libpq URL: {error}".strip()) from None
     except psycopg.OperationalError as error:
         raise DatabaseError(_unreachable(error)) from None
     if connection.info.server_version < OLDEST_SERVER * 10_000:
@@ -63,12 +80,8 @@ def connect(*, autocommit: bool = False, application_name: str = "warehouse") ->
 
 def where() -> str:
     """Return host, port and database for people, without user or password."""
-    try:
-        parts = conninfo_to_dict(url())
-    except psycopg.ProgrammingError:
-        return "WAREHOUSE_DATABASE_URL"
-    host = parts.get("host") or parts.get("hostaddr") or "localhost"
-    return f"{host}:{parts.get('port') or 5432}/{parts.get('dbname') or ''}"
+    parts = conninfo_to_dict(url())
+    return f"{parts['host']}:{parts.get('port') or 5432}/{parts['dbname']}"
 
 
 def libpq_environment() -> dict[str, str]:
@@ -79,8 +92,7 @@ def libpq_environment() -> dict[str, str]:
     import psycopg.pq
 
     given = conninfo_to_dict(url())
-    given = {"host": "localhost", "port": "5432", **given, "options": _parameters()["options"]}
-    given.setdefault("dbname", given.get("user", ""))
+    given = {"port": "5432", **given, **_parameters()}
     names = {
         option.keyword.decode(): option.envvar.decode()
         for option in psycopg.pq.Conninfo.get_defaults()
@@ -111,11 +123,7 @@ def _text(value: Any) -> str | None:
 
 def _parameters() -> dict[str, Any]:
     """Return what every connection sets beside the URL, keeping the URL's own options."""
-    try:
-        given = conninfo_to_dict(url()).get("options") or ""
-    except psycopg.ProgrammingError:
-        given = ""
-    given = str(given)
+    given = conninfo_to_dict(url()).get("options") or ""
     return {"options": f"{given} {SESSION_OPTIONS}".strip()}
 
 

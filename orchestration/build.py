@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
 
 import psycopg
 
@@ -19,6 +18,8 @@ from ingestion.errors import WarehouseError
 from ingestion.settings import PROJECT_DIR, settings
 
 DBT_PROJECT = PROJECT_DIR / "dbt_project"
+# Unit tests prove the code, on made-up rows: they belong to the test suite.
+DBT_BUILD = ("build", "--exclude", "resource_type:unit_test")
 
 
 class BuildError(WarehouseError):
@@ -54,7 +55,7 @@ def build(options: BuildOptions | None = None) -> BuildResult:
         raise BuildError("A window is recomputed as of the last build: leave --as-of and the rest.")
     with (
         database.connect(autocommit=True, application_name="warehouse build") as connection,
-        _one_build_at_a_time(connection),
+        one_build_at_a_time(connection),
     ):
         invocation = str(uuid.uuid4())
         try:
@@ -116,13 +117,13 @@ def _slide(connection: psycopg.Connection, invocation: str, options: BuildOption
 def _run_dbt(options: BuildOptions) -> None:
     from dbt.cli.main import dbtRunner
 
-    arguments = ["build", "--exclude", "resource_type:unit_test"]
+    arguments = list(DBT_BUILD)
     if options.full_refresh:
         arguments.append("--full-refresh")
     if options.select:
         arguments += ["--select", options.select]
     # Standard output is for results; dbt's running commentary is for people.
-    with _environment(_build_environment(options)), contextlib.redirect_stdout(sys.stderr):
+    with environment(build_environment(options)), contextlib.redirect_stdout(sys.stderr):
         result = dbtRunner().invoke(arguments)
     if result.success:
         return
@@ -145,7 +146,8 @@ def _first_cause(message: str) -> str:
     return lines[1] if len(lines) > 1 and " Error in " in lines[0] else lines[0]
 
 
-def _build_environment(options: BuildOptions) -> dict[str, str]:
+def build_environment(options: BuildOptions) -> dict[str, str]:
+    """Return dbt's environment for one build: the connection, and what it is pinned to."""
     given = {
         "WAREHOUSE_BUILD_AS_OF": options.as_of.isoformat() if options.as_of else "",
         "WAREHOUSE_BUILD_START": options.start.isoformat() if options.start else "",
@@ -157,13 +159,15 @@ def _build_environment(options: BuildOptions) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _one_build_at_a_time(connection: psycopg.Connection) -> Iterator[None]:
+def one_build_at_a_time(connection: psycopg.Connection) -> Iterator[None]:
+    """Wait for the build that is running, and keep others waiting until the connection closes."""
     connection.execute("select pg_advisory_lock(%s)", (ledger.lock_key("build"),))
     yield
 
 
 @contextlib.contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
+def environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set environment variables for a while."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -174,8 +178,3 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-def dbt_manifest() -> Path:
-    """Return the path of dbt's manifest, which names the models to Dagster."""
-    return settings().dbt_target / "manifest.json"

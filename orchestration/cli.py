@@ -253,7 +253,7 @@ def demo(json: Json = False) -> None:
     from orchestration import show
     from orchestration.demo import run_demo
 
-    show.demo(run_demo(show.step), json)
+    show.demo(run_demo(), json)
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from ingestion.settings import settings
 from ingestion.source import open_source
 from orchestration.build import BuildOptions, build
 from orchestration.export import StatsRow, export_row
+from orchestration.show import load_progress, step
 
 
 class DemoError(WarehouseError):
@@ -47,8 +47,8 @@ NEXT_COMMANDS = {
 }
 
 
-def run_demo(step: Callable[[str], None]) -> DemoResult:
-    """Set up, load the sample, build, check, export. ``step`` is told what comes next."""
+def run_demo() -> DemoResult:
+    """Set up, load the sample, build, check, export; tell people which step comes now."""
     if not database.is_embedded():
         raise DemoError(
             "The demo fills the embedded server; on the one of WAREHOUSE_DATABASE_URL its sample "
@@ -67,7 +67,9 @@ def run_demo(step: Callable[[str], None]) -> DemoResult:
                 entities.load_entities(kind, open_source(str(files.entities[kind])))
             for file in files.events:
                 step(f"Loading {file.name}")
-                load(open_source(str(file)))
+                source = open_source(str(file))
+                with load_progress(source) as progress:
+                    load(source, progress)
             connection.execute(
                 "insert into staging.loads (kind, source, head_digest, state, ended_at) "
                 "values ('demo', 'demo', '', 'finished', clock_timestamp())"
@@ -95,11 +97,10 @@ def run_demo(step: Callable[[str], None]) -> DemoResult:
 
 
 def _is_loaded(connection: psycopg.Connection) -> bool:
-    return bool(
-        connection.execute(
-            "select from staging.loads where kind = 'demo' and state = 'finished'"
-        ).fetchone()
-    )
+    row = connection.execute(
+        "select exists (select from staging.loads where kind = 'demo' and state = 'finished')"
+    ).fetchone()
+    return bool(row and row[0])
 
 
 def _lines(connection: psycopg.Connection) -> Counts:

@@ -1,3 +1,5 @@
+{{ config(meta={'dagster': {'ref': {'name': 'int_platform_stats'}}}) }}
+
 -- Day parts must add up to what the site shows; they are recomputed cell by cell, so a cell that was
 -- forgotten shows here.
 with

@@ -1,0 +1,339 @@
+"""Runs the suites on what is new, and records what came of it.
+
+The suites in ``suites/`` are Great Expectations' own JSON. Of the events and the ledger a suite
+looks at its window: the batches after the last one up to which all of its checks have passed. So a
+failed window is looked at again until it passes, and a check that joins a suite looks at all that
+has landed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import psycopg
+
+from ingestion import database
+from ingestion.errors import WarehouseError
+from ingestion.settings import settings
+
+if TYPE_CHECKING:
+    from great_expectations import ExpectationSuite
+    from great_expectations.core import ExpectationValidationResult
+    from great_expectations.data_context import EphemeralDataContext
+    from great_expectations.datasource.fluent import PostgresDatasource
+
+    Severity = Literal["error", "warn"]
+
+# Nothing calls home; read when Great Expectations is imported.
+os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+
+SUITES_DIR = Path(__file__).parent / "suites"
+# What each suite looks at, in the order of the flow. Bounds are of batch_seq: (after, upto]. An
+# array of batches makes the server use the index on them also before it has gathered statistics.
+ROWS = {
+    "event_batches": """\
+select b.* from staging.event_batches as b
+where b.batch_seq > {after} and b.batch_seq <= {upto}""",
+    "raw_events": """\
+select e.* from staging.raw_events as e
+where e.batch_id = any(array(
+    select b.batch_id from staging.event_batches as b
+    where b.batch_seq > {after} and b.batch_seq <= {upto}
+))""",
+    "platform_stats": "select s.* from intermediate.int_platform_stats as s",
+}
+SEVERITIES: dict[str, Severity] = {"critical": "error", "warning": "warn", "info": "warn"}
+# What an unevaluated check quotes of the server's message. The suites' queries cast no values, so
+# that such a message names columns and types, never what a row holds.
+LONGEST_REASON = 200
+# The site's pages would fetch their logo from Great Expectations with the time of the run.
+LOGO_ADDRESS = re.compile(r"""https://great-expectations-web-assets[^"']*""")
+
+
+class CheckError(WarehouseError):
+    """The checks could not run; the message says what to do first."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What one check found. It holds counts and names of columns, never values of rows.
+
+    ``failures`` counts the rows that break it (1 for a table that does as a whole) and is None
+    where it could not be evaluated. ``query`` shows these rows, or all that it looked at.
+    """
+
+    check_name: str
+    model: str
+    severity: Severity
+    passed: bool
+    failures: int | None
+    detail: str
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """The rows that a suite looks at, and the batch and ``as_of`` that they stand for."""
+
+    rows: str
+    batch_seq: int
+    as_of: datetime | None
+
+
+def run_checks(*, docs: bool = False, suites: Sequence[str] | None = None) -> list[CheckResult]:
+    """Run the suites (all of them by default) and record a row per check, in one transaction.
+
+    With ``docs`` the Data Docs site is written anew, with the suites that ran and their results.
+    Raises CheckError for an unknown suite and where the candidate of the marketing row was never
+    built, and database.DatabaseError; nothing is recorded then.
+    """
+    names = [name for name in ROWS if suites is None or name in suites]
+    if unknown := set(suites or ()) - set(names):
+        raise CheckError(f"No such suite: {', '.join(sorted(unknown))}. Known: {', '.join(ROWS)}.")
+    results: list[CheckResult] = []
+    with database.connect(autocommit=True, application_name="warehouse check") as connection:
+        # One run at a time: a slower one must not record its older window as the latest result.
+        connection.execute("select pg_advisory_lock(hashtextextended('warehouse.checks', 0))")
+        windows = {name: _window(connection, name) for name in names}
+        with _great_expectations(docs=docs) as (context, source):
+            for name, window in windows.items():
+                results += _validate(context, source, load_suite(name), window)
+            if docs:
+                _write_docs(context)
+        _record(connection, results, windows)
+    return results
+
+
+def docs_index() -> Path:
+    """Return the first page of the Data Docs site, written yet or not."""
+    return settings().data_docs / "index.html"
+
+
+def load_suite(name: str) -> ExpectationSuite:
+    """Read a suite's file. Raises CheckError where it holds an expectation that does not exist."""
+    from great_expectations import ExpectationSuite
+
+    content = _content(name)
+    suite = ExpectationSuite(**content)
+    # One of an unknown type is logged and left out: a check would vanish unnoticed.
+    if len(suite.expectations) != len(content["expectations"]):
+        raise CheckError(f"Great Expectations does not know every expectation of {name}.json.")
+    for expectation in suite.expectations:
+        expectation.description = expectation.meta["sentence"]
+    return suite
+
+
+def _content(name: str) -> dict[str, Any]:
+    return json.loads((SUITES_DIR / f"{name}.json").read_bytes())
+
+
+def _check_name(suite: str, meta: dict[str, str]) -> str:
+    return f"{suite}.{meta['check']}"
+
+
+def _window(connection: psycopg.Connection, name: str) -> _Window:
+    return _candidate(connection) if name == "platform_stats" else _new_batches(connection, name)
+
+
+def _candidate(connection: psycopg.Connection) -> _Window:
+    # Read before the table: should a build come between, the result stands for the older row.
+    built = connection.execute(
+        "select batch_seq, nullif(as_of, 'infinity') from warehouse.model_offsets "
+        "where model = 'int_platform_stats' "
+        "and to_regclass('intermediate.int_platform_stats') is not null"
+    ).fetchone()
+    if built is None:
+        raise CheckError(
+            "There is no candidate of the marketing row (intermediate.int_platform_stats) yet; "
+            "build first: warehouse build"
+        )
+    return _Window(ROWS["platform_stats"], *built)
+
+
+def _new_batches(connection: psycopg.Connection, name: str) -> _Window:
+    checks = [_check_name(name, one["meta"]) for one in _content(name)["expectations"]]
+    # The results of a run were recorded by one transaction: they have one checked_at.
+    bounds = {
+        "after": """
+            select first.batch_seq from warehouse.check_results as first
+            where first.check_name = %(first)s and (
+                select count(*) from warehouse.check_results as r
+                where
+                    r.check_name = any(%(checks)s)
+                    and r.checked_at = first.checked_at
+                    and r.passed
+            ) = %(number)s
+            order by first.checked_at desc
+            limit 1""",
+        "upto": "select max(batch_seq) from staging.event_batches",
+    }
+    parameters = {"first": checks[0], "checks": checks, "number": len(checks)}
+    found = {}
+    for bound, query in bounds.items():
+        row = connection.execute(query, parameters).fetchone()
+        found[bound] = (row and row[0]) or 0
+    return _Window(ROWS[name].format(**found), found["upto"], None)
+
+
+@contextmanager
+def _great_expectations(*, docs: bool) -> Iterator[tuple[EphemeralDataContext, PostgresDatasource]]:
+    """Give a context that keeps all in memory but the site, and a source on the database."""
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import (
+        DataContextConfig,
+        InMemoryStoreBackendDefaults,
+        ProgressBarsConfig,
+    )
+
+    site = {
+        "class_name": "SiteBuilder",
+        "show_how_to_buttons": False,
+        "store_backend": {
+            "class_name": "TupleFilesystemStoreBackend",
+            "base_directory": str(_new_docs()),
+        },
+    }
+    context = gx.get_context(
+        mode="ephemeral",
+        project_config=DataContextConfig(
+            analytics_enabled=False,
+            progress_bars=ProgressBarsConfig(globally=False),
+            store_backend_defaults=InMemoryStoreBackendDefaults(),
+            data_docs_sites={"warehouse": site} if docs else {},
+        ),
+    )
+    source = context.data_sources.add_postgres(
+        "warehouse",
+        connection_string=database.sqlalchemy_url(),
+        # Without a temporary table it would fetch all rows to learn the names of their columns.
+        create_temp_table=True,
+        kwargs={"connect_args": {"application_name": "warehouse check"}},
+    )
+    try:
+        yield context, source
+    finally:
+        source.get_engine().dispose()
+
+
+def _validate(
+    context: EphemeralDataContext,
+    source: PostgresDatasource,
+    suite: ExpectationSuite,
+    window: _Window,
+) -> list[CheckResult]:
+    """Validate a suite on its window; return the results in the order of its file."""
+    from great_expectations import ValidationDefinition
+
+    asset = source.add_query_asset(suite.name, query=window.rows)
+    validation = context.validation_definitions.add(
+        ValidationDefinition(
+            name=suite.name,
+            data=asset.add_batch_definition_whole_table("window"),
+            suite=context.suites.add(suite),
+        )
+    )
+    outcome = validation.run(
+        result_format={
+            "result_format": "BASIC",
+            "exclude_unexpected_values": True,
+            "return_unexpected_index_query": True,
+            "unexpected_index_column_names": suite.meta["key"],
+        }
+    )
+    found = {one.expectation_config.meta["check"]: one for one in outcome.results}
+    return [_result(suite, found[one.meta["check"]], window) for one in suite.expectations]
+
+
+def _result(
+    suite: ExpectationSuite, outcome: ExpectationValidationResult, window: _Window
+) -> CheckResult:
+    config = outcome.expectation_config
+    failures, observed = _findings(outcome)
+    return CheckResult(
+        check_name=_check_name(suite.name, config.meta),
+        model=suite.meta["model"],
+        severity=SEVERITIES[config.severity.value],
+        passed=bool(outcome.success),
+        failures=failures,
+        detail=f"{config.meta['sentence']} {observed}",
+        query=_query(outcome, window),
+    )
+
+
+def _findings(outcome: ExpectationValidationResult) -> tuple[int | None, str]:
+    """Return the number of failures and a sentence on what was observed."""
+    result = outcome.result
+    if reason := _exception(outcome):
+        return None, f"It could not be evaluated: {reason}"
+    if "unexpected_count" in result:
+        # None over no rows.
+        failures = result["unexpected_count"] or 0
+        return failures, f"Rows that break it: {failures:,} of {result['element_count']:,}."
+    observed = result["observed_value"]
+    if outcome.expectation_config.type == "unexpected_rows_expectation":
+        return observed, f"Rows that break it: {observed:,}."
+    shown = ", ".join(observed) if isinstance(observed, list) else observed
+    return int(not outcome.success), f"Found: {shown}."
+
+
+def _exception(outcome: ExpectationValidationResult) -> str | None:
+    """Return the first line of what was raised, whether it came alone or one per metric."""
+    info = outcome.exception_info or {}
+    for one in [info] if "raised_exception" in info else info.values():
+        if one["raised_exception"]:
+            return one["exception_message"].partition("\n")[0][:LONGEST_REASON]
+    return None
+
+
+def _query(outcome: ExpectationValidationResult, window: _Window) -> str:
+    """Return SQL that shows the rows that break the check, or else all that it looked at."""
+    of_rows = outcome.expectation_config.kwargs.get("unexpected_rows_query", "")
+    of_column = outcome.result.get("unexpected_index_query", "")
+    breaking = of_rows.format(batch="batch") or re.sub(r"\bgx_temp_\w+", "batch", of_column)
+    if not breaking:
+        return window.rows
+    return f"with batch as (\n{window.rows}\n)\n{breaking}"
+
+
+def _record(
+    connection: psycopg.Connection, results: list[CheckResult], windows: dict[str, _Window]
+) -> None:
+    with connection.transaction(), connection.cursor() as cursor:
+        cursor.executemany(
+            # now() is the same for the whole transaction: it marks the results of one run.
+            "insert into warehouse.check_results (check_name, checked_at, source, model, severity, "
+            "passed, failures, detail, batch_seq, as_of) "
+            "values (%s, now(), 'great_expectations', %s, %s, %s, %s, %s, %s, %s)",
+            [
+                (
+                    result.check_name, result.model, result.severity, result.passed,
+                    result.failures, result.detail, window.batch_seq, window.as_of,
+                )
+                for result in results
+                for window in [windows[result.check_name.partition(".")[0]]]
+            ],
+        )  # fmt: skip
+
+
+def _new_docs() -> Path:
+    """Return the folder where the site is made before it takes the place of the last one."""
+    return settings().data_docs.with_suffix(".new").absolute()
+
+
+def _write_docs(context: EphemeralDataContext) -> None:
+    made, site = _new_docs(), settings().data_docs
+    shutil.rmtree(made, ignore_errors=True)
+    context.build_data_docs()
+    for page in [*made.rglob("*.html"), *made.rglob("*.css")]:
+        page.write_text(LOGO_ADDRESS.sub("data:,", page.read_text("utf-8")), "utf-8")
+    shutil.rmtree(site, ignore_errors=True)
+    made.rename(site)

@@ -1,0 +1,62 @@
+"""Assets of what lands: the drop folder into staging."""
+
+# No postponed annotations here: Dagster looks at that of `context` itself.
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import dagster as dg
+
+from ingestion import ledger
+from ingestion.settings import settings
+from orchestration.drop_folder import Dropped, load_dropped
+
+STAGING = {
+    "raw_events": "One row per accepted event, as it came, less the IP.",
+    "event_batches": "The ledger: one row per committed batch, numbered in commit order.",
+    "clients": "Clients as they are now.",
+    "units": "Units as they are now.",
+    "users": "Users as they are now.",
+    "documents": "Documents as they are now.",
+}
+
+
+@dg.multi_asset(
+    name="drop_folder",
+    description="Loads what waits in the drop folder, and moves it to done/ or failed/.",
+    specs=[
+        dg.AssetSpec(["staging", name], description=description, group_name="staging")
+        for name, description in STAGING.items()
+    ],
+    check_specs=[
+        dg.AssetCheckSpec(
+            "dropped_files_are_readable",
+            asset=["staging", "event_batches"],
+            description="No dropped file had to be set aside in failed/.",
+        )
+    ],
+)
+def drop_folder(
+    context: dg.AssetExecutionContext,
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    """Load every dropped file. One that can't be read is set aside and keeps nothing from going on."""
+    dropped = []
+    for one in load_dropped(settings().drop):
+        context.log.info("%s %s: %s", one.kind, one.name, one.error or asdict(one.counts))
+        dropped.append(one)
+    for name in STAGING:
+        kind = ledger.EVENTS if name in {"raw_events", "event_batches"} else name
+        yield dg.MaterializeResult(["staging", name], metadata=_metadata(dropped, kind))
+    failed = {one.name: one.error for one in dropped if one.error}
+    yield dg.AssetCheckResult(
+        asset_key=["staging", "event_batches"],
+        check_name="dropped_files_are_readable",
+        passed=not failed,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata=failed,
+    )
+
+
+def _metadata(dropped: list[Dropped], kind: str) -> dict[str, int]:
+    mine = [one for one in dropped if one.kind == kind]
+    total = sum((one.counts for one in mine), ledger.Counts())
+    return {"files": len(mine), **asdict(total)}
