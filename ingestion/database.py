@@ -39,8 +39,8 @@ def url() -> str:
         ) from None
     if missing := {"host", "user", "dbname"} - parts.keys():
         raise DatabaseError(
-            f"WAREHOUSE_DATABASE_URL names no {' and no '.join(sorted(missing))}; a socket's folder "
-            "is given as ?host=/var/run/postgresql."
+            f"WAREHOUSE_DATABASE_URL names no {' and no '.join(sorted(missing))}; a socket's "
+            "folder is given as ?host=/var/run/postgresql."
         )
     return given
 
@@ -128,7 +128,7 @@ def _parameters() -> dict[str, Any]:
 
 
 def _unreachable(error: psycopg.OperationalError) -> str:
-    reason = " ".join(str(error).split())
+    reason = " ".join(str(error).split()).rstrip(".?")
     return (
         f"The database at {where()} can't be used: {reason}. "
         "Check WAREHOUSE_DATABASE_URL and that the server is up."

@@ -38,7 +38,7 @@ STAGING = {
 def drop_folder(
     context: dg.AssetExecutionContext,
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-    """Load every dropped file. One that can't be read is set aside and keeps nothing from going on."""
+    """Load every dropped file; one that can't be read is set aside, and the rest goes on."""
     dropped = []
     for one in load_dropped(settings().drop):
         context.log.info("%s %s: %s", one.kind, one.name, one.error or asdict(one.counts))
