@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
+from pathlib import Path
 
 import psycopg
 
@@ -144,6 +145,21 @@ def _first_cause(message: str) -> str:
     """Return the line that says why: dbt puts the model's name and path before it."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     return lines[1] if len(lines) > 1 and " Error in " in lines[0] else lines[0]
+
+
+def write_docs() -> Path:
+    """Write dbt's site of models and columns as one page; return its path. Raises BuildError."""
+    from dbt.cli.main import dbtRunner
+
+    database.connect().close()
+    site = settings().home / "docs"
+    with environment(dbt_environment()), contextlib.redirect_stdout(sys.stderr):
+        result = dbtRunner().invoke(
+            ["--quiet", "docs", "generate", "--static", "--target-path", str(site)]
+        )
+    if not result.success:
+        raise BuildError(f"dbt could not write its docs: {result.exception}")
+    return site / "static_index.html"
 
 
 def build_environment(options: BuildOptions) -> dict[str, str]:

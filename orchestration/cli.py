@@ -257,6 +257,14 @@ def demo(json: Json = False) -> None:
 
 
 @app.command()
+def docs() -> None:
+    """Write the site that describes every model and column."""
+    from orchestration.build import write_docs
+
+    typer.echo(f"The site: {write_docs()}")
+
+
+@app.command()
 def psql(arguments: Annotated[list[str] | None, typer.Argument()] = None) -> None:
     """Open psql on the warehouse; what follows `--` goes to psql."""
     import os

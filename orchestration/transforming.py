@@ -32,7 +32,7 @@ class Translator(DagsterDbtTranslator):
         """Group models by their folder: staging, intermediate, a family of marts."""
         if dbt_resource_props["resource_type"] == "source":
             return "staging"
-        return dbt_resource_props["fqn"][-2]
+        return dbt_resource_props["fqn"][1]
 
     def get_asset_check_spec(
         self,

@@ -1,7 +1,6 @@
 {{ config(meta={'dagster': {'ref': {'name': 'int_platform_stats'}}}) }}
 
--- Day parts must add up to what the site shows; they are recomputed cell by cell, so a cell that was
--- forgotten shows here.
+-- The day parts add up to what the site shows: it is the sum of all of them and of nothing else.
 with
 
 days as (

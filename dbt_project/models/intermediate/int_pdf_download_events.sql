@@ -1,4 +1,0 @@
-{{ config(incremental_strategy='append_new', indexes=[{'columns': ['batch_seq']}, {'columns': ['occurred_on']}]) }}
-
-select * from {{ ref('stg_pdf_download_events') }}
-where {{ in_new_batches() }}
