@@ -63,8 +63,6 @@ def build(options: BuildOptions | None = None) -> BuildResult:
             ran_dbt = not _slide(connection, invocation, options)
             if ran_dbt:
                 _run_dbt(options)
-        except psycopg.errors.UndefinedTable as error:
-            raise BuildError("The warehouse is not set up yet: run `warehouse init`.") from error
         except psycopg.errors.RaiseException as error:
             hint = f" {error.diag.message_hint}" if error.diag.message_hint else ""
             raise BuildError(f"{error.diag.message_primary}.{hint}") from error

@@ -59,6 +59,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and no
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 3 if lines were rejected.")]
 
 
+# SQLSTATEs of a table, schema or function that is not there.
+NOT_SET_UP = {"42P01", "3F000", "42883"}
+
+
 def main() -> None:
     """Run the command line; every known failure is one clear sentence and exit code 1."""
     try:
@@ -74,6 +78,8 @@ def main() -> None:
     except Exception as error:
         psycopg = sys.modules.get("psycopg")
         if psycopg and isinstance(error, psycopg.Error):
+            if error.sqlstate in NOT_SET_UP:
+                _fail("The database is not set up for this version: run `warehouse init`.")
             reason = " ".join(str(error).split())
             _fail(f"The database refused: {reason}. Nothing is half done.")
         raise

@@ -13,7 +13,6 @@ from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject, dbt_as
 from ingestion import database
 from ingestion.settings import settings
 from orchestration.build import (
-    DBT_BUILD,
     DBT_PROJECT,
     BuildError,
     BuildOptions,
@@ -78,7 +77,7 @@ def dbt_models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterat
         one_build_at_a_time(connection),
         environment(build_environment(options)),
     ):
-        yield from dbt.cli(list(DBT_BUILD), context=context).stream()
+        yield from dbt.cli(["build"], context=context).stream()
 
 
 def dbt_resource() -> DbtCliResource:

@@ -1,0 +1,112 @@
+"""The commands that a person types, as processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from ingestion.entities import EntityKind
+from orchestration.cli import Kind
+from tests.conftest import WAREHOUSE
+
+
+def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*WAREHOUSE, *arguments], capture_output=True, text=True, timeout=300, **options
+    )
+
+
+@pytest.fixture
+def own_server(servers):
+    """A home of its own, with no server yet: what a newcomer has."""
+    home = Path(tempfile.mkdtemp(prefix="wh-"))
+    with servers(18).environment(), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WAREHOUSE_HOME", str(home))
+        yield home
+        run("stop")
+    shutil.rmtree(home)
+
+
+def test_the_demo_makes_a_row_and_a_second_run_changes_nothing(own_server):
+    first = run("demo", "--json")
+    assert first.returncode == 0, first.stderr
+    made = json.loads(first.stdout)
+    lines = made["lines"]
+    fates = ("accepted", "duplicates", "suppressed", "rejected")
+    assert lines["received"] == sum(lines[fate] for fate in fates)
+    assert lines["accepted"] >= 100_000
+    assert len(made["rejected"]) == 9
+    assert made["tables"]["staging.raw_events"] == lines["accepted"]
+    assert made["row"]["updated_at"] == "2026-05-01T00:00:00+00:00"
+    assert made["row"]["questions_answered"] > 10_000
+    assert made["row"]["active_users"] > 0
+
+    second = run("demo", "--json")
+    assert second.returncode == 0, second.stderr
+    assert json.loads(second.stdout) == made
+    assert "Generating" not in second.stderr
+
+
+def test_the_demo_refuses_a_server_of_ones_own(warehouse):
+    refused = run("demo")
+    assert refused.returncode == 1
+    assert "WAREHOUSE_DATABASE_URL" in refused.stderr
+
+
+def test_help_loads_nothing_heavy():
+    # What makes a start slow; the time itself is measured by the benchmarks.
+    heavy = "psycopg pydantic msgspec dbt dagster great_expectations duckdb alembic"
+    code = (
+        "import sys; sys.argv = ['warehouse', '--help']\n"
+        "from orchestration.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        f"print([m for m in '{heavy}'.split() if m in sys.modules], file=sys.stderr)"
+    )
+    helped = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
+    )
+    assert "load-entities" in helped.stdout
+    assert helped.stderr.strip() == "[]"
+
+
+def test_the_command_line_knows_the_kinds_of_entities():
+    assert [kind.value for kind in Kind] == [kind.value for kind in EntityKind]
+
+
+def test_the_plan_is_printed_for_producers():
+    page = run("plan").stdout
+    assert "## `chat_feedback`" in page
+    assert "| `rating` | whole number, 1 to 5 | yes |" in page
+
+
+@pytest.mark.parametrize("command", [["build"], ["load", "-"], ["check"], ["rejected", "list"]])
+def test_a_command_before_init_says_to_run_init(servers, command):
+    server = servers(18)
+    url = server.new_database(template="template0")
+    with server.environment(url):
+        failed = run(*command, stdin=subprocess.DEVNULL)
+    server.drop_database(url)
+    assert failed.returncode == 1
+    assert "run `warehouse init`" in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_bare_dbt_finds_the_warehouse_by_the_printed_environment(warehouse):
+    exports = run("environment").stdout
+    built = subprocess.run(
+        ["bash", "-c", f'eval "$EXPORTS"; exec {sys.executable} -m dbt.cli.main build'],  # noqa: S607
+        capture_output=True, text=True, timeout=300,
+        env=os.environ | {"EXPORTS": exports},
+    )  # fmt: skip
+    assert built.returncode == 0, built.stdout
+    assert warehouse.execute("select count(*) from intermediate.int_platform_stats").fetchone() == (
+        1,
+    )

@@ -1,0 +1,144 @@
+"""What Dagster knows, and one run of all of it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import uuid
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from ingestion.settings import settings
+
+ASSETS = {
+    "staging/raw_events",
+    "staging/event_batches",
+    "staging/clients",
+    "staging/units",
+    "staging/users",
+    "staging/documents",
+    "intermediate/stg_chat_events",
+    "intermediate/stg_pdf_download_events",
+    "intermediate/stg_session_events",
+    "intermediate/stg_units",
+    "intermediate/int_chat_events",
+    "intermediate/int_pdf_download_events",
+    "intermediate/int_session_events",
+    "intermediate/int_platform_activity_daily",
+    "intermediate/int_platform_stats",
+    "export/analytics_platform_stats",
+}
+
+
+@pytest.fixture
+def definitions(warehouse) -> dg.Definitions:
+    """Dagster's definitions; imported here, because that parses the dbt project."""
+    from orchestration.definitions import defs
+
+    return defs
+
+
+def test_the_lineage_goes_from_staging_to_the_exported_row(definitions):
+    graph = definitions.resolve_asset_graph()
+    assert {key.to_user_string() for key in graph.get_all_asset_keys()} == ASSETS
+    above = graph.get_ancestor_asset_keys(dg.AssetKey(["export", "analytics_platform_stats"]))
+    assert dg.AssetKey(["staging", "raw_events"]) in above
+    assert dg.AssetKey(["staging", "units"]) in above
+
+
+def test_every_asset_is_described(definitions):
+    graph = definitions.resolve_asset_graph()
+    assert [key for key in graph.get_all_asset_keys() if not graph.get(key).description] == []
+
+
+def test_the_job_takes_dropped_files_to_the_exported_row(definitions, warehouse):
+    drop = settings().drop
+    _drop(drop / "units" / "units.csv", b"unit_id,updated_at\nu1,2026-01-01T00:00:00Z\n")
+    _drop(drop / "events" / "sessions.ndjson.gz", gzip.compress(_event("session")))
+    _drop(drop / "events" / "chats.ndjson", _event("chat") + b"no json\n")
+
+    run = _run_everything(definitions)
+
+    assert run.success
+    row = warehouse.execute(
+        "select active_users, questions_answered, pdf_downloads, engagement_rate "
+        "from export.analytics_platform_stats"
+    ).fetchall()
+    assert row == [(0, 1, 0, 0)]
+    assert _names(drop / "done") == {"units.csv", "sessions.ndjson.gz", "chats.ndjson"}
+    assert _names(drop / "events") == set()
+
+
+def test_a_dropped_file_that_cannot_be_read_is_set_aside_with_the_reason(definitions, warehouse):
+    drop = settings().drop
+    _drop(drop / "events" / "good.ndjson", _event("chat"))
+    _drop(drop / "events" / "damaged.ndjson.gz", gzip.compress(_event("chat"))[:-9])
+
+    run = _run_everything(definitions)
+
+    assert run.success
+    failed = [check for check in run.get_asset_check_evaluations() if not check.passed]
+    assert [check.check_name for check in failed] == ["dropped_files_are_readable"]
+    assert _names(drop / "failed") == {"damaged.ndjson.gz", "damaged.ndjson.gz.reason.txt"}
+    assert "gzip" in (drop / "failed/events/damaged.ndjson.gz.reason.txt").read_text()
+    assert warehouse.execute("select count(*) from staging.raw_events").fetchone() == (1,)
+
+
+def test_a_failed_check_at_the_boundary_stops_everything_after_it(definitions, warehouse):
+    drop = settings().drop
+    _drop(drop / "events" / "first.ndjson", _event("chat"))
+    assert _run_everything(definitions).success
+    before = _exported(warehouse)
+    # A loader gone wrong: what it writes is not in the plan.
+    warehouse.execute(
+        "create function pg_temp.spoil() returns trigger language plpgsql as "
+        "$$ begin new.event := 'spoilt'; return new; end $$;"
+        "create trigger spoil before insert on staging.raw_events "
+        "for each row execute function pg_temp.spoil()"
+    )
+    _drop(drop / "events" / "second.ndjson", _event("chat"))
+
+    run = _run_everything(definitions, raise_on_error=False)
+
+    assert not run.success
+    assert _failed_checks(run) == ["raw_events_event_in_plan"]
+    materialized = {e.asset_key.to_user_string() for e in run.get_asset_materialization_events()}
+    assert materialized == {name for name in ASSETS if name.startswith("staging/")}
+    assert _exported(warehouse) == before
+
+
+def _failed_checks(run: dg.ExecuteInProcessResult) -> list[str]:
+    return [check.check_name for check in run.get_asset_check_evaluations() if not check.passed]
+
+
+def _exported(warehouse) -> list[tuple[object, ...]]:
+    return warehouse.execute("select xmin::text, * from export.analytics_platform_stats").fetchall()
+
+
+def _run_everything(
+    definitions: dg.Definitions, raise_on_error: bool = True
+) -> dg.ExecuteInProcessResult:
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = definitions.resolve_job_def("everything")
+        return job.execute_in_process(instance=instance, raise_on_error=raise_on_error)
+
+
+def _event(name: str) -> bytes:
+    event = {
+        "event_id": str(uuid.uuid4()),
+        "event": name,
+        "timestamp": "2026-01-31T12:00:00Z",
+        "actor": {"client_id": "acme", "unit_id": "u1"},
+    }
+    return json.dumps(event).encode() + b"\n"
+
+
+def _drop(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def _names(directory: Path) -> set[str]:
+    return {path.name for path in directory.rglob("*") if path.is_file()}
