@@ -225,6 +225,10 @@ def build(
     from orchestration import build as builds
     from orchestration import show
 
+    if (start is None) != (end is None) or (start and end and start >= end):
+        raise typer.BadParameter("a window has a --start and a later --end, the day after its last")
+    if start and (as_of or full_refresh):
+        raise typer.BadParameter("a window is recomputed as of the last build, and not in full")
     result = builds.build(builds.BuildOptions(full_refresh, start, end, select, as_of))
     show.built(result, json)
 
