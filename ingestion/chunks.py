@@ -44,18 +44,27 @@ class Chunk:
 
 def cut(blocks: Iterator[bytes], start: Place) -> Iterator[Chunk]:
     """Yield the chunks of the bytes that follow ``start``."""
-    data = b""
+    waiting: list[bytes] = []
+    size = line_ends = 0
     for block in blocks:
-        data += block
-        while end := _end_of_chunk(data):
-            chunk = _chunk(data[:end], start)
-            data, start = data[end:], chunk.end
-            yield chunk
-        if len(data) >= CHUNK_BYTES + LONGEST_KEPT_LINE:
-            chunk, data = _chunk_with_cut_line(data, blocks, start)
+        waiting.append(block)
+        size += len(block)
+        line_ends += block.count(b"\n")
+        if size < CHUNK_BYTES and line_ends < CHUNK_LINES:
+            continue
+        data = b"".join(waiting)
+        while True:
+            if end := _end_of_chunk(data):
+                chunk, data = _chunk(data[:end], start), data[end:]
+            elif len(data) >= CHUNK_BYTES + LONGEST_KEPT_LINE:
+                beyond, after = _rest_of_line(data, blocks)
+                chunk, data = _chunk(data, start, beyond), after
+            else:
+                break
             start = chunk.end
             yield chunk
-    if data:
+        waiting, size, line_ends = [data], len(data), data.count(b"\n")
+    if data := b"".join(waiting):
         yield _chunk(data, start)
 
 
@@ -69,13 +78,44 @@ def _end_of_chunk(data: bytes) -> int:
     return min(ends, default=0)
 
 
-def _chunk(data: bytes, start: Place) -> Chunk:
+@dataclass(frozen=True, slots=True)
+class _Beyond:
+    """What was read of a chunk's last line beyond the bytes that are at hand, and not kept."""
+
+    length: int
+    line_end: int
+    is_blank: bool
+    digest: bytes
+
+
+_NOTHING = _Beyond(0, 0, is_blank=True, digest=b"")
+
+
+def _rest_of_line(data: bytes, blocks: Iterator[bytes]) -> tuple[_Beyond, bytes]:
+    """Read to the end of the line that ``data`` breaks off in; return it, and what follows."""
+    digest = hashlib.sha256(data)
+    length, is_blank, tail, after = 0, True, data[-1:], b""
+    for block in blocks:
+        line_end = block.find(b"\n") + 1
+        taken = block[:line_end] if line_end else block
+        digest.update(taken)
+        length += len(taken)
+        is_blank = is_blank and (not taken or taken.isspace())
+        tail = (tail + taken)[-2:]
+        if line_end:
+            after = block[line_end:]
+            break
+    line_end = 2 if tail == b"\r\n" else int(tail.endswith(b"\n"))
+    return _Beyond(length, line_end, is_blank, digest.digest()), after
+
+
+def _chunk(data: bytes, start: Place, beyond: _Beyond = _NOTHING) -> Chunk:
     lines = data.split(b"\n")
     unended = lines.pop()
     lines = [line.removesuffix(b"\r") for line in lines]
     if unended:
         lines.append(unended)
-    end = Place(start.chunks + 1, start.bytes + len(data), start.lines + len(lines))
+    end = Place(start.chunks + 1, start.bytes + len(data) + beyond.length, start.lines + len(lines))
     if start.bytes == 0:
         lines[0] = lines[0].removeprefix(BYTE_ORDER_MARK)
     kept = [
@@ -83,24 +123,13 @@ def _chunk(data: bytes, start: Place) -> Chunk:
         for number, line in enumerate(lines, start.lines + 1)
         if line and not line.isspace()
     ]
-    return Chunk(start, end, kept, hashlib.sha256(data).digest())
-
-
-def _chunk_with_cut_line(data: bytes, blocks: Iterator[bytes], start: Place) -> tuple[Chunk, bytes]:
-    """Return the chunk whose last line is longer than is kept, and the bytes after it."""
-    digest = hashlib.sha256(data)
-    length, rest = len(data), b""
-    for block in blocks:
-        line_end = block.find(b"\n")
-        taken = block if line_end < 0 else block[: line_end + 1]
-        digest.update(taken)
-        length += len(taken)
-        if line_end >= 0:
-            rest = block[line_end + 1 :]
-            break
-    line_start = data.rfind(b"\n") + 1
-    chunk = _chunk(data[: line_start + LONGEST_KEPT_LINE], start)
-    end = Place(chunk.end.chunks, start.bytes + length, chunk.end.lines)
-    return (
-        Chunk(start, end, chunk.lines, digest.digest(), cut_length=length - line_start), rest
-    )  # fmt: skip
+    # No line but the last can be that long: a chunk ends with the line that fills it.
+    last, length = lines[-1], len(lines[-1]) + beyond.length - beyond.line_end
+    is_kept = bool(kept) and kept[-1][0] == end.lines
+    if is_kept or not beyond.is_blank:
+        kept[len(kept) - is_kept :] = [(end.lines, last[: min(length, LONGEST_KEPT_LINE)])]
+        is_cut = length > LONGEST_KEPT_LINE
+    else:
+        is_cut = False
+    digest = beyond.digest or hashlib.sha256(data).digest()
+    return Chunk(start, end, kept, digest, length if is_cut else None)

@@ -26,6 +26,7 @@ from ingestion.judge import FURTHEST_AHEAD, Rejected
 from ingestion.ledger import Batch, Counts
 from ingestion.line import (
     EPOCH,
+    LARGEST_LINE,
     Reason,
     RejectError,
     parse_object,
@@ -33,11 +34,14 @@ from ingestion.line import (
     read_text,
     refuse_nul,
     reject,
+    shown,
 )
-from ingestion.source import Source
+from ingestion.source import Source, SourceError
 from ingestion.tracking_plan import LARGEST_NUMBER
 
 ROWS_PER_BATCH = 5_000
+# Far more than money has, and far less than what numeric holds.
+MOST_DECIMALS = 100
 
 
 class EntityKind(StrEnum):
@@ -49,7 +53,8 @@ class EntityKind(StrEnum):
     DOCUMENTS = "documents"
 
 
-Key = Annotated[str, msgspec.Meta(min_length=1)]
+# An index entry has at most 2,704 bytes.
+Key = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
 ClientId = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_NUMBER)]
 
@@ -112,12 +117,14 @@ SHAPES: dict[EntityKind, type[msgspec.Struct]] = {
 class Row:
     """One row of a source: its line number, its exact bytes, and a way to read it.
 
-    ``cells`` are those of a CSV row by column; None for a line of JSON.
+    ``cells`` are those of a CSV row by column; None for a line of JSON. ``fault`` says what is
+    wrong with a row that is no CSV.
     """
 
     number: int
     payload: bytes
     cells: dict[str, str] | None
+    fault: str | None = None
 
 
 def load_entities(kind: EntityKind, source: Source) -> Counts:
@@ -150,6 +157,8 @@ def judge_row(kind: EntityKind, row: Row, received_at: datetime) -> dict[str, An
     try:
         is_csv = row.cells is not None
         text = read_text(row.payload)
+        if row.fault:
+            reject(Reason.INVALID_FIELD, f"no CSV: {row.fault}")
         came: dict[str, Any] = row.cells if row.cells is not None else parse_object(text)
         refuse_nul(came)
         came = {name: value for name, value in came.items() if value is not None}
@@ -186,11 +195,20 @@ def _check(columns: dict[str, Any], received_at: datetime) -> None:
     if columns.get("status") == "churned" and columns.get("churned_at") is None:
         reject(Reason.MISSING_FIELD, "$.churned_at is required where status is churned")
     limit = columns.get("monthly_cost_limit")
-    if limit is not None and not 0 <= limit <= LARGEST_NUMBER:
+    if limit is not None and not _is_amount(limit):
         reject(
             Reason.INVALID_FIELD,
-            f"$.monthly_cost_limit: expected a number from 0 to {LARGEST_NUMBER}, got {limit}",
+            f"$.monthly_cost_limit: expected a number from 0 to {LARGEST_NUMBER} of at most "
+            f"{MOST_DECIMALS} decimals, got {shown(limit)}",
         )
+
+
+def _is_amount(number: Decimal) -> bool:
+    """Tell whether it is an amount of money; NaN and what numeric can't hold are none."""
+    exponent = number.as_tuple().exponent
+    return (
+        isinstance(exponent, int) and exponent >= -MOST_DECIMALS and 0 <= number <= LARGEST_NUMBER
+    )
 
 
 def _instant(name: str, text: str) -> datetime:
@@ -285,14 +303,14 @@ def _rows(source: Source) -> Iterator[Row]:
     lines = _lines(source.blocks(0))
     name = source.name.removesuffix(".gz").removesuffix(".zst")
     if name.lower().endswith(".csv"):
-        yield from _csv_rows(lines)
+        yield from _csv_rows(lines, source.name)
         return
     for number, line in enumerate(lines, 1):
         if not line.isspace():
             yield Row(number, line.removesuffix(b"\n").removesuffix(b"\r"), None)
 
 
-def _csv_rows(lines: Iterator[bytes]) -> Iterator[Row]:
+def _csv_rows(lines: Iterator[bytes], name: str) -> Iterator[Row]:
     taken: list[bytes] = []
 
     def text() -> Iterator[str]:
@@ -301,16 +319,30 @@ def _csv_rows(lines: Iterator[bytes]) -> Iterator[Row]:
             # Bytes that are not UTF-8 pass as lone surrogates, and are refused with their row.
             yield line.decode("utf-8", "surrogateescape")
 
+    # A quote that is never closed takes so much of what follows into its row, and no more.
+    csv.field_size_limit(LARGEST_LINE)
     reader = csv.reader(text())
-    header = next(reader, [])
+    try:
+        header = next(reader, [])
+    except csv.Error as error:
+        raise SourceError(f"{name} has no CSV header: {error}.") from error
     number = len(taken) + 1
     taken.clear()
-    for cells in reader:
+    while True:
+        cells, fault = None, None
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            fault = str(error)
+        if cells is None and fault is None:
+            return
         payload = b"".join(taken).removesuffix(b"\n").removesuffix(b"\r")
-        if cells:
-            # A cell too many or too few shows as a column that no entity has, or as a missing one.
+        if payload and not payload.isspace():
+            # A cell too many or too few shows as a column that no entity has, or a missing one.
+            cells = cells or []
             extra = {f"cell {n}": cell for n, cell in enumerate(cells) if n >= len(header)}
-            yield Row(number, payload, dict(zip(header, cells, strict=False)) | extra)
+            named = dict(zip(header, cells, strict=False)) | extra
+            yield Row(number, payload, named, fault)
         number += len(taken)
         taken.clear()
 

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from operator import itemgetter
 
 import psycopg
 
@@ -22,6 +21,7 @@ from ingestion.judge import (
     Rejected,
     Sequence,
     Suppressed,
+    stored_json,
 )
 from ingestion.ledger import Batch, Counts
 
@@ -38,6 +38,8 @@ _DAY = 86_400_000_000
 # Another loader may commit the same events, or wait for this one in a circle: each time this one
 # starts the chunk again, and each time it finds more of it landed.
 MOST_TRIES = 20
+# In characters; names and timestamps that are quoted may be as long as their line.
+LONGEST_DETAIL = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +101,9 @@ def _first_of_each(accepted: list[Accepted]) -> tuple[list[Accepted], list[Accep
     Every loader writes in the order of the keys: so two can't wait for each other, and the index is
     written a page at a time.
     """
-    first, repeats = [], []
-    previous = None
-    for event in sorted(accepted, key=itemgetter(0, 1, 2)):
-        key = event[:3]
-        (repeats if key == previous else first).append(event)
-        previous = key
-    return first, repeats
+    first: dict[bytes, Accepted] = {}
+    repeats = [event for event in accepted if first.setdefault(event.key, event) is not event]
+    return [first[key] for key in sorted(first)], repeats
 
 
 class Intake:
@@ -129,6 +127,7 @@ class Intake:
         """
         for _ in range(MOST_TRIES):
             self._add_partitions(judged)
+            leaves_duplicates_out = self._expects_duplicates
             try:
                 with self._connection.transaction():
                     counts = self._write(judged)
@@ -141,9 +140,10 @@ class Intake:
                 continue
             except psycopg.DataError:
                 unstorable = self._find_unstorable(judged)
-                if not unstorable:
+                if not unstorable and leaves_duplicates_out:
                     raise
                 judged = judge_chunk(judged.chunk, judged.receipt, unstorable)
+                self._expects_duplicates = True
         raise psycopg.OperationalError(f"a chunk met other loaders {MOST_TRIES} times in a row")
 
     def _write(self, judged: JudgedChunk) -> Counts:
@@ -217,19 +217,37 @@ class Intake:
             self._months |= months
 
     def _find_unstorable(self, judged: JudgedChunk) -> dict[int, str]:
-        """Ask the server which lines hold numbers beyond jsonb's range, which it alone knows."""
-        numbers, lines = [], []
-        for number, line in judged.chunk.lines:
-            if b"\0" not in line:
-                numbers.append(number)
-                lines.append(line.decode(errors="replace"))
+        """Ask the server which lines hold numbers beyond jsonb's range, which it alone knows.
+
+        Of lines that would not land, being duplicates, it is not asked, whatever the chunk holds
+        beside them.
+        """
+        receipt = judged.receipt
+        judge = Judge(receipt.at, receipt.salt, receipt.batch_id).judge
+        verdicts = [(number, judge(line)) for number, line in judged.chunk.lines]
+        events = [(number, event) for number, event in verdicts if isinstance(event, Accepted)]
+        with self._connection.transaction():
+            landed = self._landed_before([event for _, event in events])
+        keys = {events[position][1].key for position in landed}
         found = self._connection.execute(
-            "select l.number, e.message from unnest(%s::bigint[], %s::text[]) as l (number, line) "
-            "cross join lateral pg_input_error_info(l.line, 'jsonb') as e "
+            "select l.number, e.message from unnest(%s::bigint[], %s::text[]) as l (number, parts) "
+            "cross join lateral pg_input_error_info(l.parts, 'jsonb') as e "
             "where e.message is not null",
-            (numbers, lines),
+            (
+                [number for number, _ in events],
+                [stored_json(event.row).decode() for _, event in events],
+            ),
         )
-        return {number: f"{message} (jsonb)" for number, message in found}
+        messages = dict(found.fetchall())
+        unstorable = {}
+        for number, event in events:
+            if event.key in keys:
+                continue
+            if number in messages:
+                unstorable[number] = f"{messages[number]} (jsonb)"
+            else:
+                keys.add(event.key)
+        return unstorable
 
     def _copy(self, statement: str, rows: Iterable[bytes]) -> None:
         with self._connection.cursor().copy(statement) as copy:
@@ -265,7 +283,9 @@ def _write_rows(
 
 
 def _printable(detail: str) -> str:
-    """Make a detail storable: no NUL, no lone surrogates."""
+    """Make a detail storable: no NUL, no lone surrogates, and no longer than anyone reads."""
+    if len(detail) > LONGEST_DETAIL:
+        detail = detail[: LONGEST_DETAIL - 1] + "…"
     return detail.replace("\0", "\\u0000").encode("utf-8", "backslashreplace").decode()
 
 

@@ -70,17 +70,32 @@ class Suppressed:
     sequence: Sequence | None = None
 
 
-class Accepted(NamedTuple):
-    """A valid event. The first three members are its key, and sort as the database's index does.
+class Accepted(msgspec.Struct, frozen=True, gc=False):
+    """A valid event: its key, and its row of staging.raw_events in COPY's binary format.
 
-    ``row`` is the row of staging.raw_events in COPY's binary format.
+    Nothing in it can be part of a cycle: the garbage collector need not know of millions of them.
     """
 
     client_id: bytes
     event_id: bytes
     microseconds: int
     row: bytes
-    sequence: Sequence | None
+    producer: str | None
+    number: int | None
+
+    @property
+    def key(self) -> bytes:
+        """The key as one string of bytes, which sorts as the database's unique index does."""
+        # A client_id holds no NUL.
+        return b"%b\0%b%b" % (self.client_id, self.event_id, _instant(self.microseconds))
+
+    @property
+    def sequence(self) -> Sequence | None:
+        """The sequence number that the event has used."""
+        if self.producer is None or self.number is None:
+            return None
+        day = (EPOCH + timedelta(microseconds=self.microseconds)).date()
+        return Sequence(self.producer, self.number, day)
 
 
 Verdict = Accepted | Suppressed | Rejected
@@ -93,7 +108,12 @@ COPY_COLUMNS = (
 )  # fmt: skip
 _fixed = struct.Struct("!hi16siqiqi?i").pack
 _length = struct.Struct("!i").pack
+_instant = struct.Struct("!q").pack
+_jsonb_head = struct.Struct("!ib").pack
+_read_length = struct.Struct("!i").unpack_from
 _NULL = _length(-1)
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode = msgspec.json.Encoder().encode
 
 
 class Judge:
@@ -111,6 +131,7 @@ class Judge:
         self._decode = msgspec.json.Decoder(event_union()).decode
         self._slice = msgspec.json.Decoder(Slices).decode
         self._shapes = event_shapes()
+        self._visitors: dict[tuple[str, ...], bytes] = {}
         self._names = {name: _length(len(name.encode())) + name.encode() for name in self._shapes}
 
     def judge(self, line: bytes) -> Verdict:
@@ -132,12 +153,12 @@ class Judge:
                 or (event.event_id is not None and not _uuid(event.event_id))
             ):
                 return self._judge_plainly(line)
-            return self._accept(line, event, microseconds)
+            return self._accept(line, event, shape.name, microseconds)
         except (ValueError, RecursionError):
             # msgspec's errors are ValueErrors too. The plain way finds the reason.
             return self._judge_plainly(line)
 
-    def _accept(self, line: bytes, event: Any, microseconds: int) -> Accepted:
+    def _accept(self, line: bytes, event: Any, name: str, microseconds: int) -> Accepted:
         """Turn a valid event into its row."""
         slices = self._slice(line)
         client_id = event.actor.client_id.encode()
@@ -147,34 +168,36 @@ class Judge:
             else bytes.fromhex(event.event_id.replace("-", ""))
         )
         context = event.context
-        raw_context: Any = slices.context
-        bot, visitor, sequence = False, _NULL, None
+        bot, visitor, producer, number = False, _NULL, None, None
+        raw_context: Any = None
         if context is not None:
+            raw_context = slices.context if context.ip is None else _without_ip(slices.context)
             if context.user_agent:
                 bot = is_bot(context.user_agent)
-            if context.ip and context.user_agent:
-                visitor = _length(32) + visitor_hash(
-                    self._salt, event.actor.client_id, context.ip, context.user_agent
-                )
-            if context.ip is not None:
-                raw_context = _without_ip(raw_context)
-            if context.producer is not None and context.sequence is not None:
-                day = (EPOCH + timedelta(microseconds=microseconds)).date()
-                sequence = Sequence(context.producer, context.sequence, day)
+                if context.ip:
+                    visitor = self._visitor(event.actor.client_id, context.ip, context.user_agent)
+            producer, number = context.producer, context.sequence
         row = b"".join(
             (
                 _fixed(
                     10, 16, event_id, 8, microseconds, 8, self._batch_id, 1, bot, len(client_id)
                 ),
                 client_id,
-                self._names[event.__struct_config__.tag],
-                *_jsonb(slices.actor),
-                *_jsonb(raw_context),
-                *_jsonb(slices.properties),
+                self._names[name],
+                _jsonb(slices.actor),
+                _NULL if context is None else _jsonb(raw_context),
+                _NULL if event.properties is None else _jsonb(slices.properties),
                 visitor,
             )
         )
-        return Accepted(client_id, event_id, microseconds, row, sequence)
+        return Accepted(client_id, event_id, microseconds, row, producer, number)
+
+    def _visitor(self, *who: str) -> bytes:
+        """Return the column visitor_hash; a visitor mostly comes with some lines in a row."""
+        if (column := self._visitors.get(who)) is None:
+            column = _length(32) + visitor_hash(self._salt, *who)
+            self._visitors[who] = column
+        return column
 
     def _judge_plainly(self, line: bytes) -> Verdict:
         """Judge step by step, in the contract's order."""
@@ -200,7 +223,7 @@ class Judge:
                     f"$.event_id: expected a UUID (8-4-4-4-12 hexadecimal digits), "
                     f"got {shown(event.event_id)}",
                 )
-            return self._accept(line, event, microseconds)
+            return self._accept(line, event, shape.name, microseconds)
         except RejectError as error:
             return Rejected(error.reason, error.detail, self._sequence(content))
 
@@ -266,18 +289,29 @@ def _has_one(event: Any, paths: tuple[str, ...]) -> bool:
     return False
 
 
-def _jsonb(part: Any) -> tuple[Any, ...]:
-    """Return a jsonb column of binary COPY: NULL for an absent part."""
-    if len(part) == 0 or bytes(part) == b"null":
-        return (_NULL,)
-    return _length(len(part) + 1), b"\x01", part
+def _jsonb(part: Any) -> bytes:
+    """Return a jsonb column of binary COPY: length, version 1, text."""
+    return _jsonb_head(len(part) + 1, 1) + part
+
+
+def stored_json(row: bytes) -> bytes:
+    """Return actor, context and properties of an accepted event's row, as one JSON list."""
+    parts = []
+    position = 2
+    for name in COPY_COLUMNS:
+        (length,) = _read_length(row, position)
+        position += 4
+        if name in ("actor", "context", "properties") and length > 0:
+            parts.append(row[position + 1 : position + length])
+        position += max(length, 0)
+    return b"[" + b",".join(parts) + b"]"
 
 
 def _without_ip(context: Any) -> bytes:
     """Return the context's bytes less ``ip``, all else as it came."""
-    members = msgspec.json.decode(context, type=dict[str, msgspec.Raw])
+    members = _decode_members(context)
     members.pop("ip", None)
-    return msgspec.json.encode(members)
+    return _encode(members)
 
 
 def _derived_id(line: bytes) -> bytes:

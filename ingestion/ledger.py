@@ -84,10 +84,10 @@ def start_load(connection: psycopg.Connection, kind: str, source: str, head_dige
 
 def take_up_load(
     connection: psycopg.Connection, kind: str, source: str, head_digest: bytes
-) -> tuple[int, LastBatch | None] | None:
+) -> int | None:
     """Take up the load of this source that was broken off, if there is one that no loader holds.
 
-    Returns its id and its last batch. It is held as a new load is.
+    Returns its id. It is held as a new load is.
     """
     unfinished = connection.execute(
         "select load_id from staging.loads where kind = %s and source = %s and head_digest = %s "
@@ -103,9 +103,18 @@ def take_up_load(
             (load_id,),
         ).fetchone()
         if taken:
-            return load_id, _last_batch(connection, load_id)
+            return load_id
         connection.execute("select pg_advisory_unlock(%s)", (_lock_key(load_id),))
     return None
+
+
+def hold_writing(connection: psycopg.Connection, load_id: int) -> None:
+    """Hold the writing of a load's batches until ``connection``, which writes them, closes.
+
+    Waits until the server is done with the last that a killed loader sent it, a commit perhaps:
+    only then is it sure which batch was the load's last.
+    """
+    connection.execute("select pg_advisory_lock(%s)", (lock_key(f"writing of load {load_id}"),))
 
 
 def end_load(
@@ -154,7 +163,8 @@ def commit_batch(connection: psycopg.Connection, batch: Batch) -> int:
     )  # fmt: skip
 
 
-def _last_batch(connection: psycopg.Connection, load_id: int) -> LastBatch | None:
+def last_batch(connection: psycopg.Connection, load_id: int) -> LastBatch | None:
+    """Return the last batch that a load has committed."""
     row = connection.execute(
         "select chunk, start_offset, lines_before, end_offset, lines_before + lines, digest "
         "from staging.event_batches where load_id = %s order by chunk desc limit 1",

@@ -21,8 +21,9 @@ EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 is_rfc3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)", re.ASCII
 ).fullmatch
-_endless_number = re.compile(rb"[0-9]{%d}" % MOST_DIGITS).search
-_string = re.compile(r'"(?:[^"\\]|\\.)*"').sub
+_endless_number = re.compile(rb"(?<![0-9])[0-9]{%d}" % MOST_DIGITS).search
+# Possessive, and to the end where the string has none: never a second look at the same bytes.
+_string = re.compile(r'"(?:[^"\\]++|\\.)*+"?').sub
 _brackets = re.compile(r"[\[\]{}]").findall
 _lone_surrogate = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
@@ -60,7 +61,8 @@ def is_unusual(line: bytes) -> bool:
     if len(line) > MOST_DIGITS and _endless_number(line):
         return True
     # NUL and lone surrogates can only come as escapes; what msgspec skips it does not look at.
-    return b"\\u" in line and (b"\\u0000" in line or b"\\ud" in line or b"\\uD" in line)
+    # One byte is sought three times as fast as two, and few lines have it.
+    return b"\\" in line and (b"\\u0000" in line or b"\\ud" in line or b"\\uD" in line)
 
 
 def read_text(line: bytes) -> str:

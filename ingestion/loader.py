@@ -68,12 +68,15 @@ def load(source: Source, progress: Callable[[int, Counts], None] | None = None) 
     ):
         head, blocks = _head(source)
         load_of = (ledger.EVENTS, source.name, hashlib.sha256(head).digest())
-        load_id, last = None, None
-        if broken_off := ledger.take_up_load(control, *load_of):
-            load_id, last = broken_off
+        last = None
+        if load_id := ledger.take_up_load(control, *load_of):
+            ledger.hold_writing(data, load_id)
+            last = ledger.last_batch(control, load_id)
             if last and (blocks := _after(source, blocks, last, control, load_id)) is None:
                 load_id, last, blocks = None, None, source.blocks(0)
-        load_id = load_id or ledger.start_load(control, *load_of)
+        if load_id is None:
+            load_id = ledger.start_load(control, *load_of)
+            ledger.hold_writing(data, load_id)
         try:
             place = last.end if last else Place()
             done = ledger.counts_of(control, load_id)

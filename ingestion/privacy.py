@@ -16,12 +16,14 @@ LONGEST_USER_AGENT = 1024
 
 def visitor_hash(salt: bytes, client_id: str, ip: str, user_agent: str) -> bytes:
     """Return the 32 bytes of HMAC-SHA256 over client, IP and user agent under the day's salt."""
-    parts = (client_id, ip, user_agent)
-    # Each part with its length, so that no two triples read alike.
-    message = b"".join(
-        len(part).to_bytes(4, "big") + part for part in (text.encode() for text in parts)
-    )
+    message = b"".join([_with_length(part) for part in (client_id, ip, user_agent)])
     return hmac.digest(salt, message, "sha256")
+
+
+def _with_length(text: str) -> bytes:
+    """Put the length before a part, so that no two triples read alike."""
+    part = text.encode()
+    return len(part).to_bytes(4, "big") + part
 
 
 @lru_cache(maxsize=65_536)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -84,7 +85,6 @@ def replay(reason: str | None = None) -> Counts:
     A line that is refused once more waits as a new reject; the old one is marked, not deleted.
     Entities are not replayed: load their file again.
     """
-    done = Counts()
     with (
         database.connect(autocommit=True, application_name="warehouse rejected replay") as control,
         database.connect(autocommit=True, application_name="warehouse rejected replay") as data,
@@ -92,32 +92,43 @@ def replay(reason: str | None = None) -> Counts:
         # Up to here: what is refused again must not come round again.
         newest = control.execute("select max(reject_id) from staging.rejected_events").fetchone()
         load_id = ledger.start_load(control, ledger.EVENTS, "replay", b"")
-        intake = Intake(data, load_id, "replay")
-        salts = Salts(control)
-        place = Place()
-        after = 0
-        while True:
-            waiting = control.execute(
-                "select r.reject_id, r.payload from staging.rejected_events as r "
-                "inner join staging.event_batches as b on r.batch_seq = b.batch_seq "
-                "where r.replayed_at is null and b.kind = 'events' and r.reject_id > %s "
-                "and r.reject_id <= %s and (%s::text is null or r.reason = %s) "
-                "order by r.reject_id limit %s",
-                (after, newest[0] if newest else 0, reason, reason, REPLAYED_AT_ONCE),
-            ).fetchall()
-            if not waiting:
-                break
-            chunk = _chunk(waiting, place)
-            received_at = datetime.now(UTC)
-            receipt = Receipt(
-                received_at, salts.of(received_at.date()), ledger.next_batch_id(control)
-            )
-            ids = [reject_id for reject_id, _ in waiting]
-            done += intake.land(
-                judge_chunk(chunk, receipt), lambda c, ids=ids: _mark_replayed(c, ids)
-            )
-            after, place = ids[-1], chunk.end
+        try:
+            done = _replay_up_to(newest[0] if newest else 0, reason, load_id, control, data)
+        except BaseException as error:
+            with suppress(psycopg.Error):
+                reason_given = str(error) or type(error).__name__
+                ledger.end_load(control, load_id, "abandoned", reason_given)
+            raise
         ledger.end_load(control, load_id, "finished")
+    return done
+
+
+def _replay_up_to(
+    newest: int | None,
+    reason: str | None,
+    load_id: int,
+    control: psycopg.Connection,
+    data: psycopg.Connection,
+) -> Counts:
+    done = Counts()
+    intake = Intake(data, load_id, "replay")
+    salts = Salts(control)
+    place = Place()
+    after = 0
+    while waiting := control.execute(
+        "select r.reject_id, r.payload from staging.rejected_events as r "
+        "inner join staging.event_batches as b on r.batch_seq = b.batch_seq "
+        "where r.replayed_at is null and b.kind = 'events' and r.reject_id > %s "
+        "and r.reject_id <= %s and (%s::text is null or r.reason = %s) "
+        "order by r.reject_id limit %s",
+        (after, newest, reason, reason, REPLAYED_AT_ONCE),
+    ).fetchall():
+        chunk = _chunk(waiting, place)
+        received_at = datetime.now(UTC)
+        receipt = Receipt(received_at, salts.of(received_at.date()), ledger.next_batch_id(control))
+        ids = [reject_id for reject_id, _ in waiting]
+        done += intake.land(judge_chunk(chunk, receipt), lambda c, ids=ids: _mark_replayed(c, ids))
+        after, place = ids[-1], chunk.end
     return done
 
 

@@ -135,8 +135,8 @@ def _zstd_blocks(file: BinaryIO, path: Path) -> Iterator[bytes]:
 
 def _damaged(path: Path, kind: str, error: object) -> str:
     return (
-        f"{path} is damaged {kind} data ({error}). What came before is loaded and stays; mend the "
-        "file and load it again: it goes on from there."
+        f"{path} is damaged {kind} data ({error}). Committed chunks stay; mend the file and "
+        "load it again: it goes on after them."
     )
 
 

@@ -20,6 +20,10 @@ class ExitCode(IntEnum):
     CHECK_FAILED = 4
 
 
+# What Typer makes of Ctrl-C.
+INTERRUPTED = 130
+
+
 class Kind(StrEnum):
     """The kinds of entities; a test holds it equal to ingestion.entities.EntityKind."""
 
@@ -67,8 +71,10 @@ def main() -> None:
     """Run the command line; every known failure is one clear sentence and exit code 1."""
     try:
         app()
-    except KeyboardInterrupt:
-        _fail("Interrupted. What is committed stays; the same command goes on from there.")
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            _fail("Interrupted. What is committed stays; the same command goes on from there.")
+        raise
     except WarehouseError as error:
         blocked = type(error).__name__ == "ExportBlockedError"
         _fail(str(error), ExitCode.CHECK_FAILED if blocked else ExitCode.FAILED)
@@ -80,6 +86,8 @@ def main() -> None:
         if psycopg and isinstance(error, psycopg.Error):
             if error.sqlstate in NOT_SET_UP:
                 _fail("The database is not set up for this version: run `warehouse init`.")
+            if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.InvalidSchemaName):
+                _fail("The database is not set up, or not up to date: run `warehouse init`.")
             reason = " ".join(str(error).split())
             _fail(f"The database refused: {reason}. Nothing is half done.")
         raise

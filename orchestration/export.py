@@ -9,7 +9,7 @@ from decimal import Decimal
 import psycopg
 from psycopg.rows import class_row
 
-from ingestion import database
+from ingestion import database, ledger
 from ingestion.errors import WarehouseError
 
 
@@ -77,11 +77,14 @@ def export_row() -> StatsRow:
     Raises ExportBlockedError, and leaves the last row as it is, where a check of severity error has
     failed or the row was not checked since it was built.
     """
-    with database.connect(application_name="warehouse export") as connection:
+    with database.connect(autocommit=True, application_name="warehouse export") as connection:
+        # One at a time: a second one would be refused for writing a row that its snapshot lacks.
+        connection.execute("select pg_advisory_lock(%s)", (ledger.lock_key("export"),))
         # One snapshot for checks and row: a build in between can't slip an unchecked row in.
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         try:
-            return _export(connection)
+            with connection.transaction():
+                return _export(connection)
         except psycopg.errors.UndefinedTable as error:
             raise ExportBlockedError(
                 "There is no row to export yet: run `warehouse build`, then `warehouse check`."

@@ -2,20 +2,45 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
+from hypothesis import HealthCheck
 
 from ingestion import embedded
 from ingestion.migrate import migrate
 from ingestion.settings import settings
 
 TEMPLATE = "warehouse_template"
+
+# `tests` tries the same examples everywhere. `explore` draws new ones, many times as many:
+# HYPOTHESIS_PROFILE=explore pytest tests/properties
+_QUIET = {
+    "deadline": None,
+    "database": None,
+    "suppress_health_check": [
+        HealthCheck.too_slow,
+        HealthCheck.large_base_example,
+        HealthCheck.data_too_large,
+        HealthCheck.function_scoped_fixture,
+    ],
+}
+hypothesis.settings.register_profile("tests", derandomize=True, **_QUIET)
+hypothesis.settings.register_profile("explore", **_QUIET)
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "tests")
+hypothesis.settings.load_profile(PROFILE)
+
+
+def examples(count: int) -> hypothesis.settings:
+    """Return the settings of a test with so many examples, twenty times as many in `explore`."""
+    return hypothesis.settings(max_examples=count * (20 if PROFILE == "explore" else 1))
 
 
 class Server:

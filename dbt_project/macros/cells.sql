@@ -15,9 +15,21 @@
 {%- endmacro %}
 
 
+{# The last batch that the model has read before. #}
+{% macro from_batch() -%}
+    current_setting('warehouse.from_batch')::bigint
+{%- endmacro %}
+
+
+{# The last batch that this build reads. #}
+{% macro to_batch() -%}
+    current_setting('warehouse.to_batch')::bigint
+{%- endmacro %}
+
+
 {# What a fact's rows must fulfil to be seen by this build. #}
 {% macro is_visible() -%}
-    batch_seq <= current_setting('warehouse.to_batch')::bigint
+    batch_seq <= {{ to_batch() }}
     and occurred_at < {{ as_of() }}
 {%- endmacro %}
 
@@ -29,7 +41,7 @@
 {% macro is_new() -%}
     {{ is_visible() }}
     and (
-        batch_seq > current_setting('warehouse.from_batch')::bigint
+        batch_seq > {{ from_batch() }}
         or (
             occurred_on >= (current_setting('warehouse.from_as_of')::timestamptz at time zone 'utc')::date
             and occurred_at >= current_setting('warehouse.from_as_of')::timestamptz
@@ -40,8 +52,8 @@
 
 {# The rows of staging that a fact reads for the first time. #}
 {% macro in_new_batches() -%}
-    batch_seq > current_setting('warehouse.from_batch')::bigint
-    and batch_seq <= current_setting('warehouse.to_batch')::bigint
+    batch_seq > {{ from_batch() }}
+    and batch_seq <= {{ to_batch() }}
 {%- endmacro %}
 
 

@@ -64,23 +64,31 @@
 
 
 {#
-    Of the model's compiled text and of the files of all that it is built from: where any of them
-    changes, the model's rows do not follow from its offset any more, and it is rebuilt.
+    Of what the model says, and of what it is built from as the database knows that: the texts of
+    views, the checksums of models. So a macro shows wherever it is used; where any of this changes,
+    the model's rows do not follow from its offset any more, and it is rebuilt.
 #}
 {% macro model_checksum() -%}
-    {% set parts = [model.compiled_code] %}
-    {% for unique_id in ancestors(model) %}
-        {% do parts.append(graph.nodes[unique_id].checksum.checksum) %}
-    {% endfor %}
-    {{ return(local_md5(parts | join(' '))) }}
+    {% set built_from = run_query(
+        "select digest from warehouse.view_digests where view_name = any(array['"
+        ~ upstream_views(model) | join("', '") ~ "']) union all "
+        ~ "select checksum from warehouse.model_offsets where model = any(array['"
+        ~ upstream_models(model) | join("', '") ~ "']) order by 1"
+    ) %}
+    {% set meta = tojson(config.get('meta', {}), sort_keys=true) %}
+    {{ return(local_md5(([model.compiled_code, meta] + built_from.columns[0].values() | list) | join(' '))) }}
 {%- endmacro %}
 
 
-{% macro ancestors(node) -%}
+{# The views between a model and the incremental models that it reads, by schema and name. #}
+{% macro upstream_views(node) -%}
     {% set found = [] %}
-    {% for unique_id in node.depends_on.nodes if unique_id in graph.nodes %}
-        {% do found.append(unique_id) %}
-        {% do found.extend(ancestors(graph.nodes[unique_id])) %}
+    {% for unique_id in node.depends_on.nodes %}
+        {% set upstream = graph.nodes.get(unique_id) %}
+        {% if upstream and upstream.config.materialized == 'view' %}
+            {% do found.append(upstream.schema ~ '.' ~ upstream.alias) %}
+            {% do found.extend(upstream_views(upstream)) %}
+        {% endif %}
     {% endfor %}
     {{ return(found | unique | sort) }}
 {%- endmacro %}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from functools import cache
@@ -335,10 +336,18 @@ RAW_VALUES = (
     ".5",
     "+1",
     "0x10",
+    "1e131071",
+    "1e131072",
+    "-1e200000",
+    "1e-16383",
+    "1e-16384",
+    "0e200000",
+    "0." + "0" * 16_384,
     "9" * 309,
     "9" * 308,
+    "9" * 4300,
+    "-" + "9" * 4300,
     "9" * 4301,
-    "0." + "1" * 4299,
     "0." + "1" * 4300,
     "1.7976931348623157e308",
     "1.7976931348623159e308",
@@ -475,6 +484,11 @@ def _any_path(draw: st.DrawFn, event: Event) -> Path:
     return draw(st.sampled_from(paths)) if paths else ("event",)
 
 
+def _wrong_value(draw: st.DrawFn) -> Any:
+    # A copy: later mutations may write into it.
+    return deepcopy(draw(st.sampled_from(WRONG_VALUES)))
+
+
 def _remove(draw: st.DrawFn, event: Event) -> None:
     path = _any_path(draw, event)
     _parent(event, path).pop(path[-1], None)
@@ -482,7 +496,7 @@ def _remove(draw: st.DrawFn, event: Event) -> None:
 
 def _replace(draw: st.DrawFn, event: Event) -> None:
     path = _any_path(draw, event)
-    _parent(event, path)[path[-1]] = draw(st.sampled_from(WRONG_VALUES))
+    _parent(event, path)[path[-1]] = _wrong_value(draw)
 
 
 def _replace_by_raw_text(draw: st.DrawFn, event: Event) -> None:
@@ -495,9 +509,9 @@ def _replace_planned_property(draw: st.DrawFn, event: Event) -> None:
     names = [*rule["required"], *rule["optional"]] if rule else []
     properties = event.get("properties")
     if not names or not isinstance(properties, dict):
-        event["properties"] = draw(st.sampled_from(WRONG_VALUES))
+        event["properties"] = _wrong_value(draw)
         return
-    properties[draw(st.sampled_from(names))] = draw(st.sampled_from(WRONG_VALUES))
+    properties[draw(st.sampled_from(names))] = _wrong_value(draw)
 
 
 def _replace_context_member(draw: st.DrawFn, event: Event) -> None:
@@ -505,7 +519,7 @@ def _replace_context_member(draw: st.DrawFn, event: Event) -> None:
     context = event.get("context")
     if not isinstance(context, dict):
         context = event["context"] = {}
-    context[draw(st.sampled_from(names))] = draw(st.sampled_from(WRONG_VALUES))
+    context[draw(st.sampled_from(names))] = _wrong_value(draw)
 
 
 def _change_consent(draw: st.DrawFn, event: Event) -> None:
@@ -522,15 +536,17 @@ def _change_consent(draw: st.DrawFn, event: Event) -> None:
 
 def _withhold_consent(draw: st.DrawFn, event: Event) -> None:
     event["event"] = draw(st.sampled_from(CONSENT_EVENTS))
-    event["context"] = draw(
-        st.sampled_from(
-            (
-                {"dnt": True},
-                {"consent": {"analytics": False}},
-                {"source": "web"},
-                {"source": "marketing_site", "consent": None},
-                {"source": "web", "consent": "yes"},
-                {"source": "web", "consent": {"analytics": True}, "dnt": True},
+    event["context"] = deepcopy(
+        draw(
+            st.sampled_from(
+                (
+                    {"dnt": True},
+                    {"consent": {"analytics": False}},
+                    {"source": "web"},
+                    {"source": "marketing_site", "consent": None},
+                    {"source": "web", "consent": "yes"},
+                    {"source": "web", "consent": {"analytics": True}, "dnt": True},
+                )
             )
         )
     )

@@ -12,12 +12,17 @@ import re
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Literal, TypedDict
 
 MAX_LINE_BYTES = 262_144
 MAX_DEPTH = 64
 MAX_DIGITS = 4_300
+# What jsonb holds of a number: digits before the point, digits after it, and the exponent's size.
+MAX_DIGITS_BEFORE_POINT = 131_072
+MAX_DIGITS_AFTER_POINT = 16_383
+MAX_EXPONENT = 2**30 - 1
 MAX_CLIENT_ID_LENGTH = 128
 LARGEST_NUMBER = 10**15
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
@@ -36,6 +41,7 @@ INVALID_FIELD = "invalid_field"
 TIMESTAMP_OUT_OF_RANGE = "timestamp_out_of_range"
 
 Key = tuple[str, str, datetime]
+UsedSequence = tuple[str, int, date]
 
 
 ENVELOPE = frozenset({"event_id", "event", "timestamp", "actor", "context", "properties"})
@@ -246,13 +252,16 @@ class Outcome:
     `reasons` holds, for a rejected line, every reason that the contract allows to be given for
     it, and is empty otherwise. `event` is the line's event name wherever it is a string, known
     or not. `key` (client_id, event_id in lower case, timestamp in UTC cut to microseconds) is
-    set for accepted and duplicate lines.
+    set for accepted and duplicate lines. `day` is what a suppressed line is counted under.
+    `sequence` (producer, number, day) is what the line has used, where it says so.
     """
 
     kind: Literal["accepted", "duplicate", "suppressed", "rejected"]
     reasons: frozenset[str] = frozenset()
     event: str | None = None
     key: Key | None = None
+    day: date | None = None
+    sequence: UsedSequence | None = None
 
 
 def judge_file(
@@ -278,7 +287,8 @@ def judge_file(
 def judge(payload: bytes, received_at: datetime, seen: set[Key]) -> Outcome:
     """Judge one line, given without line end and byte-order mark; accepting adds to `seen`.
 
-    The order is the contract's: size, encoding, JSON, consent, validity, duplicate.
+    The order is the contract's: size, encoding, JSON, consent, validity, duplicate; last comes
+    whether the database can hold its numbers, which only matters for what would land.
     """
     if len(payload) > MAX_LINE_BYTES:
         return _rejected({TOO_LARGE})
@@ -295,21 +305,48 @@ def judge(payload: bytes, received_at: datetime, seen: set[Key]) -> Outcome:
 
     name = line.get("event")
     event = name if isinstance(name, str) else None
+    sequence = used_sequence(line, received_at)
     if lacks_consent(line):
-        return Outcome("suppressed", event=event)
+        day = day_of(line, received_at)
+        return Outcome("suppressed", event=event, day=day, sequence=sequence)
     found = defects(line, received_at)
     if found:
-        return _rejected(found, event)
+        return _rejected(found, event, sequence)
 
     key = (line["actor"]["client_id"], event_id_of(line), instant(line["timestamp"]))
     if key in seen:
-        return Outcome("duplicate", event=event, key=key)
+        return Outcome("duplicate", event=event, key=key, sequence=sequence)
+    if exceeds_jsonb(text):
+        return _rejected({INVALID_JSON}, event, sequence)
     seen.add(key)
-    return Outcome("accepted", event=event, key=key)
+    return Outcome("accepted", event=event, key=key, sequence=sequence)
 
 
-def _rejected(reasons: Collection[str], event: str | None = None) -> Outcome:
-    return Outcome("rejected", reasons=frozenset(reasons), event=event)
+def _rejected(
+    reasons: Collection[str], event: str | None = None, sequence: UsedSequence | None = None
+) -> Outcome:
+    return Outcome("rejected", reasons=frozenset(reasons), event=event, sequence=sequence)
+
+
+def used_sequence(line: dict[str, Any], received_at: datetime) -> UsedSequence | None:
+    """The sequence number that this object has used, whatever else is wrong with it."""
+    context = line.get("context")
+    if not isinstance(context, dict):
+        return None
+    producer, number = context.get("producer"), context.get("sequence")
+    # No table can hold a NUL.
+    if not isinstance(producer, str) or "\x00" in producer or not fits(number, _WHOLE_FROM_0):
+        return None
+    return producer, int(number), day_of(line, received_at)
+
+
+def day_of(line: dict[str, Any], received_at: datetime) -> date:
+    """The day of the timestamp in UTC, or of receipt where it cannot be read."""
+    timestamp = line.get("timestamp")
+    try:
+        return instant(timestamp).date() if isinstance(timestamp, str) else received_at.date()
+    except (NotATimestampError, UnrepresentableError):
+        return received_at.date()
 
 
 class NotJsonError(Exception):
@@ -324,15 +361,14 @@ def read_json(text: str) -> Any:
     """Read a JSON text; of members with the same name the last wins.
 
     Raises NotJsonError also for NaN and Infinity, lone surrogates (in names as well), nesting
-    deeper than 64, and number literals beyond a double or of more than 4,300 digits. The text
-    counts as a whole: a member that a later one replaces is looked at too.
+    deeper than 64, and whole numbers written with more than 4,300 digits. The text counts as a
+    whole: a member that a later one replaces is looked at too.
     """
     try:
         raw = json.loads(
             text,
             object_pairs_hook=_Members,
             parse_int=_read_whole,
-            parse_float=_read_fraction,
             parse_constant=_refuse_constant,
         )
     except (ValueError, RecursionError) as error:
@@ -341,21 +377,32 @@ def read_json(text: str) -> Any:
 
 
 def _read_whole(literal: str) -> int:
-    _check_size(literal)
+    if len(literal.removeprefix("-")) > MAX_DIGITS:
+        raise NotJsonError("a whole number of too many digits")
     return int(literal)
 
 
-def _read_fraction(literal: str) -> float:
-    _check_size(literal)
-    return float(literal)
+def exceeds_jsonb(text: str) -> bool:
+    """Whether a number somewhere in this JSON text is beyond what jsonb can hold."""
+    literals: list[str] = []
+    json.loads(text, parse_int=literals.append, parse_float=literals.append)
+    return any(not fits_jsonb(literal) for literal in literals)
 
 
-def _check_size(literal: str) -> None:
-    digits = sum(character in "0123456789" for character in literal)
-    if digits > MAX_DIGITS:
-        raise NotJsonError("a number of too many digits")
-    if abs(float(literal)) == float("inf"):
-        raise NotJsonError("a number that a double cannot hold")
+def fits_jsonb(literal: str) -> bool:
+    """Whether jsonb can hold the number that is written like this."""
+    mantissa, _, exponent_text = literal.lower().partition("e")
+    # Not an int: that reads no more than 4,300 digits.
+    exponent = Decimal(exponent_text or "0")
+    whole, _, fraction = mantissa.removeprefix("-").partition(".")
+    digits = (whole + fraction).lstrip("0")
+    leading_zeros = len(whole + fraction) - len(digits)
+    digits_before_point = len(whole) - leading_zeros + exponent if digits else 0
+    return (
+        abs(exponent) <= MAX_EXPONENT
+        and digits_before_point <= MAX_DIGITS_BEFORE_POINT
+        and len(fraction) - exponent <= MAX_DIGITS_AFTER_POINT
+    )
 
 
 def _refuse_constant(literal: str) -> None:
@@ -536,9 +583,9 @@ def fits(value: Any, rule: PropertyRule) -> bool:
     # Python's booleans are integers, JSON's are not numbers.
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    if kind == "whole" and value != int(value):
-        return False
     if abs(value) > LARGEST_NUMBER:
+        return False
+    if kind == "whole" and value != int(value):
         return False
     if rule["minimum"] is not None and value < rule["minimum"]:
         return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -233,9 +233,17 @@ ACCEPTED: dict[str, Any] = {
     "depth of 64": nested(64),
     "line of the largest size": padded(MAX_LINE_BYTES),
     "paired surrogates": raw_property('"\\ud83d\\ude00"'),
-    "number of 4,300 digits": raw_property("0." + "1" * 4299),
-    "number of 308 digits": raw_property("9" * 308),
-    "number that vanishes": raw_property("1e-400"),
+    "whole number of 4,300 digits": raw_property("9" * 4300),
+    "negative whole number of 4,300 digits": raw_property("-" + "9" * 4300),
+    "fraction of more digits": raw_property("0." + "1" * 4301),
+    "number that a double reads as infinite": raw_property("1e400"),
+    "number that a double reads as negative infinite": raw_property("-1e400"),
+    "number that a double reads as 0": raw_property("1e-400"),
+    "131,072 digits before the point": raw_property("1e131071"),
+    "131,072 digits before the point, shifted": raw_property("0.001e131074"),
+    "16,383 digits after the point": raw_property("1e-16383"),
+    "16,383 digits after the point, written out": raw_property("0." + "0" * 16_382 + "1"),
+    "0 with a large exponent": raw_property("0e200000"),
     "escaped name": encode(signup()).replace(b'"event"', b'"\\u0065vent"'),
     "last of two members": encode(signup()).replace(b"{", b'{"event":5,', 1),
     "last of two members deeper": encode(signup()).replace(
@@ -281,14 +289,34 @@ REJECTED: dict[str, tuple[Any, set[str]]] = {
     # The event and its properties are the two levels that the text does not show.
     "depth of 65 objects": (raw_property('{"a":' * 63 + "1" + "}" * 63), {INVALID_JSON}),
     "bottomless": (b"[" * 200_000, {INVALID_JSON}),
-    "overflow": (raw_property("1e400"), {INVALID_JSON}),
-    "negative overflow": (raw_property("-1e400"), {INVALID_JSON}),
-    "number of 309 digits": (raw_property("9" * 309), {INVALID_JSON}),
-    "number of 4,301 digits": (raw_property("0." + "1" * 4300), {INVALID_JSON}),
+    "whole number of 4,301 digits": (raw_property("9" * 4301), {INVALID_JSON}),
+    "131,073 digits before the point": (raw_property("1e131072"), {INVALID_JSON}),
+    "131,073 digits before the point, negative": (raw_property("-10.5E+131071"), {INVALID_JSON}),
+    "16,384 digits after the point": (raw_property("1e-16384"), {INVALID_JSON}),
+    "16,384 digits after the point, all 0": (raw_property("0." + "0" * 16_384), {INVALID_JSON}),
+    "0 with an exponent beyond counting": (raw_property("0e1073741824"), {INVALID_JSON}),
+    "number that jsonb cannot hold in a replaced member": (
+        raw_property('{"a":1e200000,"a":1}'),
+        {INVALID_JSON},
+    ),
+    "plan's number infinite": (
+        encode(event_of("job_won", {"value_cents": 7}, lead_id="l")).replace(b"7}", b"1e400}"),
+        {INVALID_FIELD},
+    ),
+    "sequence infinite": (
+        encode(signup(context={"sequence": 7})).replace(b"7}", b"1e400}"),
+        {INVALID_FIELD},
+    ),
+    "sequence that jsonb cannot hold": (
+        encode(signup(context={"sequence": 7})).replace(b"7}", b"1e200000}"),
+        {INVALID_FIELD},
+    ),
     "list": (b"[]", {NOT_AN_OBJECT}),
     "string": (b'"x"', {NOT_AN_OBJECT}),
     "null": (b"null", {NOT_AN_OBJECT}),
-    "bare overflow": (b"1e400", {INVALID_JSON}),
+    "bare number": (b"1e400", {NOT_AN_OBJECT}),
+    "bare number that jsonb cannot hold": (b"1e200000", {NOT_AN_OBJECT}),
+    "bare number of 4,301 digits": (b"9" * 4301, {INVALID_JSON}),
     "list with NaN": (b"[NaN]", {INVALID_JSON}),
     "unknown member": (signup(x=1), {UNKNOWN_FIELD}),
     "unknown member null": (signup(x=None), {UNKNOWN_FIELD}),
@@ -537,7 +565,7 @@ NO_CONSENT: dict[str, Event] = {
 
 @pytest.mark.parametrize("context", NO_CONSENT.values(), ids=NO_CONSENT.keys())
 def test_an_event_that_needs_consent_is_suppressed_without(context: Event) -> None:
-    suppressed = Outcome("suppressed", event="pdf_download")
+    suppressed = Outcome("suppressed", event="pdf_download", day=MOMENT.date())
     assert told(event_of("pdf_download") | {"context": context}) == suppressed
 
 
@@ -591,6 +619,46 @@ def test_size_encoding_and_json_come_before_consent() -> None:
     assert told(line + b" " * MAX_LINE_BYTES).reasons == {TOO_LARGE}
     assert told(line.replace(b'"acme"', b'"\xff"')).reasons == {INVALID_ENCODING}
     assert told(line.replace(b'"acme"', b"NaN")).reasons == {INVALID_JSON}
+
+
+def test_a_line_uses_its_sequence_number_on_the_day_of_its_timestamp_or_else_of_receipt() -> None:
+    used = {"producer": "p", "sequence": 7.0}
+    on_the_day, on_receipt = ("p", 7, MOMENT.date()), ("p", 7, RECEIVED_AT.date())
+    assert told(signup(context=used)).sequence == on_the_day
+    assert told(signup(context=used, x=1)).sequence == on_the_day
+    assert told(signup(context=used, timestamp="1999-01-01T00:00:00Z")).sequence == (
+        "p", 7, date(1999, 1, 1),
+    )  # fmt: skip
+    assert told(signup(context=used, timestamp="2026-01-09T23:00:00-02:00")).sequence == on_the_day
+    for unreadable in ("yesterday", None, 5, "0000-01-01T00:00:00Z", "9999-12-31T23:59:59-01:00"):
+        assert told(signup(context=used, timestamp=unreadable)).sequence == on_receipt
+    for half in ({"producer": "p"}, {"sequence": 7}, {"producer": 5, "sequence": 7}, [], None):
+        assert told(signup(context=half)).sequence is None
+    for number in (-1, 0.5, "7", True, 10**15 + 1):
+        assert told(signup(context={"producer": "p", "sequence": number})).sequence is None
+
+
+def test_a_suppressed_line_is_counted_on_the_day_of_its_timestamp_or_else_of_receipt() -> None:
+    without = event_of("pdf_download") | {"context": {"dnt": True, "producer": "p", "sequence": 0}}
+    outcome = told(without)
+    assert (outcome.day, outcome.sequence) == (MOMENT.date(), ("p", 0, MOMENT.date()))
+    assert told(without | {"timestamp": "soon"}).day == RECEIVED_AT.date()
+
+
+def test_what_jsonb_cannot_hold_only_matters_for_what_would_land() -> None:
+    line = raw_property("1e200000")
+    without_consent = line.replace(b'"signup"', b'"session","context":{"dnt":true}')
+    assert told(without_consent).kind == "suppressed"
+    assert told(line.replace(b'"signup"', b'"sign_up"')).reasons == {UNKNOWN_EVENT}
+    assert told(line.replace(b'"signup"', b'"signup","x":1')).reasons == {UNKNOWN_FIELD}
+    seen = {("acme", EVENT_ID, MOMENT)}
+    assert judge(line, RECEIVED_AT, seen).kind == "duplicate"
+
+
+def test_a_line_that_jsonb_cannot_hold_is_not_remembered() -> None:
+    seen: set[tuple[str, str, datetime]] = set()
+    assert judge(raw_property("1e200000"), RECEIVED_AT, seen).kind == "rejected"
+    assert judge(raw_property("1"), RECEIVED_AT, seen).kind == "accepted"
 
 
 def test_the_first_of_the_same_key_wins_and_the_rest_are_duplicates() -> None:

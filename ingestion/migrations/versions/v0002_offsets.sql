@@ -244,8 +244,8 @@ language sql stable as $$
 $$;
 
 -- A build with nothing new: moves every model's as_of and rewrites what slides with it. Returns
--- false, with nothing done, where there is news, where the last build failed, or where the code is
--- not that of the last build of all models: then dbt has to run.
+-- false, with nothing done, where there is news, or where the last build failed, was not of all models
+-- or was of other code: then dbt has to run.
 create function warehouse.slide(
     invocation text, wanted_as_of timestamptz, digest text
 ) returns boolean
@@ -256,16 +256,12 @@ declare
     pin warehouse.builds;
     one_statement text;
 begin
-    if
-        'done' is distinct from (
-            select b.state from warehouse.builds as b order by b.started_at desc limit 1
-        )
-        or digest is distinct from (
-            select b.code_digest from warehouse.builds as b
-            where b.state = 'done' and b.code_digest is not null
-            order by b.started_at desc limit 1
-        )
-    then
+    -- A build of some models leaves no digest: they may be of other code than the rest.
+    if not exists (
+        select
+        from (select * from warehouse.builds as b order by b.started_at desc limit 1) as latest
+        where latest.state = 'done' and latest.code_digest = digest
+    ) then
         return false;
     end if;
     pin := warehouse.pin_build(invocation, wanted_as_of, null, null, false, digest);

@@ -1,0 +1,52 @@
+"""Measures what the warehouse promises of speed and size; exits with 1 where a goal is missed."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from orchestration.show import table
+from tests.bench.building import builds
+from tests.bench.figures import Figure
+from tests.bench.loading import judging, memory_and_disk, throughput
+from tests.bench.place import Place, own_place
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How many events are measured with."""
+
+    throughput: int = 200_000
+    memory: tuple[int, int] = (100_000, 1_000_000)
+    history: tuple[int, int] = (20_000, 200_000)
+
+
+QUICK = Sizes(throughput=60_000, memory=(50_000, 100_000), history=(2_000, 10_000))
+
+
+def main() -> int:
+    """Run all benchmarks and print their figures."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument(
+        "--quick", action="store_true", help="small sizes: shows that it runs, measures little"
+    )
+    sizes = QUICK if parser.parse_args().quick else Sizes()
+    with own_place() as place:
+        figures = list(_measure(place, sizes))
+    table(
+        ("what", "measured", "goal", ""),
+        [(figure.what, figure.measured, figure.goal, figure.verdict) for figure in figures],
+    )
+    return int(any(figure.met is False for figure in figures))
+
+
+def _measure(place: Place, sizes: Sizes) -> Iterator[Figure]:
+    yield from throughput(place, sizes.throughput)
+    yield from judging(place, sizes.throughput)
+    yield from memory_and_disk(place, *sizes.memory)
+    yield from builds(place, *sizes.history)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,111 @@
+"""Loads: how fast beside a bare COPY, in how much memory, onto how much disk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+import psycopg
+
+from ingestion import chunks
+from ingestion.intake import Receipt, judge_chunk
+from ingestion.loader import load
+from ingestion.source import BLOCK, open_source
+from orchestration.show import step
+from tests.bench.events import write_events
+from tests.bench.figures import Figure, at_least, at_most, for_information
+from tests.bench.place import Place, peak_bytes
+
+ROUNDS = 3
+
+
+def throughput(place: Place, lines: int) -> Iterator[Figure]:
+    """Compare the load of fresh lines with a bare COPY of the same file, turn by turn."""
+    with place.fresh_warehouse() as connection:
+        bare, loaded, again = [], [], []
+        # The first round warms up: imports, caches, the first partitions.
+        for turn in range(ROUNDS + 1):
+            step(f"Loading {lines:,} lines against a bare COPY, {turn} of {ROUNDS}")
+            file = write_events(place.files / f"throughput-{turn}.ndjson", lines, turn * lines)
+            bare.append(_seconds(connection, lambda file=file: _bare_copy(connection, file)))
+            loaded.append(_seconds(connection, lambda file=file: _load(file, accepted=lines)))
+            again.append(_seconds(connection, lambda file=file: _load(file, accepted=0)))
+            size = file.stat().st_size
+            file.unlink()
+    ratios = [b / s for b, s in zip(bare[1:], loaded[1:], strict=True)]
+    yield at_least("load of new events / bare COPY, throughput", median(ratios), 0.35)
+    yield for_information(
+        "load of the same file again / bare COPY, throughput",
+        median(b / s for b, s in zip(bare[1:], again[1:], strict=True)),
+    )
+    yield for_information("bare COPY, lines/s", lines / median(bare[1:]), "{:,.0f}")
+    yield for_information("load of new events, lines/s", lines / median(loaded[1:]), "{:,.0f}")
+    yield for_information("bytes per line of these files", size / lines, "{:.0f}")
+
+
+def _bare_copy(connection: psycopg.Connection, file: Path) -> None:
+    connection.execute("create table if not exists bare (line jsonb)")
+    with connection.cursor().copy("copy bare from stdin") as copy, file.open("rb") as source:
+        while block := source.read(BLOCK):
+            copy.write(block.replace(b"\\", b"\\\\"))
+
+
+def _load(file: Path, accepted: int) -> None:
+    counts = load(open_source(str(file))).counts
+    if counts.accepted != accepted:
+        raise RuntimeError(f"{accepted:,} lines should be accepted: {counts}")
+
+
+def _seconds(connection: psycopg.Connection, work: Callable[[], object]) -> float:
+    """Time something that writes; what was written before it is on disk by then."""
+    connection.execute("drop table if exists bare")
+    connection.execute("checkpoint")
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def memory_and_disk(place: Place, few: int, many: int) -> Iterator[Figure]:
+    """Measure the peak of a process that loads few or many events, and what they take on disk."""
+    peaks = []
+    for lines in (few, many):
+        with place.fresh_warehouse() as connection:
+            step(f"Loading {lines:,} events in a process of its own")
+            file = write_events(place.files / "memory.ndjson", lines)
+            peaks.append(peak_bytes("load", file))
+            file.unlink()
+            bytes_per_event = _bytes_on_disk(connection) / lines
+        yield at_most(f"peak memory, {lines:,} events, MB", peaks[-1] / 1e6, 250, "{:.0f}")
+    yield at_most(f"peak memory, {many:,} / {few:,} events", peaks[1] / peaks[0], 1.15)
+    yield at_most("staging with indexes, bytes per event", bytes_per_event, 650, "{:.0f}")
+
+
+def _bytes_on_disk(connection: psycopg.Connection) -> int:
+    row = connection.execute(
+        "select sum(pg_total_relation_size(i.inhrelid))::bigint "
+        "+ pg_total_relation_size('staging.event_batches') "
+        "from pg_inherits as i where i.inhparent = 'staging.raw_events'::regclass"
+    ).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def judging(place: Place, lines: int) -> Iterator[Figure]:
+    """Time what the load does without a server: cutting a file into lines, and judging them."""
+    step(f"Judging {lines:,} lines")
+    file = write_events(place.files / "judging.ndjson", lines)
+    receipt = Receipt(datetime.now(UTC), bytes(32), batch_id=1)
+    cutting, judging = [], []
+    for _ in range(ROUNDS + 1):
+        started = time.perf_counter()
+        parts = list(chunks.cut(open_source(str(file)).blocks(0), chunks.Place()))
+        cutting.append(time.perf_counter() - started)
+        started = time.perf_counter()
+        for part in parts:
+            judge_chunk(part, receipt)
+        judging.append(time.perf_counter() - started)
+    yield for_information("cutting alone, lines/s", lines / median(cutting[1:]), "{:,.0f}")
+    yield for_information("judging alone, lines/s", lines / median(judging[1:]), "{:,.0f}")

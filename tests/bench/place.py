@@ -1,0 +1,82 @@
+"""Where it is measured: an embedded server of its own, and the command line in processes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tests.conftest import WAREHOUSE, Server
+
+# A process's peak as its parent sees it. Not of the benchmark itself: a process starts with the
+# peak of the one that it was forked from.
+_PEAK_OF = """\
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+_MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A server, and a folder for files."""
+
+    server: Server
+    files: Path
+
+    @contextmanager
+    def fresh_warehouse(self) -> Iterator[psycopg.Connection]:
+        """Give a connection, in autocommit, to an empty warehouse that the settings point to."""
+        url = self.server.new_database()
+        with self.server.environment(url), psycopg.connect(url, autocommit=True) as connection:
+            yield connection
+        self.server.drop_database(url)
+
+
+@contextmanager
+def own_place() -> Iterator[Place]:
+    """Start a server in a temporary home, and leave nothing of it behind."""
+    # A short path: a socket's has 107 bytes at most.
+    home = Path(tempfile.mkdtemp(prefix="wh-"))
+    try:
+        server = Server(home, 18)
+        try:
+            files = home / "files"
+            files.mkdir()
+            yield Place(server, files)
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(home)
+
+
+def run(*arguments: object) -> tuple[float, dict[str, Any]]:
+    """Run a command as people do; return its wall time in seconds and its answer."""
+    started = time.perf_counter()
+    done = subprocess.run(
+        [*WAREHOUSE, *map(str, arguments), "--json"], capture_output=True, text=True
+    )
+    seconds = time.perf_counter() - started
+    if done.returncode:
+        raise RuntimeError(f"`warehouse {arguments[0]}` failed: {done.stderr}")
+    return seconds, json.loads(done.stdout)
+
+
+def peak_bytes(*arguments: object) -> int:
+    """Run a command and return the most memory that it held."""
+    done = subprocess.run(
+        [sys.executable, "-c", _PEAK_OF, *WAREHOUSE, *map(str, arguments)],
+        check=True, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    return int(done.stdout) * _MAXRSS_UNIT

@@ -1,0 +1,177 @@
+"""What tests of builds share: events to land, builds by a warm dbt, and the state they leave."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import class_row, dict_row
+
+from ingestion.entities import EntityKind, load_entities
+from ingestion.loader import load
+from ingestion.source import open_source
+from orchestration import build as builds
+from orchestration.build import BuildOptions, BuildResult, build
+from tests.conftest import Server
+from tests.reference.stats import DayParts, Event, MarketingRow
+
+FACTS = {
+    "session": "int_session_events",
+    "chat": "int_chat_events",
+    "pdf_download": "int_pdf_download_events",
+}
+MODELS = (*FACTS.values(), "int_platform_activity_daily", "int_platform_stats")
+
+_file_numbers = itertools.count()
+
+
+def event(
+    name: str, at: datetime, unit: str | None = None, client: str = "acme", id: str | None = None
+) -> Event:
+    """Make an event of the plan; without a unit it is of a visitor."""
+    actor = {"client_id": client, "anonymous_id": "a1"}
+    return {
+        "event_id": id or str(uuid.uuid4()),
+        "event": name,
+        "timestamp": at.isoformat(),
+        "actor": actor if unit is None else actor | {"unit_id": unit},
+    }
+
+
+def land(directory: Path, events: Iterable[Event]) -> None:
+    """Load the events as one file, that is one batch."""
+    load(open_source(str(_file(directory, events))))
+
+
+def land_units(directory: Path, unit_ids: Iterable[str], updated_at: datetime) -> None:
+    """Load units as one file, that is one batch."""
+    rows = ({"unit_id": unit, "updated_at": updated_at.isoformat()} for unit in unit_ids)
+    load_entities(EntityKind.UNITS, open_source(str(_file(directory, rows))))
+
+
+def build_at(as_of: datetime, **options: Any) -> BuildResult:
+    """Build as `warehouse build --as-of` does."""
+    return build(BuildOptions(as_of=as_of, **options))
+
+
+@contextmanager
+def warm_warehouse(server: Server) -> Iterator[psycopg.Connection]:
+    """Give a migrated database that the settings point to, and a dbt that knows its project.
+
+    dbt reads its project anew for every connection, which takes longer than all else: tests that
+    share this database, made fresh by `start_afresh`, pay for it once.
+    """
+    url = server.new_database()
+    with (
+        server.environment(url),
+        psycopg.connect(url, autocommit=True) as connection,
+        _warm_dbt(),
+    ):
+        yield connection
+    server.drop_database(url)
+
+
+# dbt's own runner, while a warm one stands in for it.
+_cold: list[Callable[..., Any]] = []
+
+
+@contextmanager
+def _warm_dbt() -> Iterator[None]:
+    from dbt.cli import main
+
+    _cold.append(main.dbtRunner)
+    with builds.environment(builds.dbt_environment()):
+        parsed = cold_dbt()().invoke(["--quiet", "parse"])
+    assert parsed.success, parsed.exception
+    main.dbtRunner = lambda: cold_dbt()(manifest=parsed.result)
+    try:
+        yield
+    finally:
+        main.dbtRunner = _cold.pop()
+
+
+def cold_dbt() -> Callable[..., Any]:
+    """Return dbt's own runner, which reads the project anew: for tests that change it."""
+    return _cold[-1]
+
+
+def start_afresh(connection: psycopg.Connection) -> None:
+    """Bring the warehouse back to what migrations leave: nothing landed, nothing built."""
+    connection.execute("drop schema if exists intermediate cascade")
+    tables = connection.execute(
+        "select schemaname, tablename from pg_tables "
+        "where schemaname in ('staging', 'warehouse', 'export') and tablename <> 'migrations'"
+    ).fetchall()
+    connection.execute(
+        sql.SQL("truncate {}").format(
+            sql.SQL(", ").join(sql.Identifier(*table) for table in tables)
+        )
+    )
+
+
+def stats_row(connection: psycopg.Connection) -> MarketingRow:
+    """Return the candidate of the marketing row."""
+    rows = connection.cursor(row_factory=class_row(MarketingRow)).execute(
+        "select active_users, questions_answered, pdf_downloads, engagement_rate, updated_at "
+        "from intermediate.int_platform_stats"
+    )
+    (row,) = rows.fetchall()
+    return row
+
+
+def days(connection: psycopg.Connection) -> list[DayParts]:
+    """Return the parts of all days, in order."""
+    return (
+        connection.cursor(row_factory=class_row(DayParts))
+        .execute(
+            "select activity_on, chats, pdf_downloads "
+            "from intermediate.int_platform_activity_daily order by activity_on"
+        )
+        .fetchall()
+    )
+
+
+def rows_of_models(connection: psycopg.Connection) -> dict[str, list[dict[str, Any]]]:
+    """Return all rows of all incremental models, less when a row was computed.
+
+    The marketing row's `updated_at` is part of what it says, and stays.
+    """
+    models = connection.execute(
+        "select t.schemaname, t.tablename from warehouse.model_offsets as o "
+        "inner join pg_tables as t on o.model = t.tablename "
+        "where t.schemaname in ('intermediate', 'marts')"
+    ).fetchall()
+    return {name: _rows(connection, schema, name) for schema, name in models}
+
+
+def _rows(connection: psycopg.Connection, schema: str, name: str) -> list[dict[str, Any]]:
+    cursor = connection.cursor(row_factory=dict_row)
+    rows = cursor.execute(
+        sql.SQL("select * from {}").format(sql.Identifier(schema, name))
+    ).fetchall()
+    if name != "int_platform_stats":
+        for row in rows:
+            row.pop("updated_at", None)
+    return sorted(rows, key=repr)
+
+
+def offsets(connection: psycopg.Connection) -> dict[str, tuple[int, datetime | None]]:
+    """Return how far each model has read; `as_of` is None for facts, which hold every event."""
+    rows = connection.execute(
+        "select model, batch_seq, nullif(as_of, 'infinity') from warehouse.model_offsets"
+    ).fetchall()
+    return {model: (batch_seq, as_of) for model, batch_seq, as_of in rows}
+
+
+def _file(directory: Path, rows: Iterable[dict[str, Any]]) -> Path:
+    path = directory / f"{next(_file_numbers)}.ndjson"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path

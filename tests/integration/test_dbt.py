@@ -1,0 +1,175 @@
+"""The dbt project by itself: its unit tests, what it promises, and that it says all it should."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from ingestion.tracking_plan import tracking_plan
+from orchestration.build import DBT_PROJECT, BuildOptions, build, dbt_environment, environment
+from tests.conftest import Server
+
+PROJECT_NAME = "warehouse"
+
+
+@pytest.fixture(scope="module", params=[18, 16])
+def database(
+    servers: Callable[[int], Server], request: pytest.FixtureRequest
+) -> Iterator[psycopg.Connection]:
+    """A warehouse in which nothing has landed, built: unit tests need its empty tables."""
+    server = servers(request.param)
+    url = server.new_database()
+    with server.environment(url), psycopg.connect(url, autocommit=True) as connection:
+        build(BuildOptions())
+        yield connection
+    server.drop_database(url)
+
+
+@pytest.fixture(scope="module")
+def parsed(servers: Callable[[int], Server]) -> tuple[Any, list[str]]:
+    """The manifest of a full parse, and all that dbt warned of."""
+    server = servers(18)
+    with server.environment(server.url("postgres")):
+        return dbt("--no-partial-parse", "parse", "--show-all-deprecations")
+
+
+def dbt(*arguments: str, **variables: str) -> tuple[Any, list[str]]:
+    """Run dbt in this process; return its result and its warnings."""
+    from dbt.cli.main import dbtRunner
+
+    warnings: list[str] = []
+
+    def note(event: Any) -> None:
+        if event.info.level in {"warn", "error"}:
+            warnings.append(f"{event.info.name}: {event.info.msg}")
+
+    with environment(dbt_environment() | variables):
+        outcome = dbtRunner(callbacks=[note]).invoke(list(arguments))
+    assert outcome.success, outcome.exception or warnings
+    return outcome.result, warnings
+
+
+def models(manifest: Any) -> list[Any]:
+    return [node for node in manifest.nodes.values() if node.resource_type == "model"]
+
+
+@pytest.mark.parametrize("time_zone", ["UTC", "Europe/Berlin"])
+def test_every_unit_test_of_the_models_passes_whatever_the_time_zone_of_the_session(
+    database: psycopg.Connection, time_zone: str
+) -> None:
+    options = f"{dbt_environment()['PGOPTIONS']} -c timezone={time_zone}"
+    result, warnings = dbt("test", "--select", "test_type:unit", PGOPTIONS=options)
+    statuses = [run.status for run in result.results if run.node.resource_type == "unit_test"]
+    assert set(statuses) == {"pass"}
+    assert warnings == []
+
+
+def test_every_model_that_decides_something_has_unit_tests(parsed: tuple[Any, list[str]]) -> None:
+    manifest, _ = parsed
+    tested = {test.model for test in manifest.unit_tests.values()}
+    # A fact is its staging view, cut by batches: one of them stands for all.
+    cut_alike = {model.name for model in models(manifest) if "facts" in model.fqn}
+    assert tested & cut_alike
+    assert {model.name for model in models(manifest)} - cut_alike <= tested
+
+
+def test_a_build_warns_of_nothing(database: psycopg.Connection) -> None:
+    for mode in ([], ["--full-refresh"]):
+        _, warnings = dbt("build", "--exclude", "resource_type:unit_test", *mode)
+        assert warnings == []
+
+
+def test_the_project_is_read_without_warnings_or_deprecations(
+    parsed: tuple[Any, list[str]],
+) -> None:
+    _, warnings = parsed
+    assert warnings == []
+
+
+def test_every_model_and_column_is_described_and_every_contract_enforced(
+    parsed: tuple[Any, list[str]],
+) -> None:
+    manifest, _ = parsed
+    described = {model.name for model in models(manifest) if model.description.strip()}
+    assert {model.name for model in models(manifest)} == described
+    silent = [
+        f"{model.name}.{name}"
+        for model in models(manifest)
+        for name, column in model.columns.items()
+        if not column.description.strip() or not column.data_type
+    ]
+    assert silent == []
+    assert [model.name for model in models(manifest) if not model.config.contract.enforced] == []
+    assert [source.name for source in manifest.sources.values() if not source.description] == []
+
+
+def test_every_model_says_in_its_first_words_what_a_row_is(parsed: tuple[Any, list[str]]) -> None:
+    manifest, _ = parsed
+    grain = re.compile(r"(One row per|Exactly one row)\b")
+    assert [m.name for m in models(manifest) if not grain.match(m.description)] == []
+
+
+def test_every_column_of_the_database_is_in_the_contract_with_its_type(
+    database: psycopg.Connection, parsed: tuple[Any, list[str]]
+) -> None:
+    manifest, _ = parsed
+    for model in models(manifest):
+        found = database.execute(
+            "select attname, format_type(atttypid, null) from pg_attribute "
+            "where attrelid = %s::regclass and attnum > 0 and not attisdropped order by attnum",
+            (f"{model.schema}.{model.name}",),
+        ).fetchall()
+        spelled = {"timestamptz": "timestamp with time zone"}
+        promised = [
+            (name, spelled.get(column.data_type, column.data_type))
+            for name, column in model.columns.items()
+        ]
+        assert found == promised, model.name
+
+
+def test_the_intents_that_the_contract_accepts_are_those_of_the_tracking_plan(
+    parsed: tuple[Any, list[str]],
+) -> None:
+    manifest, _ = parsed
+    chats = manifest.nodes[f"model.{PROJECT_NAME}.int_chat_events"]
+    (accepted,) = [
+        constraint.expression
+        for constraint in chats.constraints
+        if constraint.name == "query_intent_is_in_the_plan"
+    ]
+    planned = tracking_plan().events["chat"].properties["query_intent"].one_of
+    assert re.findall(r"'([^']*)'", accepted) == list(planned)
+
+
+def test_the_properties_that_are_no_metadata_are_those_of_the_tracking_plan(
+    parsed: tuple[Any, list[str]],
+) -> None:
+    manifest, _ = parsed
+    macro = manifest.macros[f"macro.{PROJECT_NAME}.chat_properties"].macro_sql
+    named = re.findall(r"'([^']*)'", macro)
+    assert sorted(named) == sorted(tracking_plan().events["chat"].properties)
+
+
+def test_every_property_of_the_plan_has_a_column(parsed: tuple[Any, list[str]]) -> None:
+    manifest, _ = parsed
+    for event, view in [("chat", "stg_chat_events"), ("pdf_download", "stg_pdf_download_events")]:
+        columns = manifest.nodes[f"model.{PROJECT_NAME}.{view}"].columns
+        assert set(tracking_plan().events[event].properties) <= set(columns)
+
+
+def test_a_full_refresh_is_not_left_to_dbt_which_would_swap_the_table(
+    parsed: tuple[Any, list[str]],
+) -> None:
+    manifest, _ = parsed
+    kept = [m for m in models(manifest) if m.config.materialized == "incremental"]
+    assert kept
+    assert all(model.config.full_refresh is False for model in kept)
+
+
+def test_the_project_ships_no_packages() -> None:
+    assert not list(DBT_PROJECT.glob("packages.y*ml"))
+    assert not list(DBT_PROJECT.glob("dependencies.y*ml"))

@@ -1,0 +1,210 @@
+"""Nothing that is stored leads back to a visitor's address."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from ingestion import loader, privacy
+from ingestion.ledger import Counts
+from ingestion.loader import load
+from ingestion.privacy import salt_of, visitor_hash
+from ingestion.source import open_source
+from tests.lines import event, rows, value
+
+IPS = ("203.0.113.77", "2001:db8::77:1")
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
+GOOGLE = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
+
+
+def visit(number: int, client_id: str = "acme", **context: Any) -> bytes:
+    """A line of a visitor."""
+    consented = {"consent": {"analytics": True}, "ip": IPS[0], "user_agent": BROWSER} | context
+    visited = event(number, actor={"client_id": client_id}, context=consented)
+    return json.dumps(visited).encode() + b"\n"
+
+
+def load_bytes(directory: Path, content: bytes) -> Counts:
+    path = directory / "events.ndjson"
+    path.write_bytes(content)
+    return load(open_source(str(path))).counts
+
+
+def hashes(connection: psycopg.Connection) -> list[bytes | None]:
+    """The visitor hashes of all events, in the order of their numbers."""
+    return [
+        None if found is None else bytes(found)
+        for (found,) in rows(
+            connection, "select visitor_hash from staging.raw_events order by timestamp"
+        )
+    ]
+
+
+def set_today(monkeypatch: pytest.MonkeyPatch, today: datetime) -> None:
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return today.astimezone(tz)
+
+    monkeypatch.setattr(loader, "datetime", Clock)
+    monkeypatch.setattr(privacy, "datetime", Clock)
+
+
+def places_of(connection: psycopg.Connection, text: str) -> set[tuple[str, str]]:
+    """Every (table, column) of the warehouse that holds a text anywhere in a value."""
+    columns = rows(
+        connection,
+        "select table_schema, table_name, column_name from information_schema.columns "
+        "where table_schema not in ('pg_catalog', 'information_schema')",
+    )
+    found = set()
+    for schema, table, column in columns:
+        query = sql.SQL(
+            "select exists (select from {table} where position({text} in {column}::text) > 0 "
+            "or position({hexadecimal} in {column}::text) > 0)"
+        ).format(
+            table=sql.Identifier(schema, table),
+            column=sql.Identifier(column),
+            text=sql.Literal(text),
+            hexadecimal=sql.Literal(text.encode().hex()),
+        )
+        ((is_there,),) = connection.execute(query).fetchall()
+        if is_there:
+            found.add((table, column))
+    return found
+
+
+def test_an_address_is_nowhere_but_in_the_quarantines_bytes(
+    warehouse: psycopg.Connection, tmp_path: Path
+) -> None:
+    kept = {"producer": "edge", "sequence": 1}
+    lines = [
+        visit(1),
+        visit(1),
+        visit(2, ip=IPS[1], **kept),
+        visit(3, ip=IPS[1]).replace(b'"ip"', b'"\\u0069p"'),
+        visit(4).replace(b'"ip": ', b'"ip": "' + IPS[1].encode() + b'", "ip": '),
+        visit(5, ip=None).replace(b'"ip": ', b'"ip": "' + IPS[1].encode() + b'", "ip": '),
+        visit(6, dnt=True, **kept).replace(b'"signup"', b'"session"'),
+        # Refused for the address itself, and for other reasons.
+        visit(7, ip=[IPS[0]]),
+        visit(8, ip={"v4": IPS[0]}, **kept),
+        visit(9, page=5),
+        visit(10).replace(b'"signup"', b'"no such event"'),
+        visit(11).removesuffix(b"}\n") + b"\n",
+        # Without an id of its own.
+        visit(12)
+        .replace(b'"event_id"', b'"event_id": null, "event_id"')
+        .replace(f'"{event(12)["event_id"]}"'.encode(), b"null"),
+    ]
+    counts = load_bytes(tmp_path, b"".join(lines))
+    assert counts == Counts(13, accepted=6, duplicates=1, suppressed=1, rejected=5)
+    for ip in IPS:
+        assert places_of(warehouse, ip) <= {("rejected_events", "payload")}
+    assert places_of(warehouse, IPS[0]) == {("rejected_events", "payload")}
+    # The search does find what is there.
+    assert ("raw_events", "context") in places_of(warehouse, "Firefox/128.0")
+    assert value(warehouse, "select count(*) from staging.raw_events where context ? 'ip'") == 1
+    assert (
+        value(warehouse, "select context->>'ip' from staging.raw_events where context ? 'ip'")
+        is None
+    )
+
+
+def test_the_rest_of_the_context_stays_as_it_came(
+    warehouse: psycopg.Connection, tmp_path: Path
+) -> None:
+    load_bytes(tmp_path, visit(1, page={"ip": "a member of another name's"}, x=[1.50, {"ip": 1}]))
+    context = value(warehouse, "select context from staging.raw_events")
+    assert context == {
+        "consent": {"analytics": True},
+        "user_agent": BROWSER,
+        "page": {"ip": "a member of another name's"},
+        "x": [1.5, {"ip": 1}],
+    }
+
+
+def test_one_visitor_has_one_hash_within_a_day_and_a_client(
+    warehouse: psycopg.Connection, tmp_path: Path
+) -> None:
+    load_bytes(tmp_path, visit(1) + visit(2))
+    load_bytes(tmp_path, visit(3) + visit(4, "globex") + visit(5, ip=IPS[1]))
+    load_bytes(tmp_path, visit(6, user_agent="another"))
+    first, second, third, other_client, other_ip, other_agent = hashes(warehouse)
+    assert first == second == third
+    assert len({first, other_client, other_ip, other_agent}) == 4
+    salt = bytes(value(warehouse, "select salt from staging.visitor_salts"))
+    assert first == visitor_hash(salt, "acme", IPS[0], BROWSER)
+    assert len(first or b"") == len(salt) == 32
+
+
+def test_without_address_or_user_agent_there_is_no_hash(
+    warehouse: psycopg.Connection, tmp_path: Path
+) -> None:
+    nobody = [{"ip": None}, {"user_agent": None}, {"ip": ""}, {"user_agent": ""}]
+    load_bytes(tmp_path, b"".join(visit(n, **context) for n, context in enumerate(nobody)))
+    assert hashes(warehouse) == [None] * 4
+
+
+def test_no_two_visitors_read_alike() -> None:
+    salt = b"s" * 32
+    triples = [("a", "b", "c"), ("ab", "", "c"), ("a", "bc", ""), ("", "ab", "c"), ("a", "", "bc")]
+    assert len({visitor_hash(salt, *triple) for triple in triples}) == len(triples)
+    assert visitor_hash(b"t" * 32, *triples[0]) != visitor_hash(salt, *triples[0])
+
+
+@pytest.mark.parametrize("warehouse", [16, 18], indirect=True)
+def test_the_hash_changes_with_the_day_of_receipt(
+    warehouse: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    midnight = datetime(2026, 2, 2, tzinfo=UTC)
+    for number, now in enumerate((-1, 0, 1)):
+        set_today(monkeypatch, midnight + timedelta(microseconds=now))
+        load_bytes(tmp_path, visit(number))
+    before, after, still = hashes(warehouse)
+    assert before != after
+    assert after == still
+    days = rows(warehouse, "select day from staging.visitor_salts order by day")
+    assert days == [(date(2026, 2, 1),), (date(2026, 2, 2),)]
+
+
+def test_a_salt_is_destroyed_48_hours_after_it_came_into_use(
+    warehouse: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = datetime(2026, 2, 1, tzinfo=UTC)
+    for days, left in ((0, 1), (1, 2), (2, 2), (3, 2), (10, 1)):
+        set_today(monkeypatch, first + timedelta(days=days))
+        load_bytes(tmp_path, visit(days))
+        kept = [day for (day,) in rows(warehouse, "select day from staging.visitor_salts")]
+        assert len(kept) == left
+        assert min(kept) > (first + timedelta(days=days - 2)).date()
+
+
+def test_a_salt_that_is_destroyed_is_never_drawn_again(
+    warehouse: psycopg.Connection,
+) -> None:
+    today = datetime.now(UTC).date()
+    salts = {salt_of(warehouse, today - timedelta(days=days)) for days in (0, 0, 1, 1)}
+    assert len(salts) == 2
+    # Two databases share none.
+    warehouse.execute("truncate staging.visitor_salts")
+    assert salt_of(warehouse, today) not in salts
+
+
+def test_crawlers_are_flagged_and_people_are_not(
+    warehouse: psycopg.Connection, tmp_path: Path
+) -> None:
+    agents = [GOOGLE, BROWSER, None, "", "curl/8.5.0", "bot " * 100_00, "ÿ\u2028"]
+    load_bytes(tmp_path, b"".join(visit(n, user_agent=a) for n, a in enumerate(agents)))
+    flags = [
+        flag
+        for (flag,) in rows(warehouse, "select is_bot from staging.raw_events order by timestamp")
+    ]
+    assert flags[:4] == [True, False, False, False]
+    assert flags[-1] is False

@@ -1,0 +1,284 @@
+"""What was refused can be looked at and sent in again; nothing of it is ever lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from ingestion import quarantine, tracking_plan
+from ingestion.envelope import event_shapes, event_union
+from ingestion.ledger import Counts
+from ingestion.quarantine import replay
+from tests.lines import line, rows, value
+from tests.processes import finish, held, kill, run, start, until
+
+# Will be an event of the plan once it is mended, and will not.
+LATER, NEVER = "tour_booked", "no such event"
+CONTENT = (
+    line(0)
+    + line(1, event=LATER)
+    + b"no JSON\n"
+    + line(2, event=LATER)
+    + line(3, event=NEVER)
+    + line(4, event=LATER, actor={})
+)
+REASONS = {2: "unknown_event", 3: "invalid_json", 4: "unknown_event", 5: "unknown_event"}
+REASONS[6] = "unknown_event"
+
+
+@pytest.fixture
+def file(warehouse: psycopg.Connection, tmp_path: Path) -> Path:
+    """A file that was loaded, with one line that landed and five that were refused."""
+    path = tmp_path / "events.ndjson"
+    path.write_bytes(CONTENT)
+    assert run("load", path).code == 0
+    return path
+
+
+@pytest.fixture
+def mend_plan(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[], None]]:
+    """Give a function that puts LATER into the plan of this process."""
+    caches = (tracking_plan.tracking_plan, event_union, event_shapes)
+
+    def mend() -> None:
+        plan = tracking_plan.PLAN_FILE.read_text()
+        mended = tmp_path / "tracking_plan.yml"
+        mended.write_text(f"{plan}\n  {LATER}: {{description: A tour., used_for: tests}}\n")
+        monkeypatch.setattr(tracking_plan, "PLAN_FILE", mended)
+        for cached in caches:
+            cached.cache_clear()
+
+    yield mend
+    monkeypatch.undo()
+    for cached in caches:
+        cached.cache_clear()
+
+
+def answer(*arguments: object) -> dict[str, Any]:
+    finished = run("rejected", *arguments, "--json")
+    assert (finished.code, finished.errors) == (0, "")
+    return finished.answer
+
+
+def waiting(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
+    return rows(
+        connection,
+        "select reason, payload from staging.rejected_events where replayed_at is null "
+        "order by reject_id",
+    )
+
+
+def assert_counts_reconcile(connection: psycopg.Connection) -> None:
+    assert value(connection, "select sum(accepted) from staging.event_batches") == value(
+        connection, "select count(*) from staging.raw_events"
+    )
+    assert value(connection, "select sum(rejected) from staging.event_batches") == value(
+        connection, "select count(*) from staging.rejected_events"
+    )
+
+
+def test_the_list_counts_what_was_refused_by_reason_and_source(
+    warehouse: psycopg.Connection, file: Path
+) -> None:
+    unknown, invalid = answer("list")["rejected"]
+    assert (unknown["reason"], unknown["kind"], unknown["source"]) == (
+        "unknown_event", "events", str(file),
+    )  # fmt: skip
+    assert (unknown["rejected"], unknown["waiting"]) == (4, 4)
+    assert (invalid["reason"], invalid["rejected"]) == ("invalid_json", 1)
+    assert answer("show", unknown["example_id"])["reason"] == "unknown_event"
+    people = run("rejected", "list")
+    assert people.code == 0
+    assert "invalid_json" in people.output
+
+
+def test_an_empty_quarantine_says_so(warehouse: psycopg.Connection) -> None:
+    assert answer("list") == {"rejected": []}
+    assert "Nothing was rejected" in run("rejected", "list").output
+
+
+def test_a_refused_line_is_shown_with_its_place_its_reason_and_its_bytes(
+    warehouse: psycopg.Connection, file: Path
+) -> None:
+    lines = CONTENT.splitlines()
+    for reject_id, (number, reason) in enumerate(REASONS.items(), 1):
+        shown = answer("show", reject_id)
+        assert shown["payload"].encode() == lines[number - 1]
+        assert (shown["line_number"], shown["reason"]) == (number, reason)
+        assert shown["source"] == str(file)
+        assert shown["detail"]
+        assert shown["replayed_at"] is None
+    people = run("rejected", "show", reject_id)
+    assert people.output.startswith(f"{reason}: {shown['detail']}\nline {number} of {file}")
+
+
+def test_nothing_in_a_refused_line_steers_the_terminal(
+    warehouse: psycopg.Connection, tmp_path: Path
+) -> None:
+    path = tmp_path / "events.ndjson"
+    path.write_bytes(
+        b"\x1b[2J\x1b]0;title\x07 \xff \xe2\x80\xae \r overwritten\n" + b'{"\x1b[2J":1}'
+    )
+    assert run("load", path).code == 0
+    for reject_id in (1, 2):
+        shown = run("rejected", "show", reject_id)
+        assert shown.code == 0
+        assert all(character.isprintable() for character in shown.output.replace("\n", ""))
+
+
+def test_a_reject_that_does_not_exist_is_a_clear_failure(warehouse: psycopg.Connection) -> None:
+    finished = run("rejected", "show", 4711)
+    assert (finished.code, finished.output) == (1, "")
+    assert finished.errors == "warehouse: There is no reject 4711; see `warehouse rejected list`.\n"
+
+
+def test_after_the_plan_is_mended_refused_lines_land_and_are_marked_not_deleted(
+    warehouse: psycopg.Connection, file: Path, mend_plan: Callable[[], None]
+) -> None:
+    before = rows(
+        warehouse,
+        "select reject_id, line_number, reason, detail, payload from staging.rejected_events "
+        "order by reject_id",
+    )
+    mend_plan()
+    assert replay() == Counts(received=5, accepted=2, rejected=3)
+    landed = rows(warehouse, "select event, actor->>'user_id' from staging.raw_events order by 2")
+    assert landed == [("signup", "user-0"), (LATER, "user-1"), (LATER, "user-2")]
+    marked = rows(
+        warehouse,
+        "select reject_id, line_number, reason, detail, payload from staging.rejected_events "
+        "where replayed_at is not null order by reject_id",
+    )
+    assert marked == before
+    assert_counts_reconcile(warehouse)
+
+
+def test_what_is_refused_once_more_waits_as_a_new_reject(
+    warehouse: psycopg.Connection, file: Path, mend_plan: Callable[[], None]
+) -> None:
+    mend_plan()
+    replay()
+    lines = CONTENT.splitlines()
+    # The third one is refused for another reason now.
+    still_bad = [
+        ("invalid_json", lines[2]), ("unknown_event", lines[4]), ("missing_field", lines[5]),
+    ]  # fmt: skip
+    assert waiting(warehouse) == still_bad
+    assert replay() == Counts(received=3, rejected=3)
+    assert waiting(warehouse) == still_bad
+    ((source, marked),) = rows(
+        warehouse,
+        "select distinct b.source, r.replayed_at is not null from staging.rejected_events as r "
+        "inner join staging.event_batches as b using (batch_seq) where r.replayed_at is null",
+    )
+    assert (source, marked) == ("replay", False)
+    assert_counts_reconcile(warehouse)
+
+
+def test_only_lines_of_one_reason_are_sent_again_where_one_is_asked_for(
+    warehouse: psycopg.Connection, file: Path
+) -> None:
+    assert answer("replay", "--reason", "invalid_json")["received"] == 1
+    marked = "select reason from staging.rejected_events where replayed_at is not null"
+    assert rows(warehouse, marked) == [("invalid_json",)]
+    assert answer("replay", "--reason", "no such reason")["received"] == 0
+
+
+def test_a_replay_that_is_strict_tells_of_what_is_still_refused(
+    warehouse: psycopg.Connection, file: Path
+) -> None:
+    assert run("rejected", "replay", "--strict").code == 3
+    assert run("rejected", "replay").code == 0
+
+
+def test_a_replay_of_nothing_changes_nothing(warehouse: psycopg.Connection) -> None:
+    assert answer("replay") == dict.fromkeys(
+        ("received", "accepted", "duplicates", "suppressed", "rejected"), 0
+    )
+    assert value(warehouse, "select count(*) from staging.event_batches") == 0
+
+
+def test_what_landed_in_the_meantime_is_a_duplicate(
+    warehouse: psycopg.Connection,
+    file: Path,
+    mend_plan: Callable[[], None],
+) -> None:
+    mend_plan()
+    replay("unknown_event")
+    file.write_bytes(line(1, event="signup"))
+    assert run("load", file).code == 0
+    warehouse.execute("update staging.rejected_events set replayed_at = null")
+    assert replay("unknown_event").duplicates == 2
+    assert value(warehouse, "select count(*) from staging.raw_events") == 3
+    assert_counts_reconcile(warehouse)
+
+
+@pytest.mark.parametrize("warehouse", [16, 18], indirect=True)
+def test_a_replay_in_many_chunks_ends_as_one_in_few(
+    warehouse: psycopg.Connection,
+    file: Path,
+    mend_plan: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(quarantine, "REPLAYED_AT_ONCE", 2)
+    mend_plan()
+    assert replay() == Counts(received=5, accepted=2, rejected=3)
+    assert len(waiting(warehouse)) == 3
+    chunks = rows(
+        warehouse,
+        "select chunk, received from staging.event_batches where source = 'replay' order by chunk",
+    )
+    assert chunks == [(0, 2), (1, 2), (2, 1)]
+    assert_counts_reconcile(warehouse)
+
+
+def test_refused_rows_of_entities_wait_for_their_file(
+    warehouse: psycopg.Connection, tmp_path: Path
+) -> None:
+    path = tmp_path / "clients.ndjson"
+    path.write_bytes(json.dumps({"client_id": "a"}).encode())
+    assert run("load-entities", "clients", path).code == 0
+    assert answer("replay")["received"] == 0
+    assert len(waiting(warehouse)) == 1
+
+
+MARKING = "before update on staging.rejected_events for each row"
+
+
+def test_a_replay_that_is_killed_leaves_all_waiting(
+    warehouse: psycopg.Connection, file: Path
+) -> None:
+    before = waiting(warehouse)
+    with held(warehouse, MARKING) as is_waiting:
+        process = start("rejected", "replay")
+        until(is_waiting)
+        kill(process)
+    assert waiting(warehouse) == before
+    assert answer("replay") == answer("replay")
+    assert waiting(warehouse) == before
+    assert_counts_reconcile(warehouse)
+
+
+def test_of_two_replays_at_once_one_takes_the_lines_and_the_other_says_so(
+    warehouse: psycopg.Connection, file: Path
+) -> None:
+    before = waiting(warehouse)
+    with held(warehouse, MARKING) as is_waiting:
+        first = start("rejected", "replay", "--json")
+        until(is_waiting)
+        second = start("rejected", "replay", "--json")
+        waits = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
+        until(lambda: value(warehouse, waits) == 2)
+    assert finish(first).answer["received"] == len(before)
+    finished = finish(second)
+    assert (finished.code, finished.output) == (1, "")
+    assert "another replay took some of these lines; run it again" in finished.errors
+    assert waiting(warehouse) == before
+    assert_counts_reconcile(warehouse)
+    states = rows(warehouse, "select state from staging.loads where source = 'replay' order by 1")
+    assert states == [("abandoned",), ("finished",)]

@@ -1,0 +1,191 @@
+"""Faults planted in the mechanism of builds, to prove that the tests would notice them.
+
+`python -m tests.mutants [NAME…]` plants one fault after the other in a copy of the project and runs
+a fast subset of the tests there. It prints which test caught which fault and exits with 1 if one
+survives, with 2 if the tests are not green to begin with.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from ingestion.settings import PROJECT_DIR
+
+PARTS = ("ingestion", "expectations", "orchestration", "dbt_project", "tests", "pyproject.toml")
+CELLS = "dbt_project/macros/cells.sql"
+OFFSETS = "dbt_project/macros/offsets.sql"
+DAYS = "dbt_project/models/intermediate/int_platform_activity_daily.sql"
+STATS = "dbt_project/models/intermediate/int_platform_stats.sql"
+PROTOCOL = "ingestion/migrations/versions/v0002_offsets.sql"
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Text that is replaced in a file, wherever it stands there."""
+
+    file: str
+    old: str
+    new: str
+
+
+MUTANTS: dict[str, tuple[Edit, ...]] = {
+    "the offset moves in a transaction before that of the rows": (
+        Edit(
+            OFFSETS,
+            "{{ list_touched_cells() }}{% endif %}\n",
+            "{{ list_touched_cells() }}{% endif %}\n"
+            "        select warehouse.end_model('{{ model.name }}', '{{ model_checksum() }}');\n"
+            "        commit; begin;\n",
+        ),
+        # What the rows need outlives that transaction.
+        Edit(CELLS, " on commit drop as", " as"),
+        Edit(PROTOCOL, "run_mode, true)", "run_mode, false)"),
+        Edit(PROTOCOL, "::text, true)", "::text, false)"),
+        Edit(PROTOCOL, "::text, ''), true)", "::text, ''), false)"),
+    ),
+    "the pinned batch itself is not read": (
+        Edit(CELLS, "batch_seq <= {{ to_batch() }}", "batch_seq < {{ to_batch() }}"),
+    ),
+    "an event at as_of is seen": (
+        Edit(CELLS, "occurred_at < {{ as_of() }}", "occurred_at <= {{ as_of() }}"),
+    ),
+    "events that as_of has passed are forgotten": (
+        Edit(
+            CELLS,
+            "        or (\n            occurred_on >=",
+            "        or false and (\n            occurred_on >=",
+        ),
+    ),
+    "an event at the last as_of is taken as seen before": (
+        Edit(
+            CELLS,
+            "and occurred_at >= current_setting('warehouse.from_as_of')",
+            "and occurred_at > current_setting('warehouse.from_as_of')",
+        ),
+    ),
+    "one stream touches no cells": (
+        Edit(
+            DAYS,
+            "'select occurred_on from new_rows',\n            },",
+            "'select occurred_on from new_rows where false',\n            },",
+        ),
+    ),
+    "a cell's old rows are not deleted": (
+        Edit(CELLS, "where current_setting('warehouse.mode') <> 'full'\"", 'where false"'),
+    ),
+    "a full refresh deletes nothing": (
+        Edit(CELLS, "where current_setting('warehouse.mode') = 'full'\"", 'where false"'),
+    ),
+    "a window's rows that no event stands behind stay": (
+        Edit(CELLS, "where current_setting('warehouse.mode') = 'window'\"", 'where false"'),
+    ),
+    "a window moves the offset": (
+        Edit(PROTOCOL, "where current_setting('warehouse.mode') <> 'window'", "where true"),
+    ),
+    "the first instant of the 720 hours is left out": (
+        Edit(STATS, "occurred_at >= {{ active_since() }}", "occurred_at > {{ active_since() }}"),
+    ),
+    "a model moves past its upstream": (
+        Edit(PROTOCOL, "least(pin.batch_seq, min(o.batch_seq))", "pin.batch_seq"),
+    ),
+    "an earlier as_of is taken": (
+        Edit(PROTOCOL, "if wanted_as_of < warehouse.last_as_of() then", "if false then"),
+    ),
+    "a build without dbt overlooks what has become visible": (
+        Edit(PROTOCOL, "        or exists (\n", "        or false and exists (\n"),
+    ),
+    "a build without dbt leaves the sliding rows": (
+        Edit(PROTOCOL, "execute one_statement;", "null;"),
+    ),
+    "a changed view does not rebuild what reads it": (
+        Edit(
+            OFFSETS,
+            "select digest from warehouse.view_digests",
+            "select '' from warehouse.view_digests",
+        ),
+    ),
+    "changed code is not rebuilt": (
+        Edit(PROTOCOL, "or stands.checksum <> code_checksum or", "or"),
+    ),
+}
+
+OF_DBT = "tests/integration/test_dbt.py::test_"
+OF_BUILDS = "tests/integration/test_offsets.py::test_"
+# In the order of their running time; a fault is caught by the first that turns red.
+TESTS = (
+    OF_DBT + "every_unit_test_of_the_models_passes_whatever_the_time_zone_of_the_session[18-UTC]",
+    OF_BUILDS + "a_unit_falls_out_of_the_720_hours_a_microsecond_after_they_have_passed",
+    OF_BUILDS + "an_earlier_as_of_is_refused_for_one_model_too[int_platform_stats]",
+    OF_BUILDS + "a_full_refresh_may_go_to_an_earlier_as_of_and_back",
+    OF_BUILDS + "a_batch_recomputes_exactly_the_days_that_it_touches",
+    OF_BUILDS + "a_window_is_recomputed_as_of_the_last_build_and_moves_no_offset",
+    OF_BUILDS + "a_downstream_model_built_alone_goes_as_far_as_the_lowest_upstream",
+    OF_BUILDS + "an_event_appears_once_as_of_has_passed_it_without_a_new_batch",
+    OF_BUILDS + "a_changed_model_is_rebuilt_and_so_are_its_descendants_and_no_other",
+    OF_BUILDS + "a_killed_build_leaves_rows_and_offsets_in_step_and_started_again_ends_like_an_"
+    "unbroken_one[int_platform_activity_daily-rows]",
+)  # fmt: skip
+
+_red = re.compile(r"^(?:FAILED|ERROR) \S+::(?:test_)?(\w+)", re.MULTILINE)
+
+
+def main(names: list[str]) -> int:
+    """Plant the named faults, all by default; return the exit code."""
+    if unknown := set(names) - set(MUTANTS):
+        print(f"No such mutant: {', '.join(sorted(unknown))}.")
+        return 2
+    if caught := _first_red(()):
+        print(f"The tests are red without any fault: {caught}")
+        return 2
+    survivors = 0
+    print("| fault | caught by |\n|---|---|")
+    for name in names or MUTANTS:
+        caught = _first_red(MUTANTS[name])
+        survivors += not caught
+        print(f"| {name} | {caught or '**nothing**'} |", flush=True)
+    return int(survivors > 0)
+
+
+def _first_red(edits: tuple[Edit, ...]) -> str | None:
+    """Run the tests on a copy with the edits; return the name of the first red one."""
+    with tempfile.TemporaryDirectory(prefix="mutant-") as directory:
+        copy = Path(directory)
+        for part in PARTS:
+            source = PROJECT_DIR / part
+            if source.is_dir():
+                ignored = shutil.ignore_patterns("__pycache__", "target", "logs")
+                shutil.copytree(source, copy / part, ignore=ignored)
+            else:
+                shutil.copy(source, copy / part)
+        for edit in edits:
+            file = copy / edit.file
+            text = file.read_text("utf-8")
+            if edit.old not in text:
+                raise SystemExit(f"{edit.file} no longer holds what a mutant changes: {edit.old!r}")
+            file.write_text(text.replace(edit.old, edit.new), "utf-8")
+        run = subprocess.run(
+            [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", *TESTS],
+            cwd=copy,
+            # The copy comes before the installed project, also in processes that tests start.
+            env={**os.environ, "PYTHONPATH": str(copy)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if run.returncode == 0:
+        return None
+    if found := _red.search(run.stdout):
+        return found[1]
+    # Not red but broken: collection failed, or pytest was called wrongly.
+    raise SystemExit(f"pytest ended with {run.returncode}:\n{run.stdout}\n{run.stderr}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,144 @@
+"""However a stream comes, it is cut into the same chunks, and nothing of it is left out."""
+
+from __future__ import annotations
+
+import hashlib
+import tracemalloc
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from ingestion import chunks
+from ingestion.chunks import BYTE_ORDER_MARK, Chunk, Place, cut
+from tests.conftest import examples
+
+CHUNK_BYTES, CHUNK_LINES, LONGEST_KEPT_LINE = 24, 4, 40
+
+
+@pytest.fixture(autouse=True)
+def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", CHUNK_BYTES)
+    monkeypatch.setattr(chunks, "CHUNK_LINES", CHUNK_LINES)
+    monkeypatch.setattr(chunks, "LONGEST_KEPT_LINE", LONGEST_KEPT_LINE)
+
+
+@st.composite
+def contents(draw: st.DrawFn) -> bytes:
+    """Lines of every length that matters: blank, short, a chunk long, longer than is kept."""
+    lengths = st.sampled_from((0, 1, 2, 5, 5, 23, 24, 25, 39, 40, 41, 64, 65, 100, 200))
+    fills = st.sampled_from((b"a", b"a", b" ", b"\r", b"\t"))
+    content = draw(st.sampled_from((b"", b"", BYTE_ORDER_MARK)))
+    for length in draw(st.lists(lengths, max_size=12)):
+        line = draw(fills) * length
+        if length and draw(st.booleans()):
+            # White space up to the last byte, or only after the first.
+            line = draw(st.sampled_from((line[:-1] + b"z", b"z" + line[1:])))
+        content += line + draw(st.sampled_from((b"\n", b"\n", b"\r\n")))
+    return content.removesuffix(b"\n") if draw(st.integers(0, 3)) == 0 else content
+
+
+@st.composite
+def split(draw: st.DrawFn, content: bytes) -> list[bytes]:
+    """The bytes in blocks of any size, empty ones included."""
+    ends = sorted(draw(st.lists(st.integers(0, len(content)), max_size=8)))
+    return [content[start:end] for start, end in pairwise([0, *ends, len(content)])]
+
+
+def cut_whole(content: bytes) -> list[Chunk]:
+    return list(cut(iter([content]), Place()))
+
+
+def expected_lines(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not blank, with their numbers, by the contract."""
+    pieces = content.removeprefix(BYTE_ORDER_MARK).split(b"\n")
+    for number, piece in enumerate(pieces, 1):
+        line = piece.removesuffix(b"\r") if number < len(pieces) else piece
+        if line.strip():
+            yield number, line
+
+
+@examples(400)
+@given(contents().flatmap(lambda content: st.tuples(st.just(content), split(content))))
+def test_any_split_of_a_stream_into_blocks_gives_the_same_chunks(
+    case: tuple[bytes, list[bytes]],
+) -> None:
+    content, blocks = case
+    assert list(cut(iter(blocks), Place())) == cut_whole(content)
+    assert list(cut((bytes([byte]) for byte in content), Place())) == cut_whole(content)
+
+
+@examples(300)
+@given(contents())
+def test_chunks_cover_every_byte_and_every_line(content: bytes) -> None:
+    found = cut_whole(content)
+    places = [Place(), *(chunk.end for chunk in found)]
+    assert [chunk.start for chunk in found] == places[:-1]
+    assert [place.chunks for place in places] == list(range(len(places)))
+    assert places[-1].bytes == len(content)
+    for chunk in found:
+        of_chunk = content[chunk.start.bytes : chunk.end.bytes]
+        assert chunk.digest == hashlib.sha256(of_chunk).digest()
+        has_unended_line = not of_chunk.endswith(b"\n")
+        assert chunk.end.lines - chunk.start.lines == of_chunk.count(b"\n") + has_unended_line
+    lines = [line for chunk in found for line in chunk.lines]
+    assert lines == [(n, line[:LONGEST_KEPT_LINE]) for n, line in expected_lines(content)]
+
+
+@examples(300)
+@given(contents())
+def test_only_a_line_that_is_cut_tells_its_real_length(content: bytes) -> None:
+    real_lengths = {number: len(line) for number, line in expected_lines(content)}
+    for chunk in cut_whole(content):
+        cut_off = [n for n, _ in chunk.lines if real_lengths[n] > LONGEST_KEPT_LINE]
+        # Whatever follows it is in the next chunk.
+        assert cut_off in ([], [chunk.lines[-1][0]] if chunk.lines else [])
+        assert chunk.cut_length == (real_lengths[cut_off[0]] if cut_off else None)
+
+
+@examples(300)
+@given(contents())
+def test_no_chunk_is_larger_than_its_last_line_makes_it(content: bytes) -> None:
+    for chunk in cut_whole(content):
+        of_chunk = content[chunk.start.bytes : chunk.end.bytes]
+        assert of_chunk.count(b"\n") <= CHUNK_LINES
+        last_line = of_chunk[of_chunk.rstrip(b"\n").rfind(b"\n") + 1 :]
+        assert len(of_chunk) - len(last_line) < CHUNK_BYTES
+
+
+@examples(300)
+@given(contents(), st.data())
+def test_taken_up_after_any_chunk_the_rest_is_cut_as_before(
+    content: bytes, data: st.DataObject
+) -> None:
+    whole = cut_whole(content)
+    assume(whole)
+    done = data.draw(st.integers(1, len(whole)))
+    place = whole[done - 1].end
+    blocks = data.draw(split(content[place.bytes :]))
+    assert list(cut(iter(blocks), place)) == whole[done:]
+
+
+def test_a_line_longer_than_memory_is_cut_with_little_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    block = 1 << 16
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", block)
+    monkeypatch.setattr(chunks, "LONGEST_KEPT_LINE", block)
+
+    def blocks() -> Iterator[bytes]:
+        yield b"first\n"
+        for _ in range(1000):
+            yield b"x" * block
+        yield b"\nlast\n"
+
+    tracemalloc.start()
+    found = list(cut(blocks(), Place()))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20 * block
+    assert [chunk.cut_length for chunk in found] == [1000 * block, None]
+    assert [number for chunk in found for number, _ in chunk.lines] == [1, 2, 3]
+    assert found[-1].end == Place(2, 1000 * block + 12, 3)

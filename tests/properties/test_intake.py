@@ -1,0 +1,249 @@
+"""Files through the real loader into a real database: every line has the fate that it should."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime, tzinfo
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingestion import chunks, loader
+from ingestion.ledger import Counts
+from ingestion.loader import LoadResult, load
+from ingestion.source import open_source
+from tests.conftest import examples
+from tests.lines import empty, line, raw_property, read_exactly, rows, value
+from tests.properties.strategies import RAW_VALUES, RECEIVED_AT, files
+from tests.reference.intake import Key, Outcome, fits_jsonb, judge_file
+
+Judged = list[tuple[int, bytes, Outcome]]
+
+
+class _Clock(datetime):
+    """It is always RECEIVED_AT."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:
+        return RECEIVED_AT.astimezone(tz)
+
+
+@pytest.fixture(autouse=True)
+def _small_chunks_at_a_known_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "CHUNK_LINES", 7)
+    monkeypatch.setattr(loader, "datetime", _Clock)
+
+
+def load_bytes(content: bytes, directory: Path) -> LoadResult:
+    path = directory / "events.ndjson"
+    path.write_bytes(content)
+    return load(open_source(str(path)))
+
+
+def expected_counts(judged: Judged) -> Counts:
+    kinds = Counter(outcome.kind for _, _, outcome in judged)
+    return Counts(
+        len(judged), kinds["accepted"], kinds["duplicate"], kinds["suppressed"], kinds["rejected"]
+    )
+
+
+def parts(line: bytes) -> tuple[Any, Any, Any]:
+    """Actor, context without ip, and properties of a line, as JSON values."""
+    content = read_exactly(line.decode())
+    context = content.get("context")
+    if context is not None and context.get("ip") is not None:
+        context = {name: member for name, member in context.items() if name != "ip"}
+    return content["actor"], context, content.get("properties")
+
+
+def landed(connection: psycopg.Connection) -> dict[Key, tuple[Any, ...]]:
+    found = rows(
+        connection,
+        "select client_id, event_id::text, timestamp, event, actor::text, context::text, "
+        "properties::text from staging.raw_events",
+    )
+    return {
+        (client_id, event_id, timestamp): (event, *map(read_exactly, texts))
+        for client_id, event_id, timestamp, event, *texts in found
+    }
+
+
+def assert_landed(connection: psycopg.Connection, judged: Judged) -> None:
+    accepted = {
+        outcome.key: (outcome.event, *parts(line))
+        for _, line, outcome in judged
+        if outcome.kind == "accepted"
+    }
+    assert landed(connection) == accepted
+    assert value(connection, "select count(*) from staging.raw_events") == len(accepted)
+
+
+def assert_quarantined(connection: psycopg.Connection, judged: Judged, times: int) -> None:
+    expected = [
+        (number, line, outcome.reasons)
+        for number, line, outcome in judged
+        if outcome.kind == "rejected"
+    ]
+    found = rows(
+        connection,
+        "select line_number, payload, reason, detail, received_at from staging.rejected_events "
+        "order by reject_id",
+    )
+    assert [(number, bytes(payload)) for number, payload, *_ in found] == [
+        (number, line) for number, line, _ in expected
+    ] * times
+    for (_, _, reasons), (_, _, reason, detail, received_at) in zip(
+        expected * times, found, strict=True
+    ):
+        assert reason in reasons, detail
+        assert detail
+        assert received_at == RECEIVED_AT
+
+
+def assert_counted(connection: psycopg.Connection, judged: Judged, times: int) -> None:
+    suppressed = Counter(
+        (outcome.event, outcome.day) for _, _, outcome in judged if outcome.kind == "suppressed"
+    )
+    found = rows(
+        connection,
+        "select event, day, sum(suppressed)::int from staging.suppressed_events "
+        "group by event, day",
+    )
+    assert {(event, day): count for event, day, count in found} == {
+        key: count * times for key, count in suppressed.items()
+    }
+
+
+def assert_sequences_used(connection: psycopg.Connection, used: Counter[Any]) -> None:
+    found = rows(connection, "select producer, sequence, day from staging.used_sequences")
+    assert Counter(found) == used
+
+
+def sequences(judged: Judged) -> Counter[Any]:
+    return Counter(
+        outcome.sequence
+        for _, _, outcome in judged
+        if outcome.sequence and outcome.kind != "accepted"
+    )
+
+
+def assert_batches_add_up(connection: psycopg.Connection, result: LoadResult) -> None:
+    batches = rows(
+        connection,
+        "select b.received, b.accepted, b.duplicates, b.suppressed, b.rejected, b.lines, "
+        "(select count(*) from staging.raw_events as e where e.batch_id = b.batch_id), "
+        "(select count(*) from staging.rejected_events as r where r.batch_seq = b.batch_seq), "
+        "(select coalesce(sum(s.suppressed), 0) from staging.suppressed_events as s "
+        "where s.batch_seq = b.batch_seq) "
+        "from staging.event_batches as b where b.load_id = %s order by b.chunk",
+        result.load_id,
+    )
+    total = Counts()
+    for received, accepted, duplicates, suppressed, rejected, lines, *written in batches:
+        assert received == accepted + duplicates + suppressed + rejected <= lines <= 7
+        assert written == [accepted, rejected, suppressed]
+        total += Counts(received, accepted, duplicates, suppressed, rejected)
+    assert total == result.counts
+
+
+@examples(45)
+@given(content=files())
+def test_every_line_of_a_file_lands_is_refused_or_is_counted_as_the_contract_says(
+    warehouse: psycopg.Connection, tmp_path: Path, content: bytes
+) -> None:
+    empty(warehouse)
+    seen: set[Key] = set()
+    judged = judge_file(content, RECEIVED_AT, seen)
+    result = load_bytes(content, tmp_path)
+    assert result.counts == expected_counts(judged)
+    assert_landed(warehouse, judged)
+    assert_quarantined(warehouse, judged, times=1)
+    assert_counted(warehouse, judged, times=1)
+    assert_sequences_used(warehouse, sequences(judged))
+    assert_batches_add_up(warehouse, result)
+
+    before = landed(warehouse)
+    again = judge_file(content, RECEIVED_AT, seen)
+    result = load_bytes(content, tmp_path)
+    assert result.counts == expected_counts(again)
+    assert result.counts.accepted == 0
+    assert landed(warehouse) == before
+    assert_quarantined(warehouse, judged, times=2)
+    assert_counted(warehouse, judged, times=2)
+    assert_sequences_used(warehouse, sequences(judged) + sequences(again))
+    assert_batches_add_up(warehouse, result)
+
+
+@examples(15)
+@given(first=files(max_lines=30), second=files(max_lines=30))
+def test_what_an_earlier_file_brought_is_a_duplicate_in_a_later_one(
+    warehouse: psycopg.Connection, tmp_path: Path, first: bytes, second: bytes
+) -> None:
+    empty(warehouse)
+    seen: set[Key] = set()
+    judged = judge_file(first, RECEIVED_AT, seen)
+    assert load_bytes(first, tmp_path).counts == expected_counts(judged)
+    later = judge_file(second, RECEIVED_AT, seen)
+    assert load_bytes(second, tmp_path).counts == expected_counts(later)
+    assert_landed(warehouse, judged + later)
+
+
+@examples(10)
+@given(content=files(max_lines=30))
+@pytest.mark.parametrize("warehouse", [16], indirect=True)
+def test_the_oldest_server_takes_files_as_the_newest_does(
+    warehouse: psycopg.Connection, tmp_path: Path, content: bytes
+) -> None:
+    empty(warehouse)
+    judged = judge_file(content, RECEIVED_AT)
+    assert load_bytes(content, tmp_path).counts == expected_counts(judged)
+    assert_landed(warehouse, judged)
+    assert_quarantined(warehouse, judged, times=1)
+
+
+UNSTORABLE = raw_property(1, "1e200000")
+STORABLE = raw_property(1, "1")
+COMPANY = raw_property(2, "1e200000") + line(3)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        UNSTORABLE,
+        UNSTORABLE + COMPANY,
+        UNSTORABLE + STORABLE + UNSTORABLE + COMPANY,
+        UNSTORABLE * 30 + STORABLE,
+        STORABLE + UNSTORABLE,
+        STORABLE + line(4) * 6 + UNSTORABLE,
+        STORABLE + line(4) * 6 + UNSTORABLE + COMPANY,
+        STORABLE + line(4) * 6 + line(5) * 7 + UNSTORABLE + raw_property(6, "-1e200000"),
+    ],
+)
+def test_what_jsonb_cannot_hold_is_refused_alike_in_any_company(
+    warehouse: psycopg.Connection, tmp_path: Path, content: bytes
+) -> None:
+    judged = judge_file(content, RECEIVED_AT)
+    assert load_bytes(content, tmp_path).counts == expected_counts(judged)
+    assert_landed(warehouse, judged)
+    assert_quarantined(warehouse, judged, times=1)
+
+
+@examples(200)
+@given(
+    literal=st.sampled_from(RAW_VALUES)
+    | st.from_regex(r"-?(0|[1-9][0-9]{0,4})(\.[0-9]{1,4})?([eE][+-]?[0-9]{1,7})?", fullmatch=True)
+)
+def test_the_reference_knows_which_numbers_jsonb_holds(
+    warehouse: psycopg.Connection, literal: str
+) -> None:
+    try:
+        is_number = isinstance(read_exactly(literal), type(read_exactly("1")))
+    except ValueError:
+        return
+    if is_number:
+        held = value(warehouse, "select pg_input_is_valid(%s, 'jsonb')", literal)
+        assert held is fits_jsonb(literal)

@@ -1,0 +1,87 @@
+"""Line by line, the judge says what the contract says; no bytes make it stumble."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingestion.chunks import Place, cut
+from ingestion.intake import Receipt, judge_chunk
+from ingestion.judge import EPOCH, Accepted, Judge, Rejected, Suppressed, Verdict
+from tests.conftest import examples
+from tests.properties.strategies import RECEIVED_AT, files, lines
+from tests.reference import intake as reference
+
+SALT = b"s" * 32
+RECEIPT = Receipt(RECEIVED_AT, SALT, batch_id=1)
+
+
+def judged(line: bytes) -> Verdict:
+    return Judge(RECEIPT.at, RECEIPT.salt, RECEIPT.batch_id).judge(line)
+
+
+def key_of(event: Accepted) -> reference.Key:
+    moment = EPOCH + timedelta(microseconds=event.microseconds)
+    return event.client_id.decode(), str(UUID(bytes=event.event_id)), moment
+
+
+@st.composite
+def spoilt_lines(draw: st.DrawFn) -> bytes:
+    """Lines with bytes of any kind put in place of some of theirs."""
+    line = bytearray(draw(lines())[:5_000])
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(line)))
+        until = at + draw(st.integers(0, 3))
+        line[at:until] = draw(st.binary(max_size=3) | st.sampled_from((b"\\", b'"', b"{", b"[")))
+    return bytes(line)
+
+
+@examples(1000)
+@given(lines())
+def test_every_line_gets_the_fate_and_a_reason_that_the_contract_gives(line: bytes) -> None:
+    verdict, outcome = judged(line), reference.judge(line, RECEIVED_AT, set())
+    assert verdict.sequence == outcome.sequence
+    if isinstance(verdict, Accepted):
+        if outcome.kind == "rejected":
+            # Only the database finds out, when the line is written.
+            assert reference.exceeds_jsonb(line.decode())
+            return
+        assert (outcome.kind, outcome.key) == ("accepted", key_of(verdict))
+    elif isinstance(verdict, Suppressed):
+        assert outcome.kind == "suppressed"
+        assert (verdict.event, verdict.day) == (outcome.event, outcome.day)
+    else:
+        assert outcome.kind == "rejected"
+        assert verdict.reason in outcome.reasons, verdict.detail
+
+
+@examples(500)
+@given(st.binary(max_size=300) | spoilt_lines())
+def test_any_bytes_get_a_fate_and_the_same_one_as_in_the_reference(line: bytes) -> None:
+    verdict, outcome = judged(line), reference.judge(line, RECEIVED_AT, set())
+    if isinstance(verdict, Rejected):
+        assert verdict.reason in outcome.reasons, verdict.detail
+        assert verdict.detail
+    elif outcome.kind == "rejected":
+        assert reference.exceeds_jsonb(line.decode())
+    else:
+        assert type(verdict).__name__.lower() == outcome.kind
+
+
+@examples(40)
+@given(files(max_lines=20) | st.binary(max_size=300))
+def test_no_line_of_a_file_is_lost_and_none_has_two_fates(content: bytes) -> None:
+    expected = [number for number, _, _ in reference.judge_file(content, RECEIVED_AT)]
+    fates = 0
+    numbers: list[int] = []
+    for chunk in cut(iter([content]), Place()):
+        verdicts = judge_chunk(chunk, RECEIPT)
+        numbers += [number for number, _ in chunk.lines]
+        fates += len(verdicts.accepted) + verdicts.duplicates + verdicts.suppressed.total()
+        fates += len(verdicts.rejected)
+        assert {number for number, _, _ in verdicts.rejected} <= set(numbers)
+    assert numbers == expected
+    assert fates == len(expected)
