@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -30,6 +31,7 @@ def url() -> str:
     if configured is None:
         return embedded.url()
     given = configured.get_secret_value()
+    _refuse_unescaped(given)
     try:
         parts = conninfo_to_dict(given)
     except psycopg.ProgrammingError:
@@ -43,6 +45,16 @@ def url() -> str:
             "folder is given as ?host=/var/run/postgresql."
         )
     return given
+
+
+def _refuse_unescaped(url: str) -> None:
+    """Refuse a password that would be read as a host, and then be shown as one."""
+    parts = urlsplit(url)
+    if parts.netloc.count("@") > 1 or "@" in parts.path:
+        raise DatabaseError(
+            "WAREHOUSE_DATABASE_URL would be read wrongly: where user or password hold them, write "
+            "@ as %40, / as %2F and # as %23."
+        )
 
 
 def is_embedded() -> bool:

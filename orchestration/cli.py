@@ -86,8 +86,6 @@ def main() -> None:
         if psycopg and isinstance(error, psycopg.Error):
             if error.sqlstate in NOT_SET_UP:
                 _fail("The database is not set up for this version: run `warehouse init`.")
-            if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.InvalidSchemaName):
-                _fail("The database is not set up, or not up to date: run `warehouse init`.")
             reason = " ".join(str(error).split())
             _fail(f"The database refused: {reason}. Nothing is half done.")
         raise
