@@ -56,6 +56,21 @@ UNCHECKED_ROW = """
         )
 """
 
+# dbt's tests run after its models: a build that was killed in between, or still runs, has written a
+# row that they have not looked at.
+UNENDED_BUILD = """
+    select latest.started_at
+    from warehouse.model_offsets as o
+    cross join lateral (
+        select b.started_at, b.state
+        from warehouse.builds as b
+        where b.started_at <= o.moved_at
+        order by b.started_at desc
+        limit 1
+    ) as latest
+    where o.model = 'int_platform_stats' and latest.state = 'running'
+"""
+
 REPLACE_ROW = """
     insert into export.analytics_platform_stats as exported
         (id, active_users, questions_answered, pdf_downloads, engagement_rate, updated_at)
@@ -97,6 +112,12 @@ def _export(connection: psycopg.Connection) -> StatsRow:
         raise ExportBlockedError(
             f"The export stands still because of {', '.join(failing)}. The last good row stays. "
             "Mend what they found, build and check again."
+        )
+    unended = connection.execute(UNENDED_BUILD).fetchone()
+    if unended:
+        raise ExportBlockedError(
+            f"The build that began at {unended[0]:%Y-%m-%d %H:%M:%S} has not ended: wait for it, "
+            "or, if it was killed, run `warehouse build` again. The last good row stays."
         )
     unchecked = connection.execute(UNCHECKED_ROW).fetchone()
     if unchecked:
