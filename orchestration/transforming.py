@@ -31,7 +31,8 @@ class Translator(DagsterDbtTranslator):
         """Group models by their folder: staging, intermediate, a family of marts."""
         if dbt_resource_props["resource_type"] == "source":
             return "staging"
-        return dbt_resource_props["fqn"][1]
+        folders = dbt_resource_props["fqn"][1:-1]
+        return folders[-1] if folders[0] == "marts" else folders[0]
 
     def get_asset_check_spec(
         self,

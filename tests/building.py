@@ -54,7 +54,12 @@ def land(directory: Path, events: Iterable[Event]) -> None:
 def land_units(directory: Path, unit_ids: Iterable[str], updated_at: datetime) -> None:
     """Load units as one file, that is one batch."""
     rows = ({"unit_id": unit, "updated_at": updated_at.isoformat()} for unit in unit_ids)
-    load_entities(EntityKind.UNITS, open_source(str(_file(directory, rows))))
+    land_entities(directory, EntityKind.UNITS, rows)
+
+
+def land_entities(directory: Path, kind: EntityKind, rows: Iterable[dict[str, Any]]) -> None:
+    """Load entities as one file, that is one batch."""
+    load_entities(kind, open_source(str(_file(directory, rows))))
 
 
 def build_at(as_of: datetime, **options: Any) -> BuildResult:
@@ -106,6 +111,7 @@ def cold_dbt() -> Callable[..., Any]:
 def start_afresh(connection: psycopg.Connection) -> None:
     """Bring the warehouse back to what migrations leave: nothing landed, nothing built."""
     connection.execute("drop schema if exists intermediate cascade")
+    connection.execute("drop schema if exists marts cascade")
     tables = connection.execute(
         "select schemaname, tablename from pg_tables "
         "where schemaname in ('staging', 'warehouse', 'export') and tablename <> 'migrations'"
@@ -164,9 +170,11 @@ def _rows(connection: psycopg.Connection, schema: str, name: str) -> list[dict[s
 
 
 def offsets(connection: psycopg.Connection) -> dict[str, tuple[int, datetime | None]]:
-    """Return how far each model has read; `as_of` is None for facts, which hold every event."""
+    """Return how far each of MODELS has read; `as_of` is None for facts: they hold every event."""
     rows = connection.execute(
-        "select model, batch_seq, nullif(as_of, 'infinity') from warehouse.model_offsets"
+        "select model, batch_seq, nullif(as_of, 'infinity') from warehouse.model_offsets "
+        "where model = any(%s)",
+        (list(MODELS),),
     ).fetchall()
     return {model: (batch_seq, as_of) for model, batch_seq, as_of in rows}
 

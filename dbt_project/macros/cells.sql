@@ -2,7 +2,8 @@
     Cells: the units in which a mart is recomputed and replaced. A model names them in its meta:
 
         cells        the columns that make a cell, such as [client_id, date]
-        touched_by   by upstream model, the select that turns its new rows (`new_rows`) into cells
+        touched_by   by upstream model, the select that turns its new rows (`new_rows`) into cells;
+                     may hold Jinja, which is rendered when the build runs
         window_on    the cell column that a backfill's --start and --end speak of
 
     A model without cells is small: it is rewritten whole.
@@ -50,6 +51,57 @@
 {%- endmacro %}
 
 
+{# The rows of a fact, here by an alias, that this build's model has read before. #}
+{% macro was_visible(alias) -%}
+    {{ alias }}.batch_seq <= {{ from_batch() }}
+    and {{ alias }}.occurred_at < current_setting('warehouse.from_as_of')::timestamptz
+{%- endmacro %}
+
+
+{# The rows of an entity that are news: changed by a new batch, or created before as_of only now. #}
+{% macro is_changed(has_created_at) -%}
+    (batch_seq > {{ from_batch() }} and batch_seq <= {{ to_batch() }})
+    {% if has_created_at %}
+    or (
+        created_at >= current_setting('warehouse.from_as_of')::timestamptz
+        and created_at < {{ as_of() }}
+    )
+    {% endif %}
+{%- endmacro %}
+
+
+{# The rows that an upstream model of cells has rewritten since this model read it. #}
+{% macro is_rebuilt() -%}
+    (
+        built_batch_seq > {{ from_batch() }}
+        or built_as_of > current_setting('warehouse.from_as_of')::timestamptz
+    )
+{%- endmacro %}
+
+
+{# What is news depends on what the upstream model is: a fact, an entity, or a model of cells. #}
+{% macro is_news(upstream) -%}
+    {% for node in graph.nodes.values() if node.resource_type == 'model' and node.name == upstream %}
+        {% if node.config.materialized == 'view' %}{{ is_changed('created_at' in node.columns) }}
+        {% elif node.config.incremental_strategy == 'append_new' %}{{ is_new() }}
+        {% else %}{{ is_rebuilt() }}
+        {% endif %}
+    {% endfor %}
+{%- endmacro %}
+
+
+{# How far the build has read that writes a row, for models downstream (see is_rebuilt). #}
+{% macro built_batch_seq() -%}
+    {{ to_batch() }}
+{%- endmacro %}
+
+
+{# The instant that a mart looks from, for views on it. #}
+{% macro stands_at(mart) -%}
+    (select warehouse.stands_at('{{ mart }}'))
+{%- endmacro %}
+
+
 {# The rows of staging that a fact reads for the first time. #}
 {% macro in_new_batches() -%}
     batch_seq > {{ from_batch() }}
@@ -77,9 +129,9 @@
         {{ 'union all' if not loop.first }}
         select *
         from (
-            with new_rows as (select * from {{ ref(upstream) }} where {{ is_new() }})
+            with new_rows as (select * from {{ ref(upstream) }} where {{ is_news(upstream) }})
 
-            {{ cells_of_new_rows }}
+            {{ render(cells_of_new_rows) }}
         ) as touched_by_{{ upstream }}
         {% endfor %}
     ) as touched ({{ meta.cells | join(', ') }})

@@ -5,7 +5,7 @@
     model's SQL reads them from transaction-local settings, so that its text never changes.
 #}
 {% macro begin_model() -%}
-    {% if execute %}
+    {% if execute and config.get('materialized') == 'incremental' %}
         select warehouse.begin_model(
             '{{ model.name }}',
             '{{ invocation_id }}',
@@ -20,7 +20,7 @@
 
 
 {% macro end_model() -%}
-    {% if execute %}
+    {% if execute and config.get('materialized') == 'incremental' %}
         select warehouse.end_model('{{ model.name }}', '{{ model_checksum() }}');
         {% if config.get('meta', {}).get('slides') %}
             insert into warehouse.sliding_models (model, statements)

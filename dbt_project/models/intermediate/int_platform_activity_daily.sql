@@ -1,6 +1,5 @@
 {{
     config(
-        incremental_strategy='replace_cells',
         meta={
             'cells': ['activity_on'],
             'touched_by': {

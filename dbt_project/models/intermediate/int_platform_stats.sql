@@ -1,4 +1,4 @@
-{{ config(incremental_strategy='replace_cells', meta={'slides': true}) }}
+{{ config(meta={'slides': true}) }}
 
 with
 

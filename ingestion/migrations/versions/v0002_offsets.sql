@@ -241,6 +241,11 @@ language sql stable as $$
             inner join staging.raw_events as e on ahead.batch_id = e.batch_id
             where e."timestamp" >= ahead.as_of and e."timestamp" < wanted_as_of
         )
+        or exists (
+            select from staging.users as u
+            where
+                u.created_at >= (select s.as_of from stands as s) and u.created_at < wanted_as_of
+        )
 $$;
 
 -- A build with nothing new: moves every model's as_of and rewrites what slides with it. Returns

@@ -1,0 +1,12 @@
+-- Does the cache pay, and does it get better?
+select
+    to_char(date, 'YYYY-MM') as month,
+    sum(total_messages) as chats,
+    sum(cost_total) as cost_usd,
+    sum(cost_saved_by_cache) as saved_usd,
+    round(
+        100 * sum(cost_saved_by_cache) / nullif(sum(cost_total) + sum(cost_saved_by_cache), 0), 2
+    ) as saved_percent
+from {{ ref('system_daily_metrics') }}
+group by 1
+order by month

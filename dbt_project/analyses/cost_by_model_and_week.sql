@@ -1,0 +1,10 @@
+-- What does each model cost a week, and what does one answer of it cost?
+select
+    date_trunc('week', created_on)::date as week_start,
+    coalesce(model_name, 'unknown') as model,
+    count(*) as chats,
+    sum(cost_total) as cost_usd,
+    round(avg(cost_total), 6) as cost_per_chat_usd
+from {{ ref('chat_events') }}
+group by 1, 2
+order by week_start desc, cost_usd desc

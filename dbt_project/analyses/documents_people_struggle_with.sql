@@ -1,0 +1,14 @@
+-- Which documents are asked about often and rated badly, or answered with errors?
+select
+    usage.document_id,
+    popularity.city,
+    sum(usage.query_count) as chats,
+    sum(usage.error_count) as errors,
+    popularity.avg_rating,
+    popularity.last_accessed_at
+from {{ ref('document_usage') }} as usage
+inner join {{ ref('document_popularity') }} as popularity on usage.document_id = popularity.document_id
+group by 1, 2, 5, 6
+having sum(usage.query_count) >= 20
+order by popularity.avg_rating asc nulls last, errors desc
+limit 20

@@ -1,0 +1,57 @@
+{# What the AI-usage marts share. #}
+
+{#
+    The chats whose feedback may have changed with these rows of int_rated_chats: all of the same
+    message, because a chat that arrives late takes the feedback from the one that was first before.
+#}
+{% macro chats_of(rated) -%}
+    (
+        select chats.*
+        from {{ rated }} as rated
+        inner join
+            {{ ref('int_chat_events') }} as chats
+            on rated.client_id = chats.client_id and rated.message_id = chats.message_id
+    ) as chats
+{%- endmacro %}
+
+
+{# Sums, means and percentiles over chats, the same for a day and for a month. #}
+{% macro chat_measures() -%}
+    count(*) as message_count,
+    {{ count_conversations() }} as conversation_count,
+    count(distinct document_id) as document_count,
+    sum(tokens_total) as tokens_total,
+    sum(tokens_cached)::numeric as tokens_cached,
+    count(*) filter (where cache_hit) as cache_hit_count,
+    sum(cost_total) as cost_total,
+    sum(cost_saved) as cost_saved_by_cache,
+    round(avg(response_time_ms))::bigint as avg_response_time_ms,
+    {{ percentile_ms(0.5) }} as median_response_time_ms,
+    {{ percentile_ms(0.95) }} as p95_response_time_ms,
+    count(*) filter (where error_occurred) as error_count,
+    round(avg(user_feedback_rating), 2) as avg_feedback_rating,
+    count(user_feedback_rating) as feedback_count
+{%- endmacro %}
+
+
+{# A conversation belongs to its client; a chat without one is in none. #}
+{% macro count_conversations() -%}
+    count(distinct (client_id, conversation_id)) filter (where conversation_id is not null)
+{%- endmacro %}
+
+
+{# Postgres' percentile_cont computes in floating point; this is exact until it is rounded. #}
+{% macro percentile_ms(fraction) -%}
+    round(warehouse.percentile(
+        array_agg(response_time_ms order by response_time_ms) filter (
+            where response_time_ms is not null
+        ),
+        {{ fraction }}
+    ))::bigint
+{%- endmacro %}
+
+
+{# round(100 * x / y, 2), NULL when y is 0. #}
+{% macro pct2(x, y) -%}
+    round(100 * ({{ x }})::numeric / nullif({{ y }}, 0), 2)
+{%- endmacro %}

@@ -1,0 +1,130 @@
+{#
+    A user is new on the day of the first chat ever. A late chat before that day moves it: so new
+    rows touch their own day, and the day that was their user's first until now.
+#}
+{{
+    config(
+        meta={
+            'cells': ['date'],
+            'touched_by': {
+                'int_chat_events': "
+                    select occurred_on from new_rows
+                    union all
+                    select min(known.occurred_on)
+                    from (
+                        select user_id, min(occurred_on) as first_on from new_rows
+                        where user_id is not null
+                        group by user_id
+                    ) as arrived
+                    inner join {{ ref('int_chat_events') }} as known on arrived.user_id = known.user_id
+                    where {{ was_visible('known') }}
+                    group by arrived.user_id, arrived.first_on
+                    having min(known.occurred_on) > arrived.first_on
+                ",
+                'int_rated_chats': "select occurred_on from {{ chats_of('new_rows') }}",
+            },
+            'window_on': 'date',
+        },
+    )
+}}
+
+-- depends_on: {{ ref('int_chat_events') }}, {{ ref('int_rated_chats') }}
+with
+
+chats as (
+    select * from {{ ref('chat_events') }}
+    where created_at < {{ as_of() }} and {{ in_touched_cells(['created_on']) }}
+),
+
+users_of_days as (
+    select
+        created_on,
+        user_id
+    from chats
+    where user_id is not null
+    group by created_on, user_id
+),
+
+new_users_of_days as (
+    select
+        users_of_days.created_on,
+        count(*) as new_users
+    from users_of_days
+    where
+        not exists (
+            select
+            from {{ ref('chat_events') }} as earlier
+            where
+                coalesce(earlier.user_id, 'none') = users_of_days.user_id
+                and earlier.user_id is not null
+                and earlier.created_on < users_of_days.created_on
+        )
+    group by users_of_days.created_on
+),
+
+messages_of_models as (
+    select
+        created_on,
+        coalesce(model_name, 'unknown') as model,
+        count(*) as messages
+    from chats
+    group by created_on, coalesce(model_name, 'unknown')
+),
+
+models_of_days as (
+    select
+        created_on,
+        jsonb_object_agg(model, messages) as model_distribution
+    from messages_of_models
+    group by created_on
+),
+
+days as (
+    select
+        created_on,
+        count(distinct user_id) as active_users,
+        count(*) as total_messages,
+        {{ count_conversations() }} as total_conversations,
+        count(distinct document_id) as total_documents_accessed,
+        sum(tokens_total) as tokens_total,
+        sum(tokens_cached)::numeric as tokens_cached,
+        {{ pct2('count(*) filter (where cache_hit)', 'count(*)') }} as cache_hit_rate,
+        sum(cost_total) as cost_total,
+        round(sum(cost_total) / count(*), 6) as cost_per_message,
+        sum(cost_saved) as cost_saved_by_cache,
+        round(avg(response_time_ms))::bigint as avg_response_time_ms,
+        {{ percentile_ms(0.95) }} as p95_response_time_ms,
+        count(*) filter (where error_occurred) as error_count,
+        {{ pct2('count(*) filter (where error_occurred)', 'count(*)') }} as error_rate,
+        round(avg(user_feedback_rating), 2) as avg_feedback_rating
+    from chats
+    group by created_on
+),
+
+measured as (
+    select
+        days.created_on as date,
+        days.active_users,
+        coalesce(new_users_of_days.new_users, 0) as new_users,
+        days.total_messages,
+        days.total_conversations,
+        days.total_documents_accessed,
+        days.tokens_total,
+        days.tokens_cached,
+        days.cache_hit_rate,
+        days.cost_total,
+        days.cost_per_message,
+        days.cost_saved_by_cache,
+        days.avg_response_time_ms,
+        days.p95_response_time_ms,
+        days.error_count,
+        days.error_rate,
+        days.avg_feedback_rating,
+        models_of_days.model_distribution,
+        now() as updated_at
+    from days
+    inner join models_of_days on days.created_on = models_of_days.created_on
+    left join new_users_of_days on days.created_on = new_users_of_days.created_on
+)
+
+select * from measured

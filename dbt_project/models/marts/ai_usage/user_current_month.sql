@@ -1,0 +1,67 @@
+{{ config(materialized='view') }}
+
+with
+
+months as (
+    select * from {{ ref('user_monthly_usage') }}
+    where
+        user_id <> 'none'
+        and year_month = to_char(
+            {{ stands_at('user_monthly_usage') }} at time zone 'utc', 'YYYY-MM'
+        )
+),
+
+used as (
+    select
+        *,
+        greatest(
+            message_count::numeric / nullif(monthly_message_limit, 0),
+            tokens_total / nullif(monthly_token_limit, 0),
+            cost_total / nullif(monthly_cost_limit, 0)
+        ) as share_used
+    from months
+)
+
+select
+    user_id,
+    year,
+    month,
+    year_month,
+    message_count,
+    conversation_count,
+    document_count,
+    tokens_total,
+    tokens_cached,
+    cache_hit_count,
+    cost_total,
+    cost_saved_by_cache,
+    avg_response_time_ms,
+    median_response_time_ms,
+    p95_response_time_ms,
+    error_count,
+    avg_feedback_rating,
+    feedback_count,
+    active_days,
+    cache_hit_rate,
+    error_rate,
+    last_activity_at,
+    monthly_message_limit,
+    monthly_token_limit,
+    monthly_cost_limit,
+    limit_reached,
+    limit_reached_at,
+    notified_80_percent,
+    notified_100_percent,
+    round(100 * share_used, 2) as usage_percent,
+    case
+        when monthly_message_limit is not null
+            then greatest(monthly_message_limit - message_count, 0)
+    end as messages_remaining,
+    case
+        when limit_reached then 'limit_reached'
+        when share_used >= {{ var('warning_share') }} then 'warning'
+        when share_used >= {{ var('approaching_share') }} then 'approaching'
+        else 'normal'
+    end as status,
+    updated_at
+from used

@@ -1,0 +1,123 @@
+{{
+    config(
+        meta={
+            'cells': ['user_id', 'year', 'month'],
+            'touched_by': {
+                'int_chat_events': "select coalesce(user_id, 'none'), " ~ year_and_month('occurred_on') ~ " from new_rows",
+                'int_rated_chats': "select coalesce(user_id, 'none'), " ~ year_and_month('occurred_on') ~ " from {{ chats_of('new_rows') }}",
+                'stg_users': "select chats.user_id, " ~ year_and_month('chats.occurred_on')
+                    ~ " from new_rows inner join {{ ref('int_chat_events') }} as chats on new_rows.user_id = chats.user_id",
+            },
+            'window_on': 'make_date(year, month, 1)',
+        },
+    )
+}}
+
+-- depends_on: {{ ref('int_chat_events') }}, {{ ref('int_rated_chats') }}
+with
+
+touched as (
+    select
+        *,
+        make_date(year, month, 1) as month_start
+    from {{ touched_table() }}
+),
+
+users as (
+    select * from {{ ref('stg_users') }}
+    where created_at < {{ as_of() }}
+),
+
+chats as (
+    select
+        chats.*,
+        touched.user_id as user_key,
+        touched.year,
+        touched.month
+    from touched
+    inner join
+        {{ ref('chat_events') }} as chats
+        on
+            touched.user_id = coalesce(chats.user_id, 'none')
+            and touched.month_start <= chats.created_on
+            and touched.month_start + interval '1 month' > chats.created_on
+    where chats.created_at < {{ as_of() }}
+),
+
+running as (
+    select
+        chats.*,
+        users.monthly_message_limit,
+        users.monthly_token_limit,
+        users.monthly_cost_limit,
+        count(*) over so_far as messages_so_far,
+        sum(chats.tokens_total) over so_far as tokens_so_far,
+        sum(chats.cost_total) over so_far as cost_so_far
+    from chats
+    left join users on chats.user_key = users.user_id
+    window so_far as (
+        partition by chats.user_key, chats.year, chats.month
+        order by chats.created_at, chats.event_id, chats.client_id
+        rows unbounded preceding
+    )
+),
+
+months as (
+    select
+        user_key as user_id,
+        year,
+        month,
+        to_char(make_date(year, month, 1), 'YYYY-MM') as year_month,
+        {{ chat_measures() }},
+        count(distinct created_on) as active_days,
+        max(created_at) as last_activity_at,
+        monthly_message_limit,
+        monthly_token_limit,
+        monthly_cost_limit,
+        min(created_at) filter (
+            where
+            messages_so_far >= monthly_message_limit
+            or tokens_so_far >= monthly_token_limit
+            or cost_so_far >= monthly_cost_limit
+        ) as limit_reached_at
+    from running
+    group by
+        user_key, year, month, monthly_message_limit, monthly_token_limit, monthly_cost_limit
+),
+
+measured as (
+    select
+        user_id,
+        year,
+        month,
+        year_month,
+        message_count,
+        conversation_count,
+        document_count,
+        tokens_total,
+        tokens_cached,
+        cache_hit_count,
+        cost_total,
+        cost_saved_by_cache,
+        avg_response_time_ms,
+        median_response_time_ms,
+        p95_response_time_ms,
+        error_count,
+        avg_feedback_rating,
+        feedback_count,
+        active_days,
+        {{ pct2('cache_hit_count', 'message_count') }} as cache_hit_rate,
+        {{ pct2('error_count', 'message_count') }} as error_rate,
+        last_activity_at,
+        monthly_message_limit,
+        monthly_token_limit,
+        monthly_cost_limit,
+        limit_reached_at is not null as limit_reached,
+        limit_reached_at,
+        {{ has_used(0.8) }} as notified_80_percent,
+        {{ has_used(1) }} as notified_100_percent,
+        now() as updated_at
+    from months
+)
+
+select * from measured

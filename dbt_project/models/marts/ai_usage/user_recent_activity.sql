@@ -1,0 +1,30 @@
+{{ config(materialized='view') }}
+
+with
+
+chats as (
+    select * from {{ ref('chat_events') }}
+    where
+        user_id is not null
+        and created_at >= {{ stands_at('chat_events') }} - interval '168 hours'
+        and created_at < {{ stands_at('chat_events') }}
+),
+
+documents as (
+    select * from {{ ref('stg_documents') }}
+)
+
+select
+    chats.user_id,
+    chats.created_at,
+    chats.conversation_id,
+    chats.document_id,
+    chats.tokens_total,
+    chats.cost_total,
+    chats.response_time_ms,
+    chats.cache_hit,
+    chats.error_occurred,
+    documents.city,
+    documents."zone"
+from chats
+left join documents on chats.document_id = documents.document_id

@@ -1,0 +1,239 @@
+"""The AI-usage marts: what a build touches, the ready queries, and real data."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from ingestion import sample
+from ingestion.entities import EntityKind, load_entities
+from ingestion.loader import load
+from ingestion.mapping import find_mapping
+from ingestion.source import open_source
+from orchestration import build as builds
+from tests.building import build_at, land, land_entities, start_afresh, warm_warehouse
+from tests.conftest import Server
+from tests.integration.test_real_data import DATA
+
+AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
+CELLS = {
+    "chat_events": "event_id::text",
+    "user_daily_usage": "user_id || ' ' || date",
+    "user_monthly_usage": "user_id || ' ' || year_month",
+    "document_usage": "document_id || ' ' || date",
+    "system_daily_metrics": "date::text",
+}
+
+
+@pytest.fixture(scope="module")
+def warm(servers: Callable[[int], Server]) -> Iterator[psycopg.Connection]:
+    with warm_warehouse(servers(18)) as connection:
+        yield connection
+
+
+def chat(at: str, user: str, document: str, message: str) -> dict[str, Any]:
+    return {
+        "event_id": str(uuid.uuid4()),
+        "event": "chat",
+        "timestamp": f"{at}:00Z",
+        "actor": {"client_id": "acme", "user_id": user},
+        "properties": {"message_id": message, "document_id": document, "tokens_prompt": 5},
+    }
+
+
+def feedback(at: str, message: str) -> dict[str, Any]:
+    return chat(at, "someone", "", "") | {
+        "event": "chat_feedback",
+        "properties": {"message_id": message, "rating": 4},
+    }
+
+
+def touched(connection: psycopg.Connection, do: Callable[[], object]) -> dict[str, set[str]]:
+    """Return the cells of each mart whose `updated_at` is another after ``do``."""
+    before = _updated_at(connection)
+    do()
+    after = _updated_at(connection)
+    return {
+        mart: {
+            cell for cell in before[mart].keys() | after[mart].keys()
+            if before[mart].get(cell) != after[mart].get(cell)
+        }
+        for mart in CELLS
+    }  # fmt: skip
+
+
+def _updated_at(connection: psycopg.Connection) -> dict[str, dict[str, datetime]]:
+    return {
+        mart: dict(
+            connection.execute(
+                sql.SQL("select {}, updated_at from {}").format(
+                    sql.SQL(cell), sql.Identifier("marts", mart)
+                )
+            ).fetchall()
+        )
+        for mart, cell in CELLS.items()
+    }
+
+
+@pytest.fixture
+def january(warm: psycopg.Connection, tmp_path: Path) -> dict[str, dict[str, Any]]:
+    """Chats of two users on two documents over three days and two months, built."""
+    start_afresh(warm)
+    chats = {
+        "m1": chat("2026-01-10T09:00", "ann", "plan", "m1"),
+        "m2": chat("2026-01-11T09:00", "ann", "plan", "m2"),
+        "m3": chat("2026-01-11T10:00", "bob", "map", "m3"),
+        "m4": chat("2026-02-02T10:00", "bob", "plan", "m4"),
+    }
+    land(tmp_path, chats.values())
+    build_at(AS_OF)
+    return chats
+
+
+def test_a_new_chat_touches_its_own_cells_alone(warm, january, tmp_path):
+    new = chat("2026-01-10T12:00", "bob", "map", "m5")
+    land(tmp_path, [new])
+    # Bob's first day was the 11th until now: he is a new user of the 10th instead.
+    assert touched(warm, lambda: build_at(AS_OF)) == {
+        "chat_events": {new["event_id"]},
+        "user_daily_usage": {"bob 2026-01-10"},
+        "user_monthly_usage": {"bob 2026-01"},
+        "document_usage": {"map 2026-01-10"},
+        "system_daily_metrics": {"2026-01-10", "2026-01-11"},
+    }
+    new_users = warm.execute("select date, new_users from marts.system_daily_metrics order by date")
+    assert new_users.fetchall() == [
+        (date(2026, 1, 10), 2),
+        (date(2026, 1, 11), 0),
+        (date(2026, 2, 2), 0),
+    ]
+
+
+def test_feedback_touches_the_day_of_the_chat_and_not_its_own(warm, january, tmp_path):
+    land(tmp_path, [feedback("2026-02-20T12:00", "m2")])
+    assert touched(warm, lambda: build_at(AS_OF)) == {
+        "chat_events": {january["m2"]["event_id"]},
+        "user_daily_usage": {"ann 2026-01-11"},
+        "user_monthly_usage": {"ann 2026-01"},
+        "document_usage": {"plan 2026-01-11"},
+        "system_daily_metrics": {"2026-01-11"},
+    }
+
+
+def test_feedback_that_came_before_its_chat_counts_when_the_chat_comes(warm, january, tmp_path):
+    land(tmp_path, [feedback("2026-01-05T12:00", "m9")])
+    assert not any(touched(warm, lambda: build_at(AS_OF)).values())
+    late = chat("2026-01-04T12:00", "ann", "plan", "m9")
+    land(tmp_path, [late])
+    build_at(AS_OF)
+    rated = warm.execute(
+        "select event_id::text, user_feedback_rating from marts.chat_events "
+        "where user_feedback_rating is not null"
+    ).fetchall()
+    assert rated == [(late["event_id"], 4)]
+
+
+def test_a_changed_limit_touches_the_months_of_its_user_alone(warm, january, tmp_path):
+    limited = {
+        "user_id": "bob",
+        "created_at": "2025-01-01T00:00:00Z",
+        "updated_at": "2026-02-01T00:00:00Z",
+        "monthly_message_limit": 1,
+    }
+    land_entities(tmp_path, EntityKind.USERS, [limited])
+    cells = touched(warm, lambda: build_at(AS_OF))
+    assert cells == {mart: set() for mart in CELLS} | {
+        "user_monthly_usage": {"bob 2026-01", "bob 2026-02"}
+    }
+    reached = warm.execute(
+        "select year_month, limit_reached_at from marts.user_monthly_usage "
+        "where limit_reached order by year_month"
+    ).fetchall()
+    assert reached == [
+        ("2026-01", datetime(2026, 1, 11, 10, tzinfo=UTC)),
+        ("2026-02", datetime(2026, 2, 2, 10, tzinfo=UTC)),
+    ]
+
+
+def test_events_of_other_kinds_touch_nothing(warm, january, tmp_path):
+    signup = chat("2026-01-10T12:00", "ann", "plan", "m1") | {"event": "signup", "properties": {}}
+    land(tmp_path, [signup])
+    assert not any(touched(warm, lambda: build_at(AS_OF)).values())
+
+
+def test_every_ready_query_runs_and_finds_something(warm, tmp_path):
+    start_afresh(warm)
+    files = sample.write_sample(tmp_path)
+    for kind in EntityKind:
+        load_entities(kind, open_source(str(files.entities[kind])))
+    for file in files.events:
+        load(open_source(str(file)))
+    # Not at the month's very start, so that the month of the last build has chats.
+    build_at(datetime(2026, 4, 29, 12, tzinfo=UTC))
+    with builds.environment(builds.dbt_environment()):
+        from dbt.cli.main import dbtRunner
+
+        compiled = dbtRunner().invoke(["--quiet", "compile", "--select", "resource_type:analysis"])
+    assert compiled.success, compiled.exception
+    rows = {
+        result.node.name: len(warm.execute(result.node.compiled_code).fetchall())
+        for result in compiled.result
+    }
+    assert len(rows) >= 6
+    assert [name for name, count in rows.items() if count == 0] == []
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"the recorded data is not in {DATA}")
+def test_real_chats_give_the_figures_of_their_raw_lines(warm):
+    start_afresh(warm)
+    path = DATA / "aider" / "events.jsonl.gz"
+    load(open_source(str(path), find_mapping("aider")))
+    for name in ("code", "conv"):
+        azure = DATA / "azure_llm" / f"AzureLLMInferenceTrace_{name}.csv.gz"
+        load(open_source(str(azure), find_mapping("azure_llm")))
+    build_at(datetime(2026, 11, 1, tzinfo=UTC))
+
+    lines = {line for line in gzip.decompress(path.read_bytes()).decode().splitlines() if line}
+    days: dict[date, list[Any]] = defaultdict(lambda: [0, 0, Decimal(0), set()])
+    for line in lines:
+        event = json.loads(line, parse_float=Decimal)
+        if event["event"] in ("message_send", "message_send_exception"):
+            day = days[datetime.fromtimestamp(event["time"], UTC).date()]
+            properties = event["properties"]
+            day[0] += 1
+            day[1] += (properties.get("prompt_tokens") or 0) + (
+                properties.get("completion_tokens") or 0
+            )
+            day[2] += properties.get("cost") or 0
+            day[3] |= {event["user_id"]} - {None}
+    expected = [
+        (day, messages, tokens, round(cost, 6), len(users))
+        for day, (messages, tokens, cost, users) in sorted(days.items())
+    ]
+    found = warm.execute(
+        "select date, total_messages, tokens_total, round(cost_total, 6), active_users "
+        "from marts.system_daily_metrics where date <> '2023-11-16' order by date"
+    ).fetchall()
+    assert found == expected
+    azure_day = warm.execute(
+        "select total_messages, active_users, new_users, total_conversations, cost_total "
+        "from marts.system_daily_metrics where date = '2023-11-16'"
+    ).fetchone()
+    assert azure_day == (8_819 + 19_366, 0, 0, 0, 0)
+    nobody = warm.execute(
+        "select message_count, monthly_message_limit, limit_reached from marts.user_monthly_usage "
+        "where user_id = 'none' and year_month = '2023-11'"
+    ).fetchone()
+    assert nobody == (28_185, None, False)
