@@ -2,6 +2,7 @@
 
 # No postponed annotations here: Dagster looks at that of `context` itself.
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -86,7 +87,9 @@ def dbt_resource() -> DbtCliResource:
     return DbtCliResource(
         project_dir=DbtProject(
             DBT_PROJECT, target_path=settings().dbt_target, profiles_dir=DBT_PROJECT
-        )
+        ),
+        # The one of this environment, whether it is activated or not.
+        dbt_executable=str(Path(sys.executable).with_name("dbt")),
     )
 
 
