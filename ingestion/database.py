@@ -50,7 +50,7 @@ def url() -> str:
 def _refuse_unescaped(url: str) -> None:
     """Refuse a password that would be read as a host, and then be shown as one."""
     parts = urlsplit(url)
-    if parts.netloc.count("@") > 1 or "@" in parts.path:
+    if parts.netloc and (parts.netloc.count("@") > 1 or "@" in parts.path):
         raise DatabaseError(
             "WAREHOUSE_DATABASE_URL would be read wrongly: where user or password hold them, write "
             "@ as %40, / as %2F and # as %23."

@@ -24,6 +24,9 @@ OFFSETS = "dbt_project/macros/offsets.sql"
 DAYS = "dbt_project/models/intermediate/int_platform_activity_daily.sql"
 STATS = "dbt_project/models/intermediate/int_platform_stats.sql"
 PROTOCOL = "ingestion/migrations/versions/v0002_offsets.sql"
+RATED = "dbt_project/models/intermediate/int_rated_chats.sql"
+AI_USAGE = "dbt_project/models/marts/ai_usage/"
+PERCENTILE = "ingestion/migrations/versions/v0003_marts.sql"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,49 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
             "select '' from warehouse.view_digests",
         ),
     ),
+    "the pin is read twice": (
+        Edit(
+            PROTOCOL,
+            "least(pin.batch_seq, min(o.batch_seq))",
+            "(select max(b.batch_seq) from staging.event_batches as b)",
+        ),
+    ),
+    "feedback touches its own day": (
+        Edit(
+            AI_USAGE + "user_daily_usage.sql",
+            "occurred_on from {{ chats_of('new_rows') }}",
+            "(new_rows.feedback_at at time zone 'utc')::date "
+            "from new_rows cross join (select null as user_id) as nobody",
+        ),
+    ),
+    "the first feedback wins": (
+        Edit(RATED, "order by occurred_at desc, event_id desc", "order by occurred_at, event_id"),
+    ),
+    "a later chat of the same message takes the feedback": (
+        Edit(
+            RATED,
+            "message_id order by occurred_at, event_id\n",
+            "message_id order by occurred_at desc, event_id desc\n",
+        ),
+    ),
+    "a limit is reached only above it": (
+        Edit(
+            AI_USAGE + "user_monthly_usage.sql",
+            "tokens_so_far >= monthly_token_limit",
+            "tokens_so_far > monthly_token_limit",
+        ),
+    ),
+    "a late chat leaves its user new on the old day": (
+        Edit(
+            AI_USAGE + "system_daily_metrics.sql",
+            "having min(known.occurred_on) > arrived.first_on",
+            "having false",
+        ),
+    ),
+    "a changed limit touches no month": (
+        Edit(CELLS, "{{ is_changed('created_at' in node.columns) }}", "false"),
+    ),
+    "percentiles do not lie between": (Edit(PERCENTILE, "* (spot - place)", "* 0"),),
     "changed code is not rebuilt": (
         Edit(PROTOCOL, "or stands.checksum <> code_checksum or", "or"),
     ),
@@ -118,6 +164,7 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
 
 OF_DBT = "tests/integration/test_dbt.py::test_"
 OF_BUILDS = "tests/integration/test_offsets.py::test_"
+OF_AI_USAGE = "tests/integration/test_ai_usage.py::test_"
 # In the order of their running time; a fault is caught by the first that turns red.
 TESTS = (
     OF_DBT + "every_unit_test_of_the_models_passes_whatever_the_time_zone_of_the_session[18-UTC]",
@@ -127,6 +174,10 @@ TESTS = (
     OF_BUILDS + "a_batch_recomputes_exactly_the_days_that_it_touches",
     OF_BUILDS + "a_window_is_recomputed_as_of_the_last_build_and_moves_no_offset",
     OF_BUILDS + "a_downstream_model_built_alone_goes_as_far_as_the_lowest_upstream",
+    OF_AI_USAGE + "a_new_chat_touches_its_own_cells_alone",
+    OF_AI_USAGE + "feedback_touches_the_day_of_the_chat_and_not_its_own",
+    OF_AI_USAGE + "a_changed_limit_touches_the_months_of_its_user_alone",
+    OF_BUILDS + "a_batch_that_lands_while_a_build_runs_waits_for_the_next_build",
     OF_BUILDS + "an_event_appears_once_as_of_has_passed_it_without_a_new_batch",
     OF_BUILDS + "a_changed_model_is_rebuilt_and_so_are_its_descendants_and_no_other",
     OF_BUILDS + "a_killed_build_leaves_rows_and_offsets_in_step_and_started_again_ends_like_an_"

@@ -273,6 +273,20 @@ def test_two_builds_at_once_run_one_after_the_other_and_end_right(
     ).fetchone() == (3, True, True)
 
 
+def test_a_batch_that_lands_while_a_build_runs_waits_for_the_next_build(
+    built: psycopg.Connection, tmp_path: Path
+) -> None:
+    land(tmp_path, SECOND_BATCH)
+    with blocked_at("int_platform_activity_daily", "rows"):
+        process = start_build("--as-of", AS_OF.isoformat())
+        wait_until(lambda: waiting_for_a_lock(built) or process.poll() is not None, "it is blocked")
+        land(tmp_path, [event("chat", AS_OF - DAY, "u1")])
+    _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, said
+    assert_right(built, FIRST + SECOND_BATCH)
+    assert {batch_seq for batch_seq, _ in offsets(built).values()} == {3}
+
+
 def test_two_bare_dbt_builds_at_once_end_right(built: psycopg.Connection, tmp_path: Path) -> None:
     land(tmp_path, SECOND_BATCH)
     both = []
