@@ -95,7 +95,7 @@ def hold_against_the_reference(
 
 @settings(
     derandomize=True,
-    max_examples=10,
+    max_examples=5,
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
