@@ -39,6 +39,7 @@ class DemoResult:
 
 NEXT_COMMANDS = {
     "make dev": "open the Dagster UI on it",
+    "source .venv/bin/activate": "have `warehouse` at hand, then",
     "warehouse psql": "query it with SQL",
     "warehouse rejected list": "see what was refused, and why",
     "warehouse plan": "read which events there are",

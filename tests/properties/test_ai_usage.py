@@ -93,6 +93,8 @@ def hold_against_the_reference(
         assert rows_of(connection, mart, columns) == comparable(expected), mart
 
 
+# Dozens of builds by a real dbt: minutes, more on a busy machine.
+@pytest.mark.timeout(1800)
 @settings(
     derandomize=True,
     max_examples=5,
