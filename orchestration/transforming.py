@@ -1,7 +1,6 @@
 """Assets of dbt: from staging to the marts, one dbt invocation a run."""
 
 # No postponed annotations here: Dagster looks at that of `context` itself.
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -91,9 +90,3 @@ def dbt_resource() -> DbtCliResource:
         # The one of this environment, whether it is activated or not.
         dbt_executable=str(Path(sys.executable).with_name("dbt")),
     )
-
-
-def model_names() -> list[str]:
-    """Return the names of all models in the manifest."""
-    nodes = json.loads(manifest().read_bytes())["nodes"].values()
-    return [node["name"] for node in nodes if node["resource_type"] == "model"]
