@@ -112,7 +112,8 @@ def _rest_of_line(data: bytes, blocks: Iterator[bytes]) -> tuple[_Beyond, bytes]
 def _chunk(data: bytes, start: Place, beyond: _Beyond = _NOTHING) -> Chunk:
     lines = data.split(b"\n")
     unended = lines.pop()
-    lines = [line.removesuffix(b"\r") for line in lines]
+    if b"\r\n" in data:
+        lines = [line.removesuffix(b"\r") for line in lines]
     if unended:
         lines.append(unended)
     end = Place(start.chunks + 1, start.bytes + len(data) + beyond.length, start.lines + len(lines))

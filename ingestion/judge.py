@@ -8,7 +8,6 @@ go; whatever is the least unusual goes the plain way, step by step, which alone 
 from __future__ import annotations
 
 import json
-import re
 import struct
 import uuid
 from dataclasses import dataclass
@@ -40,8 +39,6 @@ NAMESPACE = uuid.UUID("6f3c9d1e-2b7a-5c48-9e0d-4a1b8c7d6e5f")
 FIRST_TIMESTAMP = datetime(2000, 1, 1, tzinfo=UTC)
 FURTHEST_AHEAD = timedelta(hours=24)
 ENVELOPE = "event_id, event, timestamp, actor, context, properties"
-
-_uuid = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
 
 
 class Sequence(NamedTuple):
@@ -137,7 +134,8 @@ class Judge:
     def judge(self, line: bytes) -> Verdict:
         """Judge one line, given without its line end."""
         try:
-            line.decode()
+            if not line.isascii():
+                line.decode()
             if is_unusual(line):
                 return self._judge_plainly(line)
             event = self._decode(line)
@@ -150,7 +148,6 @@ class Judge:
                 (shape.consent and not _consents(event.context))
                 or (shape.requires_one_of and not _has_one(event, shape.requires_one_of))
                 or not 0 <= microseconds <= self._last_microseconds
-                or (event.event_id is not None and not _uuid(event.event_id))
             ):
                 return self._judge_plainly(line)
             return self._accept(line, event, shape.name, microseconds)
@@ -159,14 +156,10 @@ class Judge:
             return self._judge_plainly(line)
 
     def _accept(self, line: bytes, event: Any, name: str, microseconds: int) -> Accepted:
-        """Turn a valid event into its row."""
+        """Turn a valid event into its row; raises NotAUuidError for its event_id."""
+        event_id = _derived_id(line) if event.event_id is None else _uuid_bytes(event.event_id)
         slices = self._slice(line)
         client_id = event.actor.client_id.encode()
-        event_id = (
-            _derived_id(line)
-            if event.event_id is None
-            else bytes.fromhex(event.event_id.replace("-", ""))
-        )
         context = event.context
         bot, visitor, producer, number = False, _NULL, None, None
         raw_context: Any = None
@@ -217,13 +210,14 @@ class Judge:
                 reject(Reason.MISSING_FIELD, f"one of {paths} is required for {name}")
             microseconds = read_instant(event.timestamp)
             self._refuse_out_of_range(microseconds, event.timestamp)
-            if event.event_id is not None and not _uuid(event.event_id):
+            try:
+                return self._accept(line, event, shape.name, microseconds)
+            except NotAUuidError:
                 reject(
                     Reason.INVALID_FIELD,
                     f"$.event_id: expected a UUID (8-4-4-4-12 hexadecimal digits), "
                     f"got {shown(event.event_id)}",
                 )
-            return self._accept(line, event, shape.name, microseconds)
         except RejectError as error:
             return Rejected(error.reason, error.detail, self._sequence(content))
 
@@ -287,6 +281,22 @@ def _has_one(event: Any, paths: tuple[str, ...]) -> bool:
         if value:
             return True
     return False
+
+
+class NotAUuidError(ValueError):
+    """A string is no UUID of 8-4-4-4-12 hexadecimal digits."""
+
+
+def _uuid_bytes(text: str) -> bytes:
+    """Return a UUID's 16 bytes; raises NotAUuidError. A regular expression takes twice as long."""
+    try:
+        # Where hyphens or blanks stand in for digits, there are too few bytes.
+        found = bytes.fromhex(text.replace("-", ""))
+    except ValueError as error:
+        raise NotAUuidError from error
+    if len(text) != 36 or text[8:24:5] != "----" or len(found) != 16:
+        raise NotAUuidError
+    return found
 
 
 def _jsonb(part: Any) -> bytes:

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Any, NoReturn
@@ -17,10 +17,12 @@ DEEPEST_NESTING = 64
 MOST_DIGITS = 4300
 # PostgreSQL counts its timestamps in microseconds from here.
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 is_rfc3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)", re.ASCII
 ).fullmatch
+_BRACE, _BRACKET, _BACKSLASH = b"{[\\"
 _endless_number = re.compile(rb"(?<![0-9])[0-9]{%d}" % MOST_DIGITS).search
 # Possessive, and to the end where the string has none: never a second look at the same bytes.
 _string = re.compile(r'"(?:[^"\\]++|\\.)*+"?').sub
@@ -56,13 +58,13 @@ class RejectError(Exception):
 
 def is_unusual(line: bytes) -> bool:
     """Tell whether msgspec might take a line that the contract refuses."""
-    if len(line) > LARGEST_LINE or line.count(b"{") + line.count(b"[") > DEEPEST_NESTING:
+    # A byte given as a number is sought several times as fast as one given as bytes.
+    if line.count(_BRACE) + line.count(_BRACKET) > DEEPEST_NESTING:
         return True
-    if len(line) > MOST_DIGITS and _endless_number(line):
+    if len(line) > MOST_DIGITS and (len(line) > LARGEST_LINE or _endless_number(line)):
         return True
     # NUL and lone surrogates can only come as escapes; what msgspec skips it does not look at.
-    # One byte is sought three times as fast as two, and few lines have it.
-    return b"\\" in line and (b"\\u0000" in line or b"\\ud" in line or b"\\uD" in line)
+    return _BACKSLASH in line and (b"\\u0000" in line or b"\\ud" in line or b"\\uD" in line)
 
 
 def read_text(line: bytes) -> str:
@@ -158,8 +160,7 @@ def read_instant(timestamp: str) -> int:
 
 def since_epoch(instant: datetime) -> int:
     """Return the microseconds from EPOCH to ``instant``, which has a time zone."""
-    since = instant - EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    return (instant - EPOCH) // _MICROSECOND
 
 
 def reject(reason: Reason, detail: str) -> NoReturn:
