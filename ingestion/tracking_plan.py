@@ -113,7 +113,8 @@ def _type(member: Member) -> str:
     elif member.minimum is not None:
         words.append(f"≥ {member.minimum}")
     if member.max_length is not None:
-        words.append(f"1 to {member.max_length} characters")
+        fewest = "1 to" if member.empty_is_absent else "at most"
+        words.append(f"{fewest} {member.max_length} characters")
     if member.one_of:
         words.append("one of " + ", ".join(f"`{value}`" for value in member.one_of))
     return ", ".join(words)

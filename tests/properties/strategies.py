@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from tests.reference.intake import (
     BYTE_ORDER_MARK,
     CAMPAIGN_STRINGS,
+    KEY_LENGTHS,
     MAX_DEPTH,
+    MAX_ID_LENGTH,
     MAX_LINE_BYTES,
     OPTIONAL_ACTOR_STRINGS,
     PAGE_STRINGS,
@@ -580,6 +582,17 @@ def _replace_client(draw: st.DrawFn, event: Event) -> None:
         event["actor"]["client_id"] = draw(st.sampled_from(("", "x" * 129, "😀" * 129, None, 5)))
 
 
+def _lengthen_key(draw: st.DrawFn, event: Event) -> None:
+    """Make an id or the name of a kind as long as it may be, or longer by one."""
+    lengths = [("actor", name, MAX_ID_LENGTH) for name in OPTIONAL_ACTOR_STRINGS]
+    lengths += [("context", name, MAX_ID_LENGTH) for name in ("session_id", "producer")]
+    keys = KEY_LENGTHS.get(event["event"], {}) if isinstance(event.get("event"), str) else {}
+    lengths += [("properties", name, length) for name, length in keys.items()]
+    part, name, length = draw(st.sampled_from(lengths))
+    if isinstance(event.get(part), dict):
+        event[part][name] = draw(st.sampled_from("x😀")) * (length + draw(st.integers(0, 1)))
+
+
 def _spoil_text(draw: st.DrawFn, event: Event) -> None:
     """Put a NUL or a lone surrogate into a string or a name anywhere."""
     spoiler = draw(st.sampled_from(("\x00", "a\x00b", "\ud800", "\udfff", "\udc00\ud800")))
@@ -654,6 +667,7 @@ MUTATIONS: tuple[Callable[[st.DrawFn, Event], None], ...] = (
     _replace_event_id,
     _replace_event_name,
     _replace_client,
+    _lengthen_key,
     _spoil_text,
     _nest,
     _repeat_member,

@@ -24,6 +24,22 @@ MAX_DIGITS_BEFORE_POINT = 131_072
 MAX_DIGITS_AFTER_POINT = 16_383
 MAX_EXPONENT = 2**30 - 1
 MAX_CLIENT_ID_LENGTH = 128
+# In characters: what is a key somewhere must fit a database's index (docs/decisions.md).
+MAX_ID_LENGTH = 512
+MAX_KIND_LENGTH = 128
+KEY_LENGTHS = {
+    "chat": {"message_id": MAX_ID_LENGTH, "document_id": MAX_ID_LENGTH},
+    "chat_feedback": {"message_id": MAX_ID_LENGTH},
+    "pdf_download": {"document_id": MAX_ID_LENGTH},
+    "lead_created": {"source": MAX_ID_LENGTH},
+    "subscription_started": {"subscription_id": MAX_ID_LENGTH, "plan": MAX_KIND_LENGTH},
+    "subscription_changed": {"subscription_id": MAX_ID_LENGTH, "plan": MAX_KIND_LENGTH},
+    "subscription_cancelled": {"subscription_id": MAX_ID_LENGTH},
+    "builder_action": {"action": MAX_KIND_LENGTH},
+    "revenue": {"plan_type": MAX_KIND_LENGTH},
+    "credit_used": {"feature_name": MAX_KIND_LENGTH},
+    "system_metric": {"metric_type": MAX_KIND_LENGTH, "server_id": MAX_KIND_LENGTH},
+}
 LARGEST_NUMBER = 10**15
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST_AFTER_RECEIPT = timedelta(hours=24)
@@ -485,6 +501,7 @@ def defects(line: dict[str, Any], received_at: datetime) -> set[str]:
         found.add(UNKNOWN_EVENT)
     else:
         found |= _plan_defects(PLAN[event], actor, context, properties)
+        found |= _length_defects(properties, KEY_LENGTHS.get(event, {}))
     return found
 
 
@@ -521,8 +538,18 @@ def _string_defects(members: dict[str, Any], names: Collection[str]) -> set[str]
     return {INVALID_FIELD} if wrong else set()
 
 
+def _length_defects(members: dict[str, Any], lengths: dict[str, int]) -> set[str]:
+    too_long = [
+        name
+        for name, length in lengths.items()
+        if isinstance(members.get(name), str) and len(members[name]) > length
+    ]
+    return {INVALID_FIELD} if too_long else set()
+
+
 def _actor_defects(actor: dict[str, Any]) -> set[str]:
     found = _string_defects(actor, ("client_id", *OPTIONAL_ACTOR_STRINGS))
+    found |= _length_defects(actor, dict.fromkeys(OPTIONAL_ACTOR_STRINGS, MAX_ID_LENGTH))
     client_id = actor.get("client_id")
     if client_id is None:
         found.add(MISSING_FIELD)
@@ -536,6 +563,7 @@ def _actor_defects(actor: dict[str, Any]) -> set[str]:
 
 def _context_defects(context: dict[str, Any]) -> set[str]:
     found = _string_defects(context, CONTEXT_STRINGS)
+    found |= _length_defects(context, {"session_id": MAX_ID_LENGTH, "producer": MAX_ID_LENGTH})
     found |= _string_defects(_object(context, "page", found), PAGE_STRINGS)
     found |= _string_defects(_object(context, "campaign", found), CAMPAIGN_STRINGS)
     consent = _object(context, "consent", found)
