@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -30,6 +30,9 @@ FACTS = {
     "pdf_download": "int_pdf_download_events",
 }
 MODELS = (*FACTS.values(), "int_platform_activity_daily", "int_platform_stats")
+
+if TYPE_CHECKING:
+    from dbt.contracts.graph.manifest import Manifest
 
 _file_numbers = itertools.count()
 
@@ -68,22 +71,12 @@ def build_at(as_of: datetime, **options: Any) -> BuildResult:
     return build(BuildOptions(as_of=as_of, **options))
 
 
-# What the marketing row does not need: tests of the mechanism alone build faster without it.
-BESIDE_THE_ROW = (
-    "path:models/marts",
-    "int_rated_chats",
-    "int_chat_feedback_events",
-    "stg_chat_feedback_events",
-    "stg_users",
-    "stg_documents",
-)
-
-
 @contextmanager
-def warm_warehouse(server: Server, leave_out: tuple[str, ...] = ()) -> Iterator[psycopg.Connection]:
+def warm_warehouse(server: Server, only: Sequence[str] = ()) -> Iterator[psycopg.Connection]:
     """Give a migrated database that the settings point to, and a dbt that knows its project.
 
-    Builds of this process leave some models out, if told so.
+    Builds of this process are of the models, or folders of them, ``only`` and of what those are
+    built from.
 
     dbt reads its project anew for every connection, which takes longer than all else: tests that
     share this database, made fresh by `start_afresh`, pay for it once.
@@ -92,13 +85,26 @@ def warm_warehouse(server: Server, leave_out: tuple[str, ...] = ()) -> Iterator[
     with (
         server.environment(url),
         psycopg.connect(url, autocommit=True) as connection,
-        _warm_dbt(),
+        _warm_dbt() as manifest,
         pytest.MonkeyPatch.context() as patch,
     ):
-        # The last argument is what dbt excludes; more may follow it.
-        patch.setattr(builds, "DBT_BUILD", (*builds.DBT_BUILD, *leave_out))
+        if only:
+            # The last argument is what dbt excludes; more may follow it.
+            beside = _models_beside(manifest, only)
+            patch.setattr(builds, "DBT_BUILD", (*builds.DBT_BUILD, *beside))
         yield connection
     server.drop_database(url)
+
+
+def _models_beside(manifest: Manifest, only: Sequence[str]) -> list[str]:
+    models = {id: node for id, node in manifest.nodes.items() if node.resource_type == "model"}
+    needed: set[str] = set()
+    waiting = [id for id, node in models.items() if set(only) & {node.name, *node.fqn}]
+    while waiting:
+        if (id := waiting.pop()) in models and id not in needed:
+            needed.add(id)
+            waiting += models[id].depends_on.nodes
+    return sorted(node.name for id, node in models.items() if id not in needed)
 
 
 # dbt's own runner, while a warm one stands in for it.
@@ -106,18 +112,23 @@ _cold: list[Callable[..., Any]] = []
 
 
 @contextmanager
-def _warm_dbt() -> Iterator[None]:
+def _warm_dbt() -> Iterator[Manifest]:
     from dbt.cli import main
+    from dbt_common.behavior_flags import BehaviorFlagRendered
 
     _cold.append(main.dbtRunner)
     with builds.environment(builds.dbt_environment()):
         parsed = cold_dbt()().invoke(["--quiet", "parse"])
     assert parsed.success, parsed.exception
-    main.dbtRunner = lambda: cold_dbt()(manifest=parsed.result)
-    try:
-        yield
-    finally:
-        main.dbtRunner = _cold.pop()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(main, "dbtRunner", lambda: cold_dbt()(manifest=parsed.result))
+        # To name whom a warning is about, every build looks for each frame of the stack through all
+        # modules: seconds, under a test runner's deep stack and many modules.
+        patch.setattr(BehaviorFlagRendered, "_default_source", staticmethod(lambda: "dbt"))
+        try:
+            yield parsed.result
+        finally:
+            _cold.pop()
 
 
 def cold_dbt() -> Callable[..., Any]:

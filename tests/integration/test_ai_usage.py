@@ -38,7 +38,7 @@ CELLS = {
 
 @pytest.fixture(scope="module")
 def warm(servers: Callable[[int], Server]) -> Iterator[psycopg.Connection]:
-    with warm_warehouse(servers(18)) as connection:
+    with warm_warehouse(servers(18), only=["ai_usage"]) as connection:
         yield connection
 
 

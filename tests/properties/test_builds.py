@@ -26,7 +26,6 @@ from hypothesis.stateful import (
 
 from orchestration.build import BuildOptions, build
 from tests.building import (
-    BESIDE_THE_ROW,
     FACTS,
     MODELS,
     build_at,
@@ -219,7 +218,7 @@ class Warehouse(RuleBasedStateMachine):
 
 @pytest.fixture(scope="module")
 def warm(servers: Callable[[int], Server]) -> Iterator[psycopg.Connection]:
-    with warm_warehouse(servers(18), leave_out=BESIDE_THE_ROW) as connection:
+    with warm_warehouse(servers(18), only=["int_platform_stats"]) as connection:
         yield connection
 
 
