@@ -264,6 +264,17 @@ def export(json: Json = False) -> None:
 
 
 @app.command()
+def status(json: Json = False) -> None:
+    """Show how every mart stands: rows, what it has read, how old it is, its last checks."""
+    from ingestion import database
+    from orchestration import show
+    from orchestration.status import mart_statuses
+
+    with database.connect() as connection:
+        show.statuses(mart_statuses(connection), json)
+
+
+@app.command()
 def demo(json: Json = False) -> None:
     """Load a generated sample, build, check, export, and show what came of it."""
     from orchestration import show

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from orchestration.build import BuildResult
     from orchestration.demo import DemoResult
     from orchestration.export import StatsRow
+    from orchestration.status import MartStatus
 
 
 def result(values: dict[str, Any], sentence: str, json: bool) -> None:
@@ -159,6 +160,29 @@ def checked(results: Sequence[CheckResult], docs: Path | None, json: bool) -> No
     typer.echo(f"{len(results) - len(failed)} of {len(results)} checks passed.")
     if docs:
         typer.echo(f"Data Docs: {docs}")
+
+
+def statuses(marts: Sequence[MartStatus], json: bool) -> None:
+    """Show how every mart stands."""
+    if json:
+        typer.echo(_json({"marts": [asdict(mart) for mart in marts]}))
+        return
+    table(
+        ("mart", "rows", "batch", "behind", "built as of", "age", "checks", "checked at"),
+        [
+            (
+                mart.mart,
+                _text(mart.rows),
+                _text(mart.batch_seq),
+                _text(mart.batches_behind),
+                _text(mart.built_as_of),
+                _text(mart.freshness_seconds and timedelta(seconds=mart.freshness_seconds)),
+                mart.last_check_status or "none",
+                _text(mart.last_check_at),
+            )
+            for mart in marts
+        ],
+    )
 
 
 def exported(row: StatsRow, json: bool) -> None:

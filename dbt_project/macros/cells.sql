@@ -28,10 +28,11 @@
 {%- endmacro %}
 
 
-{# What a fact's rows must fulfil to be seen by this build. #}
-{% macro is_visible() -%}
-    batch_seq <= {{ to_batch() }}
-    and occurred_at < {{ as_of() }}
+{# What a fact's rows, by an alias where several are joined, must fulfil to be seen by this build. #}
+{% macro is_visible(alias=none) -%}
+    {% set of = alias ~ '.' if alias else '' -%}
+    {{ of }}batch_seq <= {{ to_batch() }}
+    and {{ of }}occurred_at < {{ as_of() }}
 {%- endmacro %}
 
 
@@ -44,8 +45,8 @@
     and (
         batch_seq > {{ from_batch() }}
         or (
-            occurred_on >= (current_setting('warehouse.from_as_of')::timestamptz at time zone 'utc')::date
-            and occurred_at >= current_setting('warehouse.from_as_of')::timestamptz
+            occurred_on >= {{ day_of(from_as_of()) }}
+            and occurred_at >= {{ from_as_of() }}
         )
     )
 {%- endmacro %}
@@ -54,19 +55,28 @@
 {# The rows of a fact, here by an alias, that this build's model has read before. #}
 {% macro was_visible(alias) -%}
     {{ alias }}.batch_seq <= {{ from_batch() }}
-    and {{ alias }}.occurred_at < current_setting('warehouse.from_as_of')::timestamptz
+    and {{ alias }}.occurred_at < {{ from_as_of() }}
 {%- endmacro %}
 
 
-{# The rows of an entity that are news: changed by a new batch, or created before as_of only now. #}
-{% macro is_changed(has_created_at) -%}
+{# The instant that the model has looked from before. #}
+{% macro from_as_of() -%}
+    current_setting('warehouse.from_as_of')::timestamptz
+{%- endmacro %}
+
+
+{# The UTC day of an instant. #}
+{% macro day_of(instant) -%}
+    ({{ instant }} at time zone 'utc')::date
+{%- endmacro %}
+
+
+{# The rows of an entity that are news: changed by a new batch, or a moment of theirs came to pass. #}
+{% macro is_changed(moments) -%}
     (batch_seq > {{ from_batch() }} and batch_seq <= {{ to_batch() }})
-    {% if has_created_at %}
-    or (
-        created_at >= current_setting('warehouse.from_as_of')::timestamptz
-        and created_at < {{ as_of() }}
-    )
-    {% endif %}
+    {% for moment in moments %}
+    or ({{ moment }} >= {{ from_as_of() }} and {{ moment }} < {{ as_of() }})
+    {% endfor %}
 {%- endmacro %}
 
 
@@ -74,7 +84,7 @@
 {% macro is_rebuilt() -%}
     (
         built_batch_seq > {{ from_batch() }}
-        or built_as_of > current_setting('warehouse.from_as_of')::timestamptz
+        or built_as_of > {{ from_as_of() }}
     )
 {%- endmacro %}
 
@@ -82,7 +92,7 @@
 {# What is news depends on what the upstream model is: a fact, an entity, or a model of cells. #}
 {% macro is_news(upstream) -%}
     {% for node in graph.nodes.values() if node.resource_type == 'model' and node.name == upstream %}
-        {% if node.config.materialized == 'view' %}{{ is_changed('created_at' in node.columns) }}
+        {% if node.config.materialized == 'view' %}{{ is_changed(['created_at', 'churned_at'] | select('in', node.columns)) }}
         {% elif node.config.incremental_strategy == 'append_new' %}{{ is_new() }}
         {% else %}{{ is_rebuilt() }}
         {% endif %}
@@ -122,16 +132,22 @@
 
 {% macro list_touched_cells() -%}
     {% set meta = config.get('meta') %}
+    {% set touching = {} %}
+    {% for upstream, cells_of_new_rows in meta.touched_by.items() %}
+        {# Nothing is asked where there is nothing yet that could be touched. #}
+        {% set cells = render(cells_of_new_rows) | trim %}
+        {% do touching.update({upstream: cells}) if cells %}
+    {% endfor %}
     create temporary table touched_{{ model.name }} on commit drop as
     select distinct {{ meta.cells | join(', ') }}
     from (
-        {% for upstream, cells_of_new_rows in meta.touched_by.items() %}
+        {% for upstream, cells in touching.items() %}
         {{ 'union all' if not loop.first }}
         select *
         from (
             with new_rows as (select * from {{ ref(upstream) }} where {{ is_news(upstream) }})
 
-            {{ render(cells_of_new_rows) }}
+            {{ cells }}
         ) as touched_by_{{ upstream }}
         {% endfor %}
     ) as touched ({{ meta.cells | join(', ') }})
@@ -175,6 +191,9 @@
     {% set meta = config.get('meta', {}) %}
     {% set names = adapter.get_columns_in_relation(target_relation) | map(attribute='quoted') | join(', ') %}
     {% set statements = [] %}
+    {% if meta.get('restated') %}
+        {% do statements.append(note_restatements_sql(target_relation, source)) %}
+    {% endif %}
     {% if meta.get('cells') %}
         {% set cells = meta.cells | join(', ') %}
         {% do statements.append(

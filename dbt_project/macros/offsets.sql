@@ -21,7 +21,7 @@
 
 {% macro end_model() -%}
     {% if execute and config.get('materialized') == 'incremental' %}
-        select warehouse.end_model('{{ model.name }}', '{{ model_checksum() }}');
+        select warehouse.end_model('{{ model.name }}', '{{ model_checksum() }}', '{{ this }}');
         {% if config.get('meta', {}).get('slides') %}
             insert into warehouse.sliding_models (model, statements)
             values (

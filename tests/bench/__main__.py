@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from orchestration.show import table
-from tests.bench.ai_usage import ai_usage
+from tests.bench.ai_usage import CHATS
 from tests.bench.building import builds
+from tests.bench.clients import LEAD_EVENTS
 from tests.bench.figures import Figure
+from tests.bench.increments import increments
 from tests.bench.loading import judging, memory_and_disk, throughput
 from tests.bench.place import Place, own_place
 
@@ -21,14 +23,14 @@ class Sizes:
     throughput: int = 200_000
     memory: tuple[int, int] = (100_000, 1_000_000)
     history: tuple[int, int] = (20_000, 200_000)
-    ai_usage: tuple[int, int, int] = (1_000_000, 200_000, 2_000_000)
+    marts: tuple[int, int, int] = (1_000_000, 200_000, 2_000_000)
 
 
 QUICK = Sizes(
     throughput=60_000,
     memory=(50_000, 100_000),
     history=(2_000, 10_000),
-    ai_usage=(5_000, 5_000, 20_000),
+    marts=(5_000, 5_000, 20_000),
 )
 
 
@@ -53,7 +55,8 @@ def _measure(place: Place, sizes: Sizes) -> Iterator[Figure]:
     yield from judging(place, sizes.throughput)
     yield from memory_and_disk(place, *sizes.memory)
     yield from builds(place, *sizes.history)
-    yield from ai_usage(place, *sizes.ai_usage)
+    for stream in (CHATS, LEAD_EVENTS):
+        yield from increments(place, stream, *sizes.marts)
 
 
 if __name__ == "__main__":

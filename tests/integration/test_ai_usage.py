@@ -1,4 +1,4 @@
-"""The AI-usage marts: what a build touches, the ready queries, and real data."""
+"""The AI-usage marts: what a build touches, and real data."""
 
 from __future__ import annotations
 
@@ -16,12 +16,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from ingestion import sample
-from ingestion.entities import EntityKind, load_entities
+from ingestion.entities import EntityKind
 from ingestion.loader import load
 from ingestion.mapping import find_mapping
 from ingestion.source import open_source
-from orchestration import build as builds
 from tests.building import build_at, land, land_entities, start_afresh, warm_warehouse
 from tests.conftest import Server
 from tests.integration.test_real_data import DATA
@@ -170,28 +168,6 @@ def test_events_of_other_kinds_touch_nothing(warm, january, tmp_path):
     signup = chat("2026-01-10T12:00", "ann", "plan", "m1") | {"event": "signup", "properties": {}}
     land(tmp_path, [signup])
     assert not any(touched(warm, lambda: build_at(AS_OF)).values())
-
-
-def test_every_ready_query_runs_and_finds_something(warm, tmp_path):
-    start_afresh(warm)
-    files = sample.write_sample(tmp_path)
-    for kind in EntityKind:
-        load_entities(kind, open_source(str(files.entities[kind])))
-    for file in files.events:
-        load(open_source(str(file)))
-    # Not at the month's very start, so that the month of the last build has chats.
-    build_at(datetime(2026, 4, 29, 12, tzinfo=UTC))
-    with builds.environment(builds.dbt_environment()):
-        from dbt.cli.main import dbtRunner
-
-        compiled = dbtRunner().invoke(["--quiet", "compile", "--select", "resource_type:analysis"])
-    assert compiled.success, compiled.exception
-    rows = {
-        result.node.name: len(warm.execute(result.node.compiled_code).fetchall())
-        for result in compiled.result
-    }
-    assert len(rows) >= 6
-    assert [name for name, count in rows.items() if count == 0] == []
 
 
 @pytest.mark.real_data

@@ -1,0 +1,214 @@
+{# What the marts of clients share. #}
+
+{# The events that make up the funnel; what else concerns a lead is CRM. #}
+{% macro funnel_events() -%}
+    (
+        'lead_created', 'first_response', 'qualified', 'appointment_booked', 'quote_requested',
+        'quote_sent', 'quote_accepted', 'job_won', 'job_lost', 'payment_received',
+        'review_requested', 'review_received'
+    )
+{%- endmacro %}
+
+
+{# The funnel's six steps in order. #}
+{% macro funnel_steps() -%}
+    (
+        values
+        ('lead_created', 1),
+        ('first_response', 2),
+        ('qualified', 3),
+        ('appointment_booked', 4),
+        ('quote_sent', 5),
+        ('job_won', 6)
+    )
+{%- endmacro %}
+
+
+{#
+    Whether a lead has reached a step in order: no step before it has a later first time. One that
+    was itself out of order lies before one that was reached, and so forbids nothing more.
+#}
+{% macro reached_in_order(step) -%}
+    {% set steps = ['lead_created', 'first_response', 'qualified', 'appointment_booked', 'quote_sent', 'job_won'] -%}
+    coalesce({{ step }}_at >= greatest(
+        {%- for earlier in steps[:steps.index(step)] %}{{ earlier }}_at{{ ', ' if not loop.last }}{% endfor -%}
+    ), false)
+{%- endmacro %}
+
+
+{# Events that belong to no client are filed under this one. #}
+{% macro is_client(column='client_id') -%}
+    {{ column }} <> '_platform'
+{%- endmacro %}
+
+
+{# A month as the marts name it: 'YYYY-MM'. #}
+{% macro month_of(day) -%}
+    to_char({{ day }}, 'YYYY-MM')
+{%- endmacro %}
+
+
+{# The first day of the week (Monday) or month that a day lies in. #}
+{% macro start_of(unit, day) -%}
+    date_trunc('{{ unit }}', {{ day }}::timestamp)::date
+{%- endmacro %}
+
+
+{# round(10000 * x / y), NULL when y is 0. #}
+{% macro bp(x, y) -%}
+    round(10000 * ({{ x }})::numeric / nullif({{ y }}, 0))::bigint
+{%- endmacro %}
+
+
+{# round(100 * x / y), NULL when y is 0. #}
+{% macro pct(x, y) -%}
+    round(100 * ({{ x }})::numeric / nullif({{ y }}, 0))::bigint
+{%- endmacro %}
+
+
+{# round(100 * (this - previous) / previous), NULL when previous is NULL or 0. #}
+{% macro change(this, previous) -%}
+    round(100 * ({{ this }} - {{ previous }})::numeric / nullif({{ previous }}, 0))::bigint
+{%- endmacro %}
+
+
+{# round(x / y), a mean in whole units, NULL when y is 0. #}
+{% macro whole_mean(x, y) -%}
+    round(({{ x }})::numeric / nullif({{ y }}, 0))::bigint
+{%- endmacro %}
+
+
+{# The span of each client, cut off at as_of's day; empty where it ends before it starts. #}
+{% macro client_spans(clients) -%}
+    (
+        select
+            client_id,
+            first_on,
+            least(last_on, {{ day_of(as_of()) }}) as last_on
+        from {{ clients }}
+    )
+{%- endmacro %}
+
+
+{# Every client and first day of a period (day, week, month) that the client's span touches. #}
+{% macro client_periods(unit, clients) -%}
+    (
+        select
+            spans.client_id,
+            starts.start_on::date as start_on
+        from {{ client_spans(clients) }} as spans
+        cross join lateral generate_series(
+            date_trunc('{{ unit }}', spans.first_on::timestamp),
+            spans.last_on::timestamp,
+            interval '1 {{ unit }}'
+        ) as starts (start_on)
+        -- A week or month may start before a span that ends before it starts.
+        where spans.first_on <= spans.last_on
+    ) as client_periods
+{%- endmacro %}
+
+
+{#
+    Touched cells of a dense mart, that is one with a row for every client and period of the span:
+    the periods that began since the model last looked, and, of clients that have changed
+    (`new_rows` of int_clients), those that came into the span or left it. `key` is the mart's
+    period column as a first day.
+#}
+{% macro touched_periods(unit, column, key) -%}
+    select
+        client_id,
+        {{ column }}
+    from (
+        select
+            spans.client_id,
+            starts.start_on::date as start_on
+        from {{ client_spans(ref('int_clients')) }} as spans
+        cross join lateral generate_series(
+            greatest(
+                date_trunc('{{ unit }}', spans.first_on::timestamp),
+                date_trunc('{{ unit }}', {{ day_of(from_as_of()) }}::timestamp) + interval '1 {{ unit }}'
+            ),
+            spans.last_on::timestamp,
+            interval '1 {{ unit }}'
+        ) as starts (start_on)
+        where spans.first_on <= spans.last_on
+        {% if load_cached_relation(this) is not none %}
+        union all
+        (
+            select client_id, start_on from {{ client_periods(unit, 'new_rows') }}
+            except all
+            select client_id, {{ key }} from {{ this }}
+        )
+        union all
+        (
+            select client_id, {{ key }} from {{ this }}
+            where client_id in (select client_id from new_rows)
+            except all
+            select client_id, start_on from {{ client_periods(unit, 'new_rows') }}
+        )
+        {% endif %}
+    ) as periods
+{%- endmacro %}
+
+
+{# Touched cells of a dense mart: all of a client that is none any more. #}
+{% macro vanished_periods(column) -%}
+    {% if load_cached_relation(this) is not none %}
+    select client_id, {{ column }} from {{ this }}
+    where
+        client_id in (
+            select client_id from new_rows
+            except
+            select client_id from {{ ref('int_clients') }}
+        )
+    {% endif %}
+{%- endmacro %}
+
+
+{#
+    The day of each lead's earliest lead_created, now and as the model has seen it before, where
+    that was later: what moves with a lead. `leads` are rows with client_id and lead_id.
+#}
+{% macro creations_of(leads) -%}
+    (
+        select arrived.client_id, arrived.lead_id, creations.occurred_on
+        from (select distinct client_id, lead_id from {{ leads }} as leads) as arrived
+        cross join lateral (
+            (
+                select events.occurred_on
+                from {{ ref('int_lead_events') }} as events
+                where
+                    events.client_id = arrived.client_id
+                    and events.lead_id = arrived.lead_id
+                    and events.event = 'lead_created'
+                    and {{ is_visible('events') }}
+                order by events.occurred_at, events.event_id
+                limit 1
+            )
+            union
+            (
+                select events.occurred_on
+                from {{ ref('int_lead_events') }} as events
+                where
+                    events.client_id = arrived.client_id
+                    and events.lead_id = arrived.lead_id
+                    and events.event = 'lead_created'
+                    and {{ was_visible('events') }}
+                order by events.occurred_at, events.event_id
+                limit 1
+            )
+        ) as creations
+    )
+{%- endmacro %}
+
+
+{# Whether a step counts for its lead's cohort: every cohort is given the same time. #}
+{% macro in_cohort_window(time_from_created) -%}
+    {{ time_from_created }} < make_interval(hours => {{ var('cohort_hours') }})
+{%- endmacro %}
+
+
+{# When the youngest leads of the month of `created_at` have had their time. #}
+{% macro matures_at(created_at) -%}
+    ((date_trunc('month', {{ created_at }} at time zone 'utc') + interval '1 month') at time zone 'utc' + make_interval(hours => {{ var('cohort_hours') }}))
+{%- endmacro %}

@@ -1,0 +1,81 @@
+{# What tells whether marts can be trusted. #}
+
+{#
+    Every mart beside the model whose offset tells how it stands: itself, or for a view those that it
+    reads.
+#}
+{% macro marts_and_models() -%}
+    {% set pairs = [] %}
+    {% if execute %}
+        {% for node in graph.nodes.values() if node.resource_type == 'model' and node.schema == 'marts' %}
+            {% set is_view = node.config.materialized == 'view' %}
+            {% for model in (upstream_models(node) if is_view else [node.name]) %}
+                {% do pairs.append("('" ~ node.name ~ "', '" ~ model ~ "')") %}
+            {% endfor %}
+        {% endfor %}
+    {% endif %}
+    (values {{ pairs | sort | join(', ') or "('', '')" }})
+{%- endmacro %}
+
+
+{#
+    Notes what a mart has published of closed periods and is about to replace by `source`. A mart
+    that people hold to its word says so in its meta:
+
+        restated    client: the column of the tenant ('none' without), period: that of the period,
+                    closes_at: when that is over, of_entities: figures that entities make
+#}
+{% macro note_restatements_sql(target_relation, source) -%}
+    {% set meta = config.get('meta') %}
+    {% set restated = meta.restated %}
+    {% set same_cell = [] %}
+    {% for cell in meta.cells %}{% do same_cell.append('old.' ~ cell ~ ' = new.' ~ cell) %}{% endfor %}
+    insert into warehouse.restatements (mart, client_id, period, old_values, new_values, cause, run)
+    select
+        '{{ model.name }}',
+        {{ 'old.' ~ restated.client if restated.client else "'none'" }},
+        old.{{ restated.period }}::text,
+        differences.old_values,
+        differences.new_values,
+        case
+            when current_setting('warehouse.mode') <> 'incremental' then 'rebuild'
+            when
+                -- What entities make: that the row is there at all, and these figures.
+                (new.{{ meta.cells[0] }} is null or differences.names <@ array['{{ restated.of_entities | join("', '") }}']::text [])
+                and exists (
+                    select from staging.event_batches as batches
+                    where
+                        batches.kind = 'clients'
+                        and batches.batch_seq > {{ from_batch() }}
+                        and batches.batch_seq <= {{ to_batch() }}
+                )
+                then 'entity change'
+            else 'late events'
+        end,
+        '{{ invocation_id }}'
+    from (
+        select * from {{ target_relation }}
+        where
+            -- Over when it was published, and still over now.
+            {{ restated.closes_at }} <= {{ as_of() }}
+            and {{ restated.closes_at }} <= (select as_of from warehouse.model_offsets where model = '{{ model.name }}')
+            and (
+                current_setting('warehouse.mode') = 'full'
+                or ({{ meta.cells | join(', ') }}) in (select {{ meta.cells | join(', ') }} from {{ touched_table() }})
+                or (current_setting('warehouse.mode') = 'window' and {{ in_window(meta.window_on) }})
+            )
+    ) as old
+    left join {{ source }} as new on {{ same_cell | join(' and ') }}
+    cross join lateral (
+        select
+            array_agg(figures.name) as names,
+            jsonb_object_agg(figures.name, figures.value) as old_values,
+            case
+                when new.{{ meta.cells[0] }} is not null
+                    then jsonb_object_agg(figures.name, to_jsonb(new) -> figures.name)
+            end as new_values
+        from jsonb_each(to_jsonb(old) - 'updated_at') as figures (name, value)
+        where figures.value is distinct from to_jsonb(new) -> figures.name
+    ) as differences
+    where differences.names is not null
+{%- endmacro %}

@@ -1,0 +1,13 @@
+{{
+    config(
+        indexes=[
+            {'columns': ['batch_seq']},
+            {'columns': ['occurred_on']},
+            {'columns': ['client_id', 'lead_id', 'occurred_at']},
+            {'columns': ['client_id', 'occurred_on']},
+        ],
+    )
+}}
+
+select * from {{ ref('stg_lead_events') }}
+where {{ in_new_batches() }}

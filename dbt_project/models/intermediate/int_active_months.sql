@@ -1,0 +1,64 @@
+{{
+    config(
+        meta={
+            'cells': ['member_type', 'member_id', 'month_start'],
+            'touched_by': {
+                'int_actor_days': "
+                    select 'client', client_id, {{ start_of('month', 'occurred_on') }} from new_rows
+                    where {{ is_client() }}
+                    union all
+                    select 'user', user_id, {{ start_of('month', 'occurred_on') }} from new_rows
+                    where user_id is not null
+                ",
+            },
+            'window_on': 'month_start',
+        },
+    )
+}}
+
+with
+
+touched as (
+    select * from {{ touched_table() }}
+),
+
+events as (
+    select * from {{ ref('int_actor_days') }}
+    where {{ is_visible() }}
+),
+
+months as (
+    select
+        member_type,
+        member_id,
+        month_start,
+        {{ built_batch_seq() }} as built_batch_seq,
+        {{ as_of() }} as built_as_of,
+        now() as updated_at
+    from touched
+    where
+        (
+            member_type = 'client'
+            and exists (
+                select from events
+                where
+                    events.client_id = touched.member_id
+                    and events.occurred_at >= touched.month_start::timestamp at time zone 'utc'
+                    and events.occurred_at
+                    < (touched.month_start + interval '1 month') at time zone 'utc'
+            )
+        )
+        or (
+            member_type = 'user'
+            and exists (
+                select from events
+                where
+                    events.user_id = touched.member_id
+                    and events.occurred_at >= touched.month_start::timestamp at time zone 'utc'
+                    and events.occurred_at
+                    < (touched.month_start + interval '1 month') at time zone 'utc'
+            )
+        )
+)
+
+select * from months

@@ -1,0 +1,96 @@
+{#
+    An event is news of its client only where it is the first, or moves a churned client's last day:
+    so that a client's row, and with it the span of its marts, is left alone by all others.
+#}
+{{
+    config(
+        meta={
+            'cells': ['client_id'],
+            'touched_by': {
+                'int_actor_days': "
+                    select new_rows.client_id from new_rows
+                    {% if load_cached_relation(this) is not none %}
+                    left join {{ this }} as known on new_rows.client_id = known.client_id
+                    where
+                        current_setting('warehouse.mode') <> 'incremental'
+                        or known.first_seen_at is null
+                        or new_rows.occurred_at < known.first_seen_at
+                        or new_rows.occurred_on > known.last_on
+                    {% endif %}
+                ",
+                'stg_clients': 'select client_id from new_rows',
+            },
+        },
+    )
+}}
+
+with
+
+touched as (
+    select client_id from {{ touched_table() }}
+    where {{ is_client() }}
+),
+
+entities as (
+    select * from {{ ref('stg_clients') }}
+    where created_at < {{ as_of() }}
+),
+
+events as (
+    select * from {{ ref('int_actor_days') }}
+    where {{ is_visible() }}
+),
+
+-- Each by the index, however long the client's history is.
+seen as (
+    select
+        touched.client_id,
+        first_events.occurred_at as first_seen_at,
+        last_events.occurred_on as last_seen_on
+    from touched
+    left join lateral (
+        select events.occurred_at from events
+        where events.client_id = touched.client_id
+        order by events.occurred_at
+        limit 1
+    ) as first_events on true
+    left join lateral (
+        select events.occurred_on from events
+        where events.client_id = touched.client_id
+        order by events.occurred_at desc
+        limit 1
+    ) as last_events on true
+),
+
+members as (
+    select
+        seen.client_id,
+        entities.client_id is null as is_inferred,
+        coalesce(entities.created_at, seen.first_seen_at) as created_at,
+        case when entities.churned_at < {{ as_of() }} then entities.churned_at end as churned_at,
+        seen.first_seen_at,
+        seen.last_seen_on
+    from seen
+    left join entities on seen.client_id = entities.client_id
+    where entities.client_id is not null or seen.first_seen_at is not null
+),
+
+clients as (
+    select
+        client_id,
+        is_inferred,
+        created_at,
+        churned_at,
+        first_seen_at,
+        {{ day_of('least(created_at, first_seen_at)') }} as first_on,
+        case
+            when churned_at is not null
+                then greatest({{ day_of('churned_at') }}, last_seen_on)
+        end as last_on,
+        {{ built_batch_seq() }} as built_batch_seq,
+        {{ as_of() }} as built_as_of,
+        now() as updated_at
+    from members
+)
+
+select * from clients

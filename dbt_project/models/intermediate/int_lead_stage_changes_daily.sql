@@ -1,0 +1,112 @@
+{#
+    How many leads more, or less, stand in each stage at the end of a day than at the end of the day
+    before. What arrives late changes its own day, that of the lead's next change, which comes from
+    another stage now, and that of the next creation, which does not bring the lead in any more.
+#}
+{{
+    config(
+        meta={
+            'cells': ['client_id', 'date'],
+            'touched_by': {
+                'int_lead_events': "
+                    select client_id, occurred_on from new_rows
+                    where event in ('lead_created', 'lead_stage_changed')
+                    union all
+                    select arrived.client_id, next_changes.occurred_on
+                    from (
+                        select distinct client_id, lead_id, occurred_on from new_rows
+                        where
+                            event in ('lead_created', 'lead_stage_changed')
+                            and current_setting('warehouse.mode') = 'incremental'
+                    ) as arrived
+                    cross join lateral (
+                        select min(later.occurred_on) as occurred_on
+                        from {{ ref('int_lead_events') }} as later
+                        where
+                            later.client_id = arrived.client_id
+                            and later.lead_id = arrived.lead_id
+                            and later.occurred_at >= (arrived.occurred_on + 1)::timestamp at time zone 'utc'
+                            and later.event in ('lead_created', 'lead_stage_changed')
+                            and {{ is_visible('later') }}
+                        group by later.event
+                    ) as next_changes
+                ",
+            },
+            'window_on': 'date',
+        },
+    )
+}}
+
+with
+
+events as (
+    select * from {{ ref('int_lead_events') }}
+    where event in ('lead_created', 'lead_stage_changed') and {{ is_visible() }}
+),
+
+days_of_leads as (
+    select
+        client_id,
+        lead_id,
+        occurred_on,
+        -- Of the day's last change; a lead is created into the stage `new`.
+        (array_agg(stage order by occurred_at desc, event_id desc) filter (
+            where stage is not null
+        ))[1] as stage
+    from events
+    where {{ in_touched_cells(['client_id', 'occurred_on']) }}
+    group by client_id, lead_id, occurred_on
+),
+
+-- The last change before the day, and whether the lead was there at all.
+days_with_the_one_before as (
+    select
+        days_of_leads.*,
+        before.stage as stage_before,
+        before.stage is not null as was_counted
+    from days_of_leads
+    left join lateral (
+        -- Changes before creations: a lead that was created again stays where it is.
+        select coalesce(events.stage, 'new') as stage from events
+        where
+            events.client_id = days_of_leads.client_id
+            and events.lead_id = days_of_leads.lead_id
+            and events.occurred_at < days_of_leads.occurred_on::timestamp at time zone 'utc'
+        order by events.stage is null, events.occurred_at desc, events.event_id desc
+        limit 1
+    ) as before on true
+),
+
+moves as (
+    select
+        client_id,
+        occurred_on,
+        coalesce(stage, stage_before, 'new') as stage,
+        1 as change
+    from days_with_the_one_before
+    union all
+    select
+        client_id,
+        occurred_on,
+        stage_before as stage,
+        -1 as change
+    from days_with_the_one_before
+    where was_counted
+),
+
+days as (
+    select
+        client_id,
+        occurred_on as date,
+        coalesce(sum(change) filter (where stage = 'new'), 0)::bigint as leads_new,
+        coalesce(sum(change) filter (where stage = 'qualifying'), 0)::bigint as leads_qualifying,
+        coalesce(sum(change) filter (where stage = 'nurturing'), 0)::bigint as leads_nurturing,
+        coalesce(sum(change) filter (where stage = 'hot'), 0)::bigint as leads_hot,
+        coalesce(sum(change) filter (where stage = 'booked'), 0)::bigint as leads_booked,
+        coalesce(sum(change) filter (where stage = 'lost'), 0)::bigint as leads_lost,
+        now() as updated_at
+    from moves
+    group by client_id, occurred_on
+)
+
+select * from days

@@ -1,0 +1,70 @@
+{# An event is news of its user only where it is the first. #}
+{{
+    config(
+        meta={
+            'cells': ['user_id'],
+            'touched_by': {
+                'int_actor_days': "
+                    select new_rows.user_id from new_rows
+                    {% if load_cached_relation(this) is not none %}
+                    left join {{ this }} as known on new_rows.user_id = known.user_id
+                    {% endif %}
+                    where
+                        new_rows.user_id is not null
+                        {% if load_cached_relation(this) is not none %}
+                        and (
+                            current_setting('warehouse.mode') <> 'incremental'
+                            or known.first_seen_at is null
+                            or new_rows.occurred_at < known.first_seen_at
+                        )
+                        {% endif %}
+                ",
+                'stg_users': 'select user_id from new_rows',
+            },
+        },
+    )
+}}
+
+with
+
+touched as (
+    select user_id from {{ touched_table() }}
+),
+
+entities as (
+    select * from {{ ref('stg_users') }}
+    where created_at < {{ as_of() }}
+),
+
+events as (
+    select * from {{ ref('int_actor_days') }}
+    where {{ is_visible() }}
+),
+
+-- By the index, however long the user's history is.
+seen as (
+    select
+        touched.user_id,
+        first_events.occurred_at as first_seen_at
+    from touched
+    left join lateral (
+        select events.occurred_at from events
+        where events.user_id = touched.user_id
+        order by events.occurred_at
+        limit 1
+    ) as first_events on true
+),
+
+users as (
+    select
+        seen.user_id,
+        entities.user_id is null as is_inferred,
+        coalesce(entities.created_at, seen.first_seen_at) as created_at,
+        seen.first_seen_at,
+        now() as updated_at
+    from seen
+    left join entities on seen.user_id = entities.user_id
+    where entities.user_id is not null or seen.first_seen_at is not null
+)
+
+select * from users

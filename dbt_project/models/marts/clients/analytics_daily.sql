@@ -1,0 +1,176 @@
+{#
+    Dense: a row for every client and day of the span. A stage change touches its own day and those
+    after it, up to the lead's next change.
+#}
+{{
+    config(
+        meta={
+            'cells': ['client_id', 'date'],
+            'touched_by': {
+                'int_clients': "{{ touched_periods('day', 'start_on', 'date') }}",
+                'stg_clients': "{{ vanished_periods('date') }}",
+                'int_client_activity_daily': 'select client_id, date from new_rows',
+                'int_lead_events': "
+                    select staged.client_id, days.date::date
+                    from (
+                        select distinct client_id, lead_id, occurred_on from new_rows
+                        where
+                            event in ('lead_created', 'lead_stage_changed')
+                            and current_setting('warehouse.mode') = 'incremental'
+                    ) as staged
+                    cross join lateral (
+                        select min(later.occurred_on) as occurred_on
+                        from {{ ref('int_lead_events') }} as later
+                        where
+                            later.client_id = staged.client_id
+                            and later.lead_id = staged.lead_id
+                            and later.occurred_at >= (staged.occurred_on + 1)::timestamp at time zone 'utc'
+                            and later.event = 'lead_stage_changed'
+                            and {{ is_visible('later') }}
+                    ) as next_changes
+                    cross join lateral generate_series(
+                        staged.occurred_on::timestamp,
+                        coalesce(next_changes.occurred_on - 1, {{ day_of(as_of()) }})::timestamp,
+                        interval '1 day'
+                    ) as days (date)
+                ",
+            },
+            'window_on': 'date',
+            'restated': {
+                'client': 'client_id',
+                'period': 'date',
+                'closes_at': "((date + 1)::timestamp at time zone 'utc')",
+                'of_entities': [],
+            },
+        },
+        indexes=[{'columns': ['date']}],
+    )
+}}
+
+-- depends_on: {{ ref('stg_clients') }}, {{ ref('int_lead_events') }}
+with
+
+client_days as (
+    select
+        client_id,
+        start_on as date
+    from {{ client_periods('day', ref('int_clients')) }}
+    where {{ in_touched_cells(['client_id', 'start_on']) }}
+),
+
+activity as (
+    select * from {{ ref('int_client_activity_daily') }}
+    where {{ in_touched_cells(['client_id', 'date']) }}
+),
+
+stage_changes as (
+    select * from {{ ref('int_lead_stage_changes_daily') }}
+    where client_id in (select client_days.client_id from client_days)
+),
+
+-- The leads of a stage are all that ever came into it, less all that left it.
+stage_steps as (
+    select
+        client_id,
+        date,
+        false as is_asked_for,
+        leads_new,
+        leads_qualifying,
+        leads_nurturing,
+        leads_hot,
+        leads_booked,
+        leads_lost
+    from stage_changes
+    union all
+    select
+        client_id,
+        date,
+        true as is_asked_for,
+        0 as leads_new,
+        0 as leads_qualifying,
+        0 as leads_nurturing,
+        0 as leads_hot,
+        0 as leads_booked,
+        0 as leads_lost
+    from client_days
+),
+
+stage_levels as (
+    select
+        client_id,
+        date,
+        is_asked_for,
+        sum(leads_new) over until_the_days_end as leads_new,
+        sum(leads_qualifying) over until_the_days_end as leads_qualifying,
+        sum(leads_nurturing) over until_the_days_end as leads_nurturing,
+        sum(leads_hot) over until_the_days_end as leads_hot,
+        sum(leads_booked) over until_the_days_end as leads_booked,
+        sum(leads_lost) over until_the_days_end as leads_lost
+    from stage_steps
+    window until_the_days_end as (partition by client_id order by date)
+),
+
+stages as (
+    select * from stage_levels
+    where is_asked_for
+),
+
+days as (
+    select
+        client_days.client_id,
+        client_days.date,
+
+        coalesce(activity.new_leads, 0) as new_leads,
+        coalesce(activity.leads_from_missed_calls, 0) as leads_from_missed_calls,
+        coalesce(activity.leads_from_web_forms, 0) as leads_from_web_forms,
+        coalesce(activity.leads_from_referrals, 0) as leads_from_referrals,
+        coalesce(
+            activity.new_leads - activity.leads_from_missed_calls
+            - activity.leads_from_web_forms - activity.leads_from_referrals,
+            0
+        ) as leads_from_other,
+
+        coalesce(activity.total_conversations, 0) as total_conversations,
+        coalesce(activity.ai_responses, 0) as ai_responses,
+        coalesce(activity.human_responses, 0) as human_responses,
+        coalesce(activity.inbound_messages, 0) as inbound_messages,
+        coalesce(activity.outbound_messages, 0) as outbound_messages,
+        coalesce(activity.escalations, 0) as escalations,
+        {{ whole_mean(
+            'activity.seconds_to_answer_total', 'activity.answered_messages'
+        ) }} as avg_response_time_seconds,
+
+        coalesce(activity.appointments_booked, 0) as appointments_booked,
+        coalesce(activity.quotes_requested, 0) as quotes_requested,
+        coalesce(activity.quotes_sent, 0) as quotes_sent,
+        coalesce(activity.jobs_won, 0) as jobs_won,
+        coalesce(activity.jobs_lost, 0) as jobs_lost,
+        coalesce(activity.review_requests_sent, 0) as review_requests_sent,
+        coalesce(activity.reviews_received, 0) as reviews_received,
+
+        coalesce(activity.revenue_attributed_cents, 0) as revenue_attributed_cents,
+        coalesce(activity.invoices_sent_cents, 0) as invoices_sent_cents,
+        coalesce(activity.payments_collected_cents, 0) as payments_collected_cents,
+
+        round(
+            activity.ratings_total::numeric / nullif(activity.reviews_received, 0), 2
+        ) as avg_rating,
+
+        stages.leads_new::bigint as leads_new,
+        stages.leads_qualifying::bigint as leads_qualifying,
+        stages.leads_nurturing::bigint as leads_nurturing,
+        stages.leads_hot::bigint as leads_hot,
+        stages.leads_booked::bigint as leads_booked,
+        stages.leads_lost::bigint as leads_lost,
+
+        now() as updated_at
+    from client_days
+    inner join
+        stages
+        on client_days.client_id = stages.client_id and client_days.date = stages.date
+    left join
+        activity
+        on client_days.client_id = activity.client_id and client_days.date = activity.date
+)
+
+select * from days

@@ -1,0 +1,188 @@
+{#
+    Dense: a row for every client and month that the span touches. What changes a month changes the
+    next one too, which is compared with it; an invoice or a payment changes what is outstanding in
+    every later one.
+#}
+{{
+    config(
+        meta={
+            'cells': ['client_id', 'month'],
+            'touched_by': {
+                'int_clients': "
+                    select periods.client_id, {{ month_of('periods.start_on + months.later') }}
+                    from ({{ touched_periods('month', 'start_on', \"to_date(month, 'YYYY-MM')\") }}) as periods
+                    cross join (values (interval '0'), (interval '1 month')) as months (later)
+                ",
+                'stg_clients': "{{ vanished_periods('month') }}",
+                'int_client_activity_daily': "
+                    select new_rows.client_id, {{ month_of('new_rows.date + months.later') }}
+                    from new_rows
+                    cross join (values (interval '0'), (interval '1 month')) as months (later)
+                ",
+                'int_lead_events': "
+                    select billed.client_id, {{ month_of('months.start_at') }}
+                    from (
+                        select client_id, min(occurred_on) as first_on from new_rows
+                        where event in ('invoice_sent', 'payment_received')
+                        group by client_id
+                    ) as billed
+                    cross join lateral generate_series(
+                        date_trunc('month', billed.first_on::timestamp),
+                        {{ as_of() }} at time zone 'utc',
+                        interval '1 month'
+                    ) as months (start_at)
+                ",
+            },
+            'window_on': "to_date(month, 'YYYY-MM')",
+            'restated': {
+                'client': 'client_id',
+                'period': 'month',
+                'closes_at': "((to_date(month, 'YYYY-MM') + interval '1 month') at time zone 'utc')",
+                'of_entities': [],
+            },
+        },
+        indexes=[{'columns': ['month']}],
+    )
+}}
+
+-- depends_on: {{ ref('stg_clients') }}
+with
+
+periods as (
+    select
+        client_id,
+        start_on as month_start,
+        {{ month_of('start_on') }} as month
+    from {{ client_periods('month', ref('int_clients')) }}
+),
+
+client_months as (
+    select * from periods
+    where {{ in_touched_cells(['client_id', 'month']) }}
+),
+
+activity as (
+    select * from {{ ref('int_client_activity_daily') }}
+    where client_id in (select client_months.client_id from client_months)
+),
+
+qualifications as (
+    select * from {{ ref('int_lead_events') }}
+    where event = 'qualified' and {{ is_visible() }}
+),
+
+-- Every month of these clients with activity: what is outstanding sums up all before it.
+sums as (
+    select
+        client_id,
+        {{ start_of('month', 'date') }} as month_start,
+        sum(new_leads) as new_leads,
+        sum(appointments_booked) as appointments_booked,
+        sum(quotes_sent) as quotes_sent,
+        sum(jobs_won) as jobs_won,
+        sum(jobs_lost) as jobs_lost,
+        sum(revenue_attributed_cents) as revenue_attributed_cents,
+        sum(invoices_sent_cents) as invoices_sent_cents,
+        sum(payments_collected_cents) as payments_collected_cents,
+        sum(inbound_messages + outbound_messages) as total_messages,
+        sum(outbound_messages) as outbound_messages,
+        sum(ai_responses) as ai_responses,
+        sum(escalations) as escalations,
+        sum(reviews_received) as reviews_received,
+        sum(five_star_reviews) as five_star_reviews,
+        sum(ratings_total) as ratings_total,
+        sum(api_cost_cents) as api_cost_cents
+    from activity
+    group by client_id, {{ start_of('month', 'date') }}
+),
+
+balances as (
+    select
+        client_months.client_id,
+        client_months.month_start,
+        sum(sums.invoices_sent_cents - sums.payments_collected_cents) as outstanding_cents
+    from client_months
+    inner join
+        sums
+        on
+            client_months.client_id = sums.client_id
+            and client_months.month_start >= sums.month_start
+    group by client_months.client_id, client_months.month_start
+),
+
+qualified as (
+    select
+        client_months.client_id,
+        client_months.month_start,
+        count(distinct qualifications.lead_id) as qualified_leads
+    from client_months
+    inner join
+        qualifications
+        on
+            client_months.client_id = qualifications.client_id
+            and client_months.month_start <= qualifications.occurred_on
+            and client_months.month_start + interval '1 month' > qualifications.occurred_on
+    group by client_months.client_id, client_months.month_start
+),
+
+months as (
+    select
+        client_months.client_id,
+        client_months.month,
+
+        coalesce(sums.new_leads, 0)::bigint as new_leads,
+        coalesce(qualified.qualified_leads, 0) as qualified_leads,
+        coalesce(sums.appointments_booked, 0)::bigint as appointments_booked,
+        coalesce(sums.quotes_sent, 0)::bigint as quotes_generated,
+        coalesce(sums.jobs_won, 0)::bigint as jobs_won,
+        coalesce(sums.jobs_lost, 0)::bigint as jobs_lost,
+
+        coalesce(sums.revenue_attributed_cents, 0)::bigint as revenue_attributed_cents,
+        {{ whole_mean('sums.revenue_attributed_cents', 'sums.jobs_won') }} as avg_job_value_cents,
+        coalesce(sums.payments_collected_cents, 0)::bigint as payments_collected_cents,
+        greatest(balances.outstanding_cents, 0)::bigint as outstanding_invoices_cents,
+
+        coalesce(sums.total_messages, 0)::bigint as total_messages,
+        {{ pct('sums.ai_responses', 'sums.outbound_messages') }} as ai_handled_percent,
+        {{ pct('sums.escalations', 'sums.total_messages') }} as escalation_rate,
+
+        coalesce(sums.reviews_received, 0)::bigint as reviews_received,
+        round(sums.ratings_total / nullif(sums.reviews_received, 0), 2) as avg_rating,
+        coalesce(sums.five_star_reviews, 0)::bigint as five_star_reviews,
+
+        {{ bp('sums.jobs_won', 'sums.new_leads') }} as lead_to_job_rate,
+        coalesce(sums.api_cost_cents, 0)::bigint as platform_cost_cents,
+        round(
+            sums.revenue_attributed_cents / nullif(sums.api_cost_cents, 0), 2
+        ) as roi_multiple,
+
+        {{ change(
+            'coalesce(sums.revenue_attributed_cents, 0)', 'previous.revenue_attributed_cents'
+        ) }} as previous_month_revenue_change_pct,
+        {{ change(
+            'coalesce(sums.new_leads, 0)', 'previous.new_leads'
+        ) }} as previous_month_leads_change_pct,
+
+        now() as updated_at
+    from client_months
+    left join
+        sums
+        on client_months.client_id = sums.client_id and client_months.month_start = sums.month_start
+    left join
+        sums as previous
+        on
+            client_months.client_id = previous.client_id
+            and client_months.month_start - interval '1 month' = previous.month_start
+    left join
+        balances
+        on
+            client_months.client_id = balances.client_id
+            and client_months.month_start = balances.month_start
+    left join
+        qualified
+        on
+            client_months.client_id = qualified.client_id
+            and client_months.month_start = qualified.month_start
+)
+
+select * from months

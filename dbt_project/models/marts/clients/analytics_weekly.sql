@@ -1,0 +1,152 @@
+{#
+    Dense: a row for every client and week that the span touches. What changes a week changes the
+    next one too, which is compared with it.
+#}
+{{
+    config(
+        meta={
+            'cells': ['client_id', 'week_start'],
+            'touched_by': {
+                'int_clients': "
+                    select periods.client_id, periods.start_on + weeks.days
+                    from ({{ touched_periods('week', 'start_on', 'week_start') }}) as periods
+                    cross join (values (0), (7)) as weeks (days)
+                ",
+                'stg_clients': "{{ vanished_periods('week_start') }}",
+                'int_client_activity_daily': "
+                    select new_rows.client_id, {{ start_of('week', 'new_rows.date') }} + weeks.days
+                    from new_rows
+                    cross join (values (0), (7)) as weeks (days)
+                ",
+            },
+            'window_on': 'week_start',
+        },
+        indexes=[{'columns': ['week_start']}],
+    )
+}}
+
+-- depends_on: {{ ref('stg_clients') }}
+with
+
+periods as (
+    select
+        client_id,
+        start_on as week_start
+    from {{ client_periods('week', ref('int_clients')) }}
+),
+
+client_weeks as (
+    select * from periods
+    where {{ in_touched_cells(['client_id', 'week_start']) }}
+),
+
+activity as (
+    select * from {{ ref('int_client_activity_daily') }}
+),
+
+messages as (
+    select * from {{ ref('int_lead_events') }}
+    where event = 'message' and {{ is_visible() }}
+),
+
+sums as (
+    select
+        client_weeks.client_id,
+        client_weeks.week_start,
+        sum(activity.new_leads) filter (
+            where activity.date >= client_weeks.week_start
+        ) as new_leads,
+        sum(activity.appointments_booked) filter (
+            where activity.date >= client_weeks.week_start
+        ) as appointments_booked,
+        sum(activity.jobs_won) filter (where activity.date >= client_weeks.week_start) as jobs_won,
+        sum(activity.revenue_attributed_cents) filter (
+            where activity.date >= client_weeks.week_start
+        ) as revenue_attributed_cents,
+        sum(activity.payments_collected_cents) filter (
+            where activity.date >= client_weeks.week_start
+        ) as payments_collected_cents,
+        sum(activity.answered_messages) filter (
+            where activity.date >= client_weeks.week_start
+        ) as answered_messages,
+        sum(activity.answered_within_five_min) filter (
+            where activity.date >= client_weeks.week_start
+        ) as answered_within_five_min,
+        sum(activity.seconds_to_answer_total) filter (
+            where activity.date >= client_weeks.week_start
+        ) as seconds_to_answer_total,
+        sum(activity.new_leads) filter (
+            where activity.date < client_weeks.week_start
+        ) as previous_new_leads,
+        sum(activity.revenue_attributed_cents) filter (
+            where activity.date < client_weeks.week_start
+        ) as previous_revenue_attributed_cents
+    from client_weeks
+    inner join
+        activity
+        on
+            client_weeks.client_id = activity.client_id
+            and client_weeks.week_start - 7 <= activity.date
+            and client_weeks.week_start + 7 > activity.date
+    group by client_weeks.client_id, client_weeks.week_start
+),
+
+conversations as (
+    select
+        client_weeks.client_id,
+        client_weeks.week_start,
+        count(distinct coalesce(messages.conversation_id, messages.lead_id)) as total_conversations
+    from client_weeks
+    inner join
+        messages
+        on
+            client_weeks.client_id = messages.client_id
+            and client_weeks.week_start <= messages.occurred_on
+            and client_weeks.week_start + 7 > messages.occurred_on
+    group by client_weeks.client_id, client_weeks.week_start
+),
+
+weeks as (
+    select
+        client_weeks.client_id,
+        client_weeks.week_start,
+
+        coalesce(sums.new_leads, 0)::bigint as new_leads,
+        coalesce(conversations.total_conversations, 0) as total_conversations,
+        coalesce(sums.appointments_booked, 0)::bigint as appointments_booked,
+        coalesce(sums.jobs_won, 0)::bigint as jobs_won,
+
+        coalesce(sums.revenue_attributed_cents, 0)::bigint as revenue_attributed_cents,
+        coalesce(sums.payments_collected_cents, 0)::bigint as payments_collected_cents,
+
+        {{ bp('sums.appointments_booked', 'sums.new_leads') }} as lead_to_appointment_rate,
+        {{ bp('sums.jobs_won', 'sums.appointments_booked') }} as appointment_to_job_rate,
+        {{ bp('sums.jobs_won', 'sums.new_leads') }} as overall_conversion_rate,
+
+        {{ whole_mean(
+            'sums.seconds_to_answer_total', 'sums.answered_messages'
+        ) }} as avg_response_time_seconds,
+        {{ pct(
+            'sums.answered_within_five_min', 'sums.answered_messages'
+        ) }} as response_within_five_min,
+
+        {{ change(
+            'coalesce(sums.new_leads, 0)', 'sums.previous_new_leads'
+        ) }} as leads_change_percent,
+        {{ change(
+            'coalesce(sums.revenue_attributed_cents, 0)', 'sums.previous_revenue_attributed_cents'
+        ) }} as revenue_change_percent,
+
+        now() as updated_at
+    from client_weeks
+    left join
+        sums
+        on client_weeks.client_id = sums.client_id and client_weeks.week_start = sums.week_start
+    left join
+        conversations
+        on
+            client_weeks.client_id = conversations.client_id
+            and client_weeks.week_start = conversations.week_start
+)
+
+select * from weeks

@@ -1,0 +1,151 @@
+{# A client changes with its own activity, and with every month that begins. #}
+{{
+    config(
+        meta={
+            'cells': ['client_id'],
+            'touched_by': {
+                'int_clients': "
+                    select client_id from new_rows
+                    union all
+                    select client_id from {{ ref('int_clients') }}
+                    where
+                        {{ start_of('month', day_of(from_as_of())) }}
+                        < {{ start_of('month', day_of(as_of())) }}
+                ",
+                'stg_clients': 'select client_id from new_rows',
+                'int_active_months': "select member_id from new_rows where member_type = 'client'",
+                'int_client_activity_daily': 'select client_id from new_rows',
+            },
+        },
+    )
+}}
+
+-- depends_on: {{ ref('stg_clients') }}
+with
+
+clients as (
+    select * from {{ ref('int_clients') }}
+    where {{ in_touched_cells(['client_id']) }}
+),
+
+activity as (
+    select * from {{ ref('int_client_activity_daily') }}
+    where client_id in (select clients.client_id from clients)
+),
+
+cohorts as (
+    select
+        client_id,
+        date_trunc('month', created_at at time zone 'utc') as cohort_start
+    from clients
+),
+
+active_months as (
+    select
+        member_id as client_id,
+        month_start
+    from {{ ref('int_active_months') }}
+    where member_type = 'client'
+),
+
+revenues as (
+    select
+        client_id,
+        {{ start_of('month', 'date') }} as month_start,
+        sum(revenue_attributed_cents) as revenue_cents
+    from activity
+    group by client_id, {{ start_of('month', 'date') }}
+),
+
+activities as (
+    select
+        cohorts.client_id,
+        cohorts.cohort_start,
+        case
+            when bool_or(months.month_start = cohorts.cohort_start + interval '1 months')
+                then true
+            when cohorts.cohort_start + interval '2 months' <= {{ as_of() }} at time zone 'utc'
+                then false
+        end as month_1_active,
+        case
+            when bool_or(months.month_start = cohorts.cohort_start + interval '2 months')
+                then true
+            when cohorts.cohort_start + interval '3 months' <= {{ as_of() }} at time zone 'utc'
+                then false
+        end as month_2_active,
+        case
+            when bool_or(months.month_start = cohorts.cohort_start + interval '3 months')
+                then true
+            when cohorts.cohort_start + interval '4 months' <= {{ as_of() }} at time zone 'utc'
+                then false
+        end as month_3_active,
+        case
+            when bool_or(months.month_start = cohorts.cohort_start + interval '6 months')
+                then true
+            when cohorts.cohort_start + interval '7 months' <= {{ as_of() }} at time zone 'utc'
+                then false
+        end as month_6_active,
+        case
+            when bool_or(months.month_start = cohorts.cohort_start + interval '12 months')
+                then true
+            when cohorts.cohort_start + interval '13 months' <= {{ as_of() }} at time zone 'utc'
+                then false
+        end as month_12_active
+    from cohorts
+    left join active_months as months on cohorts.client_id = months.client_id
+    group by cohorts.client_id, cohorts.cohort_start
+),
+
+earnings as (
+    select
+        cohorts.client_id,
+        case
+            when cohorts.cohort_start + interval '1 months' <= {{ as_of() }} at time zone 'utc'
+                then coalesce(sum(revenues.revenue_cents) filter (
+                    where revenues.month_start = cohorts.cohort_start + interval '1 months'
+                ), 0)::bigint
+        end as month_1_revenue_cents,
+        case
+            when cohorts.cohort_start + interval '3 months' <= {{ as_of() }} at time zone 'utc'
+                then coalesce(sum(revenues.revenue_cents) filter (
+                    where revenues.month_start = cohorts.cohort_start + interval '3 months'
+                ), 0)::bigint
+        end as month_3_revenue_cents,
+        case
+            when cohorts.cohort_start + interval '6 months' <= {{ as_of() }} at time zone 'utc'
+                then coalesce(sum(revenues.revenue_cents) filter (
+                    where revenues.month_start = cohorts.cohort_start + interval '6 months'
+                ), 0)::bigint
+        end as month_6_revenue_cents,
+        case
+            when cohorts.cohort_start + interval '12 months' <= {{ as_of() }} at time zone 'utc'
+                then coalesce(sum(revenues.revenue_cents) filter (
+                    where revenues.month_start = cohorts.cohort_start + interval '12 months'
+                ), 0)::bigint
+        end as month_12_revenue_cents,
+        coalesce(sum(revenues.revenue_cents), 0)::bigint as lifetime_revenue_cents
+    from cohorts
+    left join revenues on cohorts.client_id = revenues.client_id
+    group by cohorts.client_id, cohorts.cohort_start
+),
+
+measured as (
+    select
+        activities.client_id,
+        {{ month_of('activities.cohort_start') }} as cohort_month,
+        activities.month_1_active,
+        activities.month_2_active,
+        activities.month_3_active,
+        activities.month_6_active,
+        activities.month_12_active,
+        earnings.month_1_revenue_cents,
+        earnings.month_3_revenue_cents,
+        earnings.month_6_revenue_cents,
+        earnings.month_12_revenue_cents,
+        earnings.lifetime_revenue_cents,
+        now() as updated_at
+    from activities
+    inner join earnings on activities.client_id = earnings.client_id
+)
+
+select * from measured

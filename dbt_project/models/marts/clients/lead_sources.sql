@@ -1,0 +1,54 @@
+{# A lead counts in the month of its earliest lead_created, wherever it was counted before. #}
+{{
+    config(
+        meta={
+            'cells': ['client_id', 'month'],
+            'touched_by': {
+                'int_lead_events': "
+                    select client_id, {{ month_of('occurred_on') }}
+                    from {{ creations_of(\"(select * from new_rows where event in ('lead_created', 'job_won'))\") }} as months
+                ",
+            },
+            'window_on': "to_date(month, 'YYYY-MM')",
+        },
+    )
+}}
+
+-- depends_on: {{ ref('int_lead_events') }}
+with
+
+touched as (
+    select
+        client_id,
+        month,
+        to_date(month, 'YYYY-MM') as month_start
+    from {{ touched_table() }}
+    where {{ is_client() }}
+),
+
+leads as (
+    select * from {{ ref('lead_funnel') }}
+),
+
+sources as (
+    select
+        touched.client_id,
+        touched.month,
+        coalesce(leads.source, 'other') as source,
+        count(*) as leads,
+        count(leads.job_won_at) as conversions,
+        sum(leads.won_value_cents)::bigint as revenue_cents,
+        {{ pct('count(leads.job_won_at)', 'count(*)') }} as conversion_rate,
+        now() as updated_at
+    from touched
+    inner join
+        leads
+        on
+            touched.client_id = leads.client_id
+            and touched.month_start::timestamp at time zone 'utc' <= leads.lead_created_at
+            and (touched.month_start + interval '1 month') at time zone 'utc'
+            > leads.lead_created_at
+    group by touched.client_id, touched.month, coalesce(leads.source, 'other')
+)
+
+select * from sources

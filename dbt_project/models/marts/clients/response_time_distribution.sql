@@ -1,0 +1,92 @@
+{{
+    config(
+        meta={
+            'cells': ['client_id', 'month'],
+            'touched_by': {
+                'int_inbound_messages': "select client_id, {{ month_of('occurred_on') }} from new_rows",
+            },
+            'window_on': "to_date(month, 'YYYY-MM')",
+        },
+    )
+}}
+
+with
+
+touched as (
+    select
+        client_id,
+        month,
+        to_date(month, 'YYYY-MM') as month_start
+    from {{ touched_table() }}
+    where {{ is_client() }}
+),
+
+messages as (
+    select * from {{ ref('int_inbound_messages') }}
+),
+
+answered as (
+    select
+        touched.client_id,
+        touched.month,
+        case
+            when messages.seconds_to_answer <= 60 then 1
+            when messages.seconds_to_answer <= 300 then 2
+            when messages.seconds_to_answer <= 900 then 3
+            when messages.seconds_to_answer <= 3600 then 4
+            else 5
+        end as bucket_order
+    from touched
+    inner join
+        messages
+        on
+            touched.client_id = messages.client_id
+            and touched.month_start <= messages.occurred_on
+            and touched.month_start + interval '1 month' > messages.occurred_on
+    where messages.answered_at is not null
+),
+
+months as (
+    select
+        client_id,
+        month
+    from answered
+    group by client_id, month
+),
+
+counted as (
+    select
+        client_id,
+        month,
+        bucket_order,
+        count(*) as responses
+    from answered
+    group by client_id, month, bucket_order
+),
+
+buckets as (
+    select
+        months.client_id,
+        months.month,
+        buckets.bucket,
+        buckets.bucket_order,
+        coalesce(counted.responses, 0) as responses,
+        now() as updated_at
+    from months
+    cross join (
+        values
+        ('Under 1 min', 1),
+        ('1-5 min', 2),
+        ('5-15 min', 3),
+        ('15-60 min', 4),
+        ('Over 1 hour', 5)
+    ) as buckets (bucket, bucket_order)
+    left join
+        counted
+        on
+            months.client_id = counted.client_id
+            and months.month = counted.month
+            and buckets.bucket_order = counted.bucket_order
+)
+
+select * from buckets

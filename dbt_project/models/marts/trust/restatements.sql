@@ -1,0 +1,12 @@
+{{ config(materialized='view') }}
+
+select
+    mart,
+    client_id,
+    period,
+    old_values,
+    new_values,
+    cause,
+    run,
+    restated_at
+from {{ source('warehouse', 'restatements') }}

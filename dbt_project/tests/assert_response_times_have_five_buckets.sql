@@ -1,0 +1,14 @@
+{{ config(meta={'dagster': {'ref': {'name': 'response_time_distribution'}}}) }}
+
+-- A month with an answered message has all five buckets in their order; one without has no row.
+select
+    client_id,
+    month
+from {{ ref('response_time_distribution') }}
+group by client_id, month
+having
+    array_agg(bucket order by bucket_order) <> array[
+        'Under 1 min', '1-5 min', '5-15 min', '15-60 min', 'Over 1 hour'
+    ]
+    or sum(bucket_order) <> 15
+    or sum(responses) = 0
