@@ -28,9 +28,9 @@ class Translator(DagsterDbtTranslator):
     """How dbt's models look in Dagster."""
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
-        """Group models by their folder: staging, intermediate, a family of marts."""
+        """Group models by their folder (a family of marts, say), sources by their schema."""
         if dbt_resource_props["resource_type"] == "source":
-            return "staging"
+            return dbt_resource_props["source_name"]
         folders = dbt_resource_props["fqn"][1:-1]
         return folders[-1] if folders[0] == "marts" else folders[0]
 
@@ -90,3 +90,14 @@ def dbt_resource() -> DbtCliResource:
         # The one of this environment, whether it is activated or not.
         dbt_executable=str(Path(sys.executable).with_name("dbt")),
     )
+
+
+# What builds and checks note of themselves; written by them, and no step of the graph.
+BOOKKEEPING = [
+    dg.AssetSpec(["warehouse", name], description=description, group_name="warehouse")
+    for name, description in {
+        "model_offsets": "How far each model has read, and how many rows it has.",
+        "check_results": "Every check that ran.",
+        "restatements": "Published figures of closed periods that are others now.",
+    }.items()
+]

@@ -26,6 +26,10 @@ STATS = "dbt_project/models/intermediate/int_platform_stats.sql"
 PROTOCOL = "ingestion/migrations/versions/v0002_offsets.sql"
 RATED = "dbt_project/models/intermediate/int_rated_chats.sql"
 AI_USAGE = "dbt_project/models/marts/ai_usage/"
+TRUST = "ingestion/migrations/versions/v0004_trust.sql"
+INTERMEDIATE = "dbt_project/models/intermediate/"
+CLIENTS = "dbt_project/models/marts/clients/"
+PLATFORM = "dbt_project/models/marts/platform/"
 PERCENTILE = "ingestion/migrations/versions/v0003_marts.sql"
 
 
@@ -44,7 +48,8 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
             OFFSETS,
             "{{ list_touched_cells() }}{% endif %}\n",
             "{{ list_touched_cells() }}{% endif %}\n"
-            "        select warehouse.end_model('{{ model.name }}', '{{ model_checksum() }}');\n"
+            "        select warehouse.end_model("
+            "'{{ model.name }}', '{{ model_checksum() }}', '{{ this }}');\n"
             "        commit; begin;\n",
         ),
         # What the rows need outlives that transaction.
@@ -69,8 +74,8 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "an event at the last as_of is taken as seen before": (
         Edit(
             CELLS,
-            "and occurred_at >= current_setting('warehouse.from_as_of')",
-            "and occurred_at > current_setting('warehouse.from_as_of')",
+            "and occurred_at >= {{ from_as_of() }}",
+            "and occurred_at > {{ from_as_of() }}",
         ),
     ),
     "one stream touches no cells": (
@@ -90,7 +95,7 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         Edit(CELLS, "where current_setting('warehouse.mode') = 'window'\"", 'where false"'),
     ),
     "a window moves the offset": (
-        Edit(PROTOCOL, "where current_setting('warehouse.mode') <> 'window'", "where true"),
+        Edit(TRUST, "if current_setting('warehouse.mode') = 'window' then", "if false then"),
     ),
     "the first instant of the 720 hours is left out": (
         Edit(STATS, "occurred_at >= {{ active_since() }}", "occurred_at > {{ active_since() }}"),
@@ -102,7 +107,7 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         Edit(PROTOCOL, "if wanted_as_of < warehouse.last_as_of() then", "if false then"),
     ),
     "a build without dbt overlooks what has become visible": (
-        Edit(PROTOCOL, "        or exists (\n", "        or false and exists (\n"),
+        Edit(TRUST, "        or exists (\n", "        or false and exists (\n"),
     ),
     "a build without dbt leaves the sliding rows": (
         Edit(PROTOCOL, "execute one_statement;", "null;"),
@@ -154,7 +159,91 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         ),
     ),
     "a changed limit touches no month": (
-        Edit(CELLS, "{{ is_changed('created_at' in node.columns) }}", "false"),
+        Edit(
+            CELLS,
+            "{{ is_changed(['created_at', 'churned_at'] | select('in', node.columns)) }}",
+            "false",
+        ),
+    ),
+    "an outbound message at the same instant answers": (
+        Edit(
+            INTERMEDIATE + "int_inbound_messages.sql",
+            "messages.occurred_at > asked",
+            "messages.occurred_at >= asked",
+        ),
+    ),
+    "an answer touches its own day alone": (
+        Edit(
+            INTERMEDIATE + "int_inbound_messages.sql",
+            "direction = 'outbound'\n                            and current",
+            "false\n                            and current",
+        ),
+    ),
+    "an earlier creation leaves its lead new on the old day": (
+        Edit(
+            INTERMEDIATE + "int_client_activity_daily.sql",
+            "where current_setting('warehouse.mode') = 'incremental'\n                \"",
+            'where false\n                "',
+        ),
+    ),
+    "an earlier creation leaves its source on none of the lead's events": (
+        Edit(
+            CLIENTS + "funnel_events.sql",
+            "event = 'lead_created'\n                            and current",
+            "false\n                            and current",
+        ),
+    ),
+    "a late stage change touches its own day alone": (
+        Edit(
+            CLIENTS + "analytics_daily.sql",
+            "coalesce(next_changes.occurred_on - 1, {{ day_of(as_of()) }})",
+            "staged.occurred_on",
+        ),
+    ),
+    "a late stage change leaves the next one as it was": (
+        Edit(
+            INTERMEDIATE + "int_lead_stage_changes_daily.sql",
+            "and current_setting('warehouse.mode') = 'incremental'",
+            "and false",
+        ),
+    ),
+    "a new day has no rows until something happens": (
+        Edit(
+            "dbt_project/macros/clients.sql",
+            "where spans.first_on <= spans.last_on\n        {%",
+            "where false\n        {%",
+        ),
+    ),
+    "a week is not compared anew when the one before changes": (
+        Edit(CLIENTS + "analytics_weekly.sql", "(values (0), (7))", "(values (0))"),
+    ),
+    "what is outstanding forgets the months before": (
+        Edit(
+            CLIENTS + "analytics_monthly.sql",
+            "client_months.month_start >= sums.month_start",
+            "client_months.month_start = sums.month_start",
+        ),
+    ),
+    "a step after 90 days counts": (
+        Edit(
+            "dbt_project/macros/clients.sql",
+            "< make_interval(hours => {{ var('cohort_hours') }})",
+            "<= make_interval(hours => {{ var('cohort_hours') }})",
+        ),
+    ),
+    "a client that comes back pays for the first time": (
+        Edit(
+            PLATFORM + "platform_analytics.sql",
+            "paying_clients.first_paid_on = client_revenues.date",
+            "client_revenues.yesterday = 0",
+        ),
+    ),
+    "an open day's figures are restated": (
+        Edit(
+            "dbt_project/macros/trust.sql",
+            "{{ restated.closes_at }} <= (select",
+            "{{ restated.closes_at }} is distinct from (select",
+        ),
     ),
     "percentiles do not lie between": (Edit(PERCENTILE, "* (spot - place)", "* 0"),),
     "changed code is not rebuilt": (
@@ -165,6 +254,7 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
 OF_DBT = "tests/integration/test_dbt.py::test_"
 OF_BUILDS = "tests/integration/test_offsets.py::test_"
 OF_AI_USAGE = "tests/integration/test_ai_usage.py::test_"
+OF_CLIENTS = "tests/integration/test_clients.py::test_"
 # In the order of their running time; a fault is caught by the first that turns red.
 TESTS = (
     OF_DBT + "every_unit_test_of_the_models_passes_whatever_the_time_zone_of_the_session[18-UTC]",
@@ -177,6 +267,11 @@ TESTS = (
     OF_AI_USAGE + "a_new_chat_touches_its_own_cells_alone",
     OF_AI_USAGE + "feedback_touches_the_day_of_the_chat_and_not_its_own",
     OF_AI_USAGE + "a_changed_limit_touches_the_months_of_its_user_alone",
+    OF_CLIENTS + "a_late_answer_touches_the_day_of_the_question_and_its_own",
+    OF_CLIENTS + "a_late_stage_change_touches_the_days_until_the_next_one",
+    OF_CLIENTS + "an_earlier_creation_moves_the_lead_with_all_that_is_counted_of_it",
+    OF_CLIENTS + "a_new_day_without_events_adds_its_rows_and_touches_no_other",
+    OF_CLIENTS + "a_first_build_and_a_new_day_restate_nothing",
     OF_BUILDS + "a_batch_that_lands_while_a_build_runs_waits_for_the_next_build",
     OF_BUILDS + "an_event_appears_once_as_of_has_passed_it_without_a_new_batch",
     OF_BUILDS + "a_changed_model_is_rebuilt_and_so_are_its_descendants_and_no_other",
@@ -222,7 +317,7 @@ def _first_red(edits: tuple[Edit, ...]) -> str | None:
                 raise SystemExit(f"{edit.file} no longer holds what a mutant changes: {edit.old!r}")
             file.write_text(text.replace(edit.old, edit.new), "utf-8")
         run = subprocess.run(
-            [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", *TESTS],
+            [sys.executable, "-m", "pytest", "-n0", "-x", "-q", "--tb=no", *TESTS],
             cwd=copy,
             # The copy comes before the installed project, also in processes that tests start.
             env={**os.environ, "PYTHONPATH": str(copy)},

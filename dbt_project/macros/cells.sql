@@ -80,7 +80,10 @@
 {%- endmacro %}
 
 
-{# The rows that an upstream model of cells has rewritten since this model read it. #}
+{#
+    The rows that an upstream model of cells has rewritten since this model read it. One with many
+    rows has an index on each of the two columns.
+#}
 {% macro is_rebuilt() -%}
     (
         built_batch_seq > {{ from_batch() }}

@@ -108,6 +108,23 @@
 {%- endmacro %}
 
 
+{# The touched cells of a dense mart that lie in a span; `start_on` is the period's first day. #}
+{% macro touched_client_periods(unit, column, start_on) -%}
+    (
+        select
+            touched.client_id,
+            touched.{{ column }}
+        from (select * from {{ touched_table() }}) as touched
+        inner join
+            {{ client_spans(ref('int_clients')) }} as spans
+            on touched.client_id = spans.client_id
+        where
+            {{ start_on }} between date_trunc('{{ unit }}', spans.first_on::timestamp)::date and spans.last_on
+            and spans.first_on <= spans.last_on
+    ) as touched_client_periods
+{%- endmacro %}
+
+
 {#
     Touched cells of a dense mart, that is one with a row for every client and period of the span:
     the periods that began since the model last looked, and, of clients that have changed

@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -40,13 +37,20 @@ from tests.building import (
     stats_row,
     warm_warehouse,
 )
-from tests.conftest import WAREHOUSE, Server
+from tests.conftest import Server
+from tests.killed_builds import (
+    PATIENCE,
+    blocked_at,
+    kill_in,
+    start_build,
+    wait_until,
+    waiting_for_a_lock,
+)
 from tests.reference.stats import Event, day_parts, marketing_row
 
 SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
 MICROSECOND = timedelta(microseconds=1)
 AS_OF = datetime(2025, 4, 10, 12, tzinfo=UTC)
-PATIENCE = 60
 
 # Two batches: the second touches days of the first, late, and brings days and units of its own.
 FIRST = [
@@ -68,7 +72,7 @@ UNITS = ("u1", "u2", "u3", "u4")
 
 @pytest.fixture(scope="module")
 def shared(servers: Callable[[int], Server]) -> Iterator[psycopg.Connection]:
-    with warm_warehouse(servers(18)) as connection:
+    with warm_warehouse(servers(18), only=["int_platform_stats"]) as connection:
         yield connection
 
 
@@ -121,15 +125,6 @@ def number_of_builds(connection: psycopg.Connection) -> int:
 # A build in a process of its own ----------------------------------------------------------------
 
 
-def start_build(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*WAREHOUSE, "build", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def build_without_dbt(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `warehouse build` in a fresh process in which dbt can't be imported."""
     program = (
@@ -145,62 +140,6 @@ def build_without_dbt(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain until {what}"
-        time.sleep(0.02)
-
-
-def waiting_for_a_lock(connection: psycopg.Connection) -> bool:
-    return connection.execute(
-        "select exists (select from pg_stat_activity where application_name = 'warehouse dbt' "
-        "and datname = current_database() and wait_event_type = 'Lock')"
-    ).fetchone()[0]
-
-
-def backends_of_builds(connection: psycopg.Connection) -> int:
-    return connection.execute(
-        "select count(*) from pg_stat_activity where datname = current_database() "
-        "and application_name in ('warehouse dbt', 'warehouse build')"
-    ).fetchone()[0]
-
-
-@contextmanager
-def blocked_at(model: str, point: str) -> Iterator[None]:
-    """Make builds wait at a point: before a model's rows, its offset, or the tests' results."""
-    with database.connect() as blocker:
-        if point == "rows":
-            table = sql.Identifier("intermediate", model)
-            blocker.execute(sql.SQL("lock table {} in access exclusive mode").format(table))
-        elif point == "offset":
-            blocker.execute(
-                "insert into warehouse.model_offsets values (%s, 0, now(), '') "
-                "on conflict (model) do update set checksum = excluded.checksum",
-                (model,),
-            )
-        else:
-            blocker.execute("lock table warehouse.check_results in access exclusive mode")
-        yield
-        blocker.rollback()
-
-
-def kill_in(connection: psycopg.Connection, model: str, point: str, *arguments: str) -> None:
-    """Start a build, kill it where it waits, and see its statements end by themselves."""
-    with blocked_at(model, point):
-        process = start_build("--as-of", AS_OF.isoformat(), *arguments)
-        try:
-            wait_until(
-                lambda: waiting_for_a_lock(connection) or process.poll() is not None,
-                f"{model} waits for {point}",
-            )
-        finally:
-            process.send_signal(signal.SIGKILL)
-            _, said = process.communicate()
-        assert process.returncode == -signal.SIGKILL, said
-        wait_until(lambda: backends_of_builds(connection) == 0, "the dead build's backends end")
-
-
 @pytest.mark.parametrize("point", ["rows", "offset"])
 @pytest.mark.parametrize(
     "model", ["int_chat_events", "int_platform_activity_daily", "int_platform_stats"]
@@ -210,7 +149,7 @@ def test_a_killed_build_leaves_rows_and_offsets_in_step_and_started_again_ends_l
 ) -> None:
     before_rows, before_offsets = rows_of_models(built), offsets(built)
     land(tmp_path, SECOND_BATCH)
-    kill_in(built, model, point)
+    kill_in(built, model, point, AS_OF)
 
     after_rows, after_offsets = rows_of_models(built), offsets(built)
     assert after_offsets[model] == before_offsets[model]
@@ -229,7 +168,7 @@ def test_a_first_build_that_is_killed_leaves_no_table_without_an_offset(
 ) -> None:
     land_units(tmp_path, UNITS, AS_OF - 90 * DAY)
     land(tmp_path, FIRST)
-    kill_in(warehouse, "int_platform_activity_daily", "offset")
+    kill_in(warehouse, "int_platform_activity_daily", "offset", AS_OF)
     tables = warehouse.execute(
         "select tablename from pg_tables where schemaname = 'intermediate'"
     ).fetchall()
@@ -244,7 +183,7 @@ def test_a_killed_full_refresh_leaves_every_row_that_it_had_not_replaced(
     built: psycopg.Connection, tmp_path: Path
 ) -> None:
     before = rows_of_models(built)
-    kill_in(built, "int_platform_activity_daily", "offset", "--full-refresh")
+    kill_in(built, "int_platform_activity_daily", "offset", AS_OF, "--full-refresh")
     assert rows_of_models(built) == before
     assert built.execute("select state from warehouse.builds order by started_at").fetchall() == [
         ("done",),
@@ -746,7 +685,7 @@ def test_a_row_whose_dbt_tests_were_cut_off_by_a_kill_is_not_exported(
     export_row()
     last_good = exported(built)
     land(tmp_path, SECOND_BATCH)
-    kill_in(built, "int_platform_stats", "results of tests")
+    kill_in(built, "int_platform_stats", "results of tests", AS_OF)
     assert_right(built, FIRST + SECOND_BATCH)
 
     run_checks(suites=["platform_stats"])

@@ -13,6 +13,7 @@
             },
             'window_on': 'month_start',
         },
+        indexes=[{'columns': ['built_batch_seq']}, {'columns': ['built_as_of']}],
     )
 }}
 

@@ -40,7 +40,11 @@
             },
             'window_on': "(occurred_at at time zone 'utc')::date",
         },
-        indexes=[{'columns': ['client_id', 'occurred_on']}],
+        indexes=[
+            {'columns': ['client_id', 'occurred_on']},
+            {'columns': ['built_batch_seq']},
+            {'columns': ['built_as_of']},
+        ],
     )
 }}
 

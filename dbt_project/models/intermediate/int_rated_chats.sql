@@ -7,6 +7,7 @@
                 'int_chat_events': 'select client_id, message_id from new_rows where message_id is not null',
             },
         },
+        indexes=[{'columns': ['built_batch_seq']}, {'columns': ['built_as_of']}],
     )
 }}
 

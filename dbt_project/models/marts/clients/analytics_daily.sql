@@ -1,6 +1,6 @@
 {#
     Dense: a row for every client and day of the span. A stage change touches its own day and those
-    after it, up to the lead's next change.
+    after it, up to the lead's next change; a creation those up to the next one, too.
 #}
 {{
     config(
@@ -13,7 +13,7 @@
                 'int_lead_events': "
                     select staged.client_id, days.date::date
                     from (
-                        select distinct client_id, lead_id, occurred_on from new_rows
+                        select distinct client_id, lead_id, event, occurred_on from new_rows
                         where
                             event in ('lead_created', 'lead_stage_changed')
                             and current_setting('warehouse.mode') = 'incremental'
@@ -25,7 +25,11 @@
                             later.client_id = staged.client_id
                             and later.lead_id = staged.lead_id
                             and later.occurred_at >= (staged.occurred_on + 1)::timestamp at time zone 'utc'
-                            and later.event = 'lead_stage_changed'
+                            and (
+                                later.event = 'lead_stage_changed'
+                                -- A lead that is created again is where it was.
+                                or (later.event = 'lead_created' and staged.event = 'lead_created')
+                            )
                             and {{ is_visible('later') }}
                     ) as next_changes
                     cross join lateral generate_series(
@@ -51,11 +55,7 @@
 with
 
 client_days as (
-    select
-        client_id,
-        start_on as date
-    from {{ client_periods('day', ref('int_clients')) }}
-    where {{ in_touched_cells(['client_id', 'start_on']) }}
+    select * from {{ touched_client_periods('day', 'date', 'date') }}
 ),
 
 activity as (
@@ -68,7 +68,8 @@ stage_changes as (
     where client_id in (select client_days.client_id from client_days)
 ),
 
--- The leads of a stage are all that ever came into it, less all that left it.
+-- The leads of a stage are all that ever came into it, less all that left it: a row for each day
+-- with a change, of these clients alone, however many leads they have.
 stage_steps as (
     select
         client_id,

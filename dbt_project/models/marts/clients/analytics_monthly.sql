@@ -48,17 +48,12 @@
 -- depends_on: {{ ref('stg_clients') }}
 with
 
-periods as (
+client_months as (
     select
         client_id,
-        start_on as month_start,
-        {{ month_of('start_on') }} as month
-    from {{ client_periods('month', ref('int_clients')) }}
-),
-
-client_months as (
-    select * from periods
-    where {{ in_touched_cells(['client_id', 'month']) }}
+        month,
+        to_date(month, 'YYYY-MM') as month_start
+    from {{ touched_client_periods('month', 'month', "to_date(month, 'YYYY-MM')") }}
 ),
 
 activity as (

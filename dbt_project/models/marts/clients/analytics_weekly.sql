@@ -28,16 +28,8 @@
 -- depends_on: {{ ref('stg_clients') }}
 with
 
-periods as (
-    select
-        client_id,
-        start_on as week_start
-    from {{ client_periods('week', ref('int_clients')) }}
-),
-
 client_weeks as (
-    select * from periods
-    where {{ in_touched_cells(['client_id', 'week_start']) }}
+    select * from {{ touched_client_periods('week', 'week_start', 'week_start') }}
 ),
 
 activity as (

@@ -1,0 +1,57 @@
+"""Builds that are killed inside a mart: rows and offset stay in step, and the next mends all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.building import build_at, event, land, rows_of_models, start_afresh, warm_warehouse
+from tests.conftest import Server
+from tests.killed_builds import kill_in
+
+AS_OF = datetime(2025, 4, 10, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+MARTS = ["user_monthly_usage", "system_daily_metrics", "analytics_daily", "platform_analytics"]
+
+
+@pytest.fixture(scope="module")
+def warm(servers: Callable[[int], Server]) -> Iterator[psycopg.Connection]:
+    with warm_warehouse(servers(18), only=MARTS) as connection:
+        yield connection
+
+
+def escalation(at: datetime) -> dict[str, Any]:
+    opened = event("escalation_opened", at)
+    opened["actor"]["lead_id"] = "l1"
+    return opened
+
+
+@pytest.mark.parametrize("point", ["rows", "offset"])
+@pytest.mark.parametrize("mart", MARTS)
+def test_a_build_that_is_killed_in_a_mart_and_started_again_ends_like_an_unbroken_one(
+    warm: psycopg.Connection, tmp_path: Path, mart: str, point: str
+) -> None:
+    start_afresh(warm)
+    land(tmp_path, [event("chat", AS_OF - 40 * DAY), escalation(AS_OF - 40 * DAY)])
+    build_at(AS_OF)
+    before_rows, before_offset = rows_of_models(warm)[mart], offset(warm, mart)
+    land(tmp_path, [event("chat", AS_OF - 40 * DAY), escalation(AS_OF - 40 * DAY)])
+    kill_in(warm, mart, point, AS_OF)
+    assert (rows_of_models(warm)[mart], offset(warm, mart)) == (before_rows, before_offset)
+
+    build_at(AS_OF)
+    increments = rows_of_models(warm)
+    assert increments[mart] != before_rows
+    build_at(AS_OF, full_refresh=True)
+    assert rows_of_models(warm) == increments
+
+
+def offset(connection: psycopg.Connection, mart: str) -> tuple[int, int]:
+    return connection.execute(
+        "select batch_seq, row_count from warehouse.model_offsets where model = %s", (mart,)
+    ).fetchone()
