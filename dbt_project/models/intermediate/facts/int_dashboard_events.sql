@@ -1,0 +1,2 @@
+select * from {{ ref('stg_dashboard_events') }}
+where {{ in_new_batches() }}

@@ -1,0 +1,41 @@
+{{
+    config(
+        meta={
+            'cells': ['server_id', 'metric_type', 'hour'],
+            'touched_by': {
+                'int_system_metric_events': 'select server_id, metric_type, occurred_hour from new_rows',
+            },
+            'window_on': "(hour at time zone 'utc')::date",
+        },
+        indexes=[{'columns': ['hour']}],
+    )
+}}
+
+with
+
+readings as (
+    select * from {{ ref('int_system_metric_events') }}
+    where
+        {{ is_visible() }}
+        and {{ in_touched_cells(['server_id', 'metric_type', 'occurred_hour']) }}
+),
+
+hours as (
+    select
+        server_id,
+        metric_type,
+        occurred_hour as hour,
+        -- Two clients may have read at one instant, with one id.
+        (array_agg(
+            metric_value order by occurred_at desc, event_id desc, client_id collate "C" desc
+        ))[1] as latest,
+        {{ rounded_ratio('sum(metric_value)', 'count(*)', 2) }} as average,
+        min(metric_value) as minimum,
+        max(metric_value) as maximum,
+        count(*) as readings,
+        now() as updated_at
+    from readings
+    group by server_id, metric_type, occurred_hour
+)
+
+select * from hours

@@ -1,0 +1,173 @@
+{#
+    Dense, over the span of platform_analytics: its days are few, and the ones whose MRR differs, or
+    that are new, are touched. A user's day counts in the conversion rates of all days whose window
+    it lies in.
+#}
+{{
+    config(
+        meta={
+            'cells': ['period_start'],
+            'touched_by': {
+                'int_clients': "
+                    {% if load_cached_relation(this) is none %}
+                    select date from {{ ref('platform_analytics') }}
+                    {% else %}
+                    select coalesce(days.date, known.period_start)
+                    from {{ ref('platform_analytics') }} as days
+                    full join
+                        (select * from {{ this }} where metric_name = 'mrr') as known
+                        on days.date = known.period_start
+                    where
+                        current_setting('warehouse.mode') <> 'incremental'
+                        or days.mrr_cents * 0.01 is distinct from known.metric_value
+                    {% endif %}
+                ",
+                'int_user_days': "
+                    select news.date + later.days - 1
+                    from (select distinct date from new_rows) as news
+                    cross join generate_series(1, {{ var('conversion_days') }}) as later (days)
+                ",
+                'int_revenue_events': 'select occurred_on from new_rows',
+            },
+            'window_on': 'period_start',
+        },
+    )
+}}
+
+-- depends_on: {{ ref('int_clients') }}
+with
+
+platform_days as (
+    select
+        date,
+        mrr_cents
+    from {{ ref('platform_analytics') }}
+    where {{ in_touched_cells(['date']) }}
+),
+
+revenues as (
+    select
+        occurred_on,
+        sum(amount_usd) as revenue_usd
+    from {{ ref('int_revenue_events') }}
+    where {{ is_visible() }} and {{ in_touched_cells(['occurred_on']) }}
+    group by occurred_on
+),
+
+window_days as (
+    select distinct platform_days.date + 1 - earlier.days as date
+    from platform_days
+    cross join generate_series(1, {{ var('conversion_days') }}) as earlier (days)
+),
+
+user_days as (
+    select * from {{ ref('int_user_days') }}
+    where date in (select window_days.date from window_days)
+),
+
+-- A user counts from a day on, until the next one does it again or the window has passed.
+active_spells as (
+    select
+        date as starts_on,
+        least(
+            date + {{ var('conversion_days') }},
+            lead(date) over (partition by user_id order by date)
+        ) as ends_on
+    from user_days
+),
+
+converted_spells as (
+    select
+        date as starts_on,
+        least(
+            date + {{ var('conversion_days') }},
+            lead(date) over (partition by user_id order by date)
+        ) as ends_on
+    from user_days
+    where has_converted
+),
+
+-- Of many users the same: a few rows for every day.
+spells as (
+    select
+        starts_on,
+        ends_on,
+        count(*) as users,
+        0 as converted_users
+    from active_spells
+    group by starts_on, ends_on
+    union all
+    select
+        starts_on,
+        ends_on,
+        0 as users,
+        count(*) as converted_users
+    from converted_spells
+    group by starts_on, ends_on
+),
+
+moves as (
+    select
+        starts_on as date,
+        users as seen_users,
+        users,
+        converted_users
+    from spells
+    union all
+    select
+        ends_on as date,
+        0 as seen_users,
+        -users as users,
+        -converted_users as converted_users
+    from spells
+    union all
+    select
+        date,
+        0 as seen_users,
+        0 as users,
+        0 as converted_users
+    from platform_days
+),
+
+user_counts as (
+    select
+        date,
+        sum(seen_users) as daily_users,
+        sum(sum(users)) over (order by date) as window_users,
+        sum(sum(converted_users)) over (order by date) as window_converted_users
+    from moves
+    group by date
+),
+
+metrics as (
+    select
+        platform_days.date,
+        coalesce(revenues.revenue_usd, 0) as daily_revenue,
+        user_counts.daily_users as daily_active_users,
+        {{ pct2('user_counts.window_converted_users', 'user_counts.window_users') }}
+            as conversion_rate,
+        platform_days.mrr_cents * 0.01 as mrr
+    from platform_days
+    inner join user_counts on platform_days.date = user_counts.date
+    left join revenues on platform_days.date = revenues.occurred_on
+),
+
+days as (
+    select
+        measured.metric_name,
+        metrics.date as period_start,
+        metrics.date + 1 as period_end,
+        measured.metric_value,
+        measured.metric_unit,
+        now() as updated_at
+    from metrics
+    cross join lateral (
+        values
+        ('daily_revenue', metrics.daily_revenue, 'USD'),
+        ('daily_active_users', metrics.daily_active_users, 'users'),
+        ('conversion_rate', metrics.conversion_rate, 'percent'),
+        ('mrr', metrics.mrr, 'USD')
+    ) as measured (metric_name, metric_value, metric_unit)
+)
+
+select * from days
