@@ -1,0 +1,126 @@
+{# A session counts as a whole where it started, with all its page views so far. #}
+{{
+    config(
+        meta={
+            'cells': ['client_id', 'date'],
+            'touched_by': {
+                'int_page_view_events': "
+                    select client_id, occurred_on from new_rows
+                    where {{ is_of_visitor() }}
+                ",
+                'int_conversion_events': "
+                    select client_id, occurred_on from new_rows
+                    where not is_bot
+                ",
+                'sessions': "
+                    select client_id, {{ day_of('occurred_at') }}
+                    from {{ moments_of_sessions('started_at') }}
+                ",
+            },
+            'window_on': "date",
+        },
+        indexes=[{'columns': ['date']}],
+    )
+}}
+
+with
+
+views as (
+    select
+        client_id,
+        occurred_on as date,
+        visitor_id
+    from {{ ref('int_page_view_events') }}
+    where
+        {{ is_of_visitor() }}
+        and {{ is_visible() }}
+        and {{ in_touched_cells(['client_id', 'occurred_on']) }}
+),
+
+conversions as (
+    select
+        client_id,
+        occurred_on as date,
+        event
+    from {{ ref('int_conversion_events') }}
+    where
+        not is_bot
+        and {{ is_visible() }}
+        and {{ in_touched_cells(['client_id', 'occurred_on']) }}
+),
+
+sessions as (
+    select
+        client_id,
+        started_on as date,
+        started_at,
+        ended_at,
+        is_bounce
+    from {{ ref('sessions') }}
+    where {{ in_touched_cells(['client_id', 'started_on']) }}
+),
+
+viewed as (
+    select
+        client_id,
+        date,
+        count(*) as page_views,
+        count(distinct visitor_id) as unique_visitors
+    from views
+    group by client_id, date
+),
+
+started as (
+    select
+        client_id,
+        date,
+        count(*) as sessions,
+        count(*) filter (where is_bounce) as bounces,
+        round(avg(extract(epoch from ended_at - started_at)))::bigint as avg_session_seconds
+    from sessions
+    group by client_id, date
+),
+
+converted as (
+    select
+        client_id,
+        date,
+        count(*) filter (where event = 'contact_submitted') as contact_submissions,
+        count(*) filter (where event = 'signup') as signups
+    from conversions
+    group by client_id, date
+),
+
+dates as (
+    select
+        client_id,
+        date
+    from viewed
+    union
+    select
+        client_id,
+        date
+    from converted
+),
+
+measured as (
+    select
+        dates.client_id,
+        dates.date,
+
+        coalesce(viewed.page_views, 0) as page_views,
+        coalesce(viewed.unique_visitors, 0) as unique_visitors,
+        coalesce(started.sessions, 0) as sessions,
+        coalesce(started.bounces, 0) as bounces,
+        started.avg_session_seconds,
+        coalesce(converted.contact_submissions, 0) as contact_submissions,
+        coalesce(converted.signups, 0) as signups,
+
+        now() as updated_at
+    from dates
+    left join viewed on dates.client_id = viewed.client_id and dates.date = viewed.date
+    left join started on dates.client_id = started.client_id and dates.date = started.date
+    left join converted on dates.client_id = converted.client_id and dates.date = converted.date
+)
+
+select * from measured

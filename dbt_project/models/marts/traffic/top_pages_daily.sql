@@ -1,0 +1,96 @@
+{# A page view that begins or ends a session is counted on its own day, wherever the rest lies. #}
+{{
+    config(
+        meta={
+            'cells': ['client_id', 'date'],
+            'touched_by': {
+                'int_page_view_events': "
+                    select client_id, occurred_on from new_rows
+                    where {{ is_of_visitor() }}
+                ",
+                'sessions': "
+                    select client_id, {{ day_of('occurred_at') }}
+                    from {{ moments_of_sessions('started_at') }}
+                    union all
+                    select client_id, {{ day_of('occurred_at') }}
+                    from {{ moments_of_sessions('ended_at') }}
+                ",
+            },
+            'window_on': 'date',
+        },
+        indexes=[
+            {'columns': ['client_id', 'date', digest_of('path')], 'unique': true},
+            {'columns': ['date']},
+        ],
+    )
+}}
+
+with
+
+views as (
+    select * from {{ ref('int_page_view_events') }}
+    where
+        {{ is_of_visitor() }}
+        and {{ is_visible() }}
+        and {{ in_touched_cells(['client_id', 'occurred_on']) }}
+),
+
+entered as (
+    select
+        client_id,
+        started_on,
+        entry_path,
+        count(*) as entries
+    from {{ ref('sessions') }}
+    where {{ in_touched_cells(['client_id', 'started_on']) }}
+    group by client_id, started_on, entry_path
+),
+
+exited as (
+    select
+        client_id,
+        ended_on,
+        exit_path,
+        count(*) as exits
+    from {{ ref('sessions') }}
+    where {{ in_touched_cells(['client_id', 'ended_on']) }}
+    group by client_id, ended_on, exit_path
+),
+
+viewed as (
+    select
+        client_id,
+        occurred_on,
+        path,
+        count(*) as page_views,
+        count(distinct visitor_id) as unique_visitors
+    from views
+    group by client_id, occurred_on, path
+),
+
+pages as (
+    select
+        viewed.client_id,
+        viewed.occurred_on as date,
+        viewed.path,
+        viewed.page_views,
+        viewed.unique_visitors,
+        coalesce(entered.entries, 0) as entries,
+        coalesce(exited.exits, 0) as exits,
+        now() as updated_at
+    from viewed
+    left join
+        entered
+        on
+            viewed.client_id = entered.client_id
+            and viewed.occurred_on = entered.started_on
+            and viewed.path = entered.entry_path
+    left join
+        exited
+        on
+            viewed.client_id = exited.client_id
+            and viewed.occurred_on = exited.ended_on
+            and viewed.path = exited.exit_path
+)
+
+select * from pages

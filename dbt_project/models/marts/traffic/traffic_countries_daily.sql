@@ -1,0 +1,42 @@
+{{
+    config(
+        meta={
+            'cells': ['client_id', 'date'],
+            'touched_by': {
+                'int_page_view_events': "
+                    select client_id, occurred_on from new_rows
+                    where {{ is_of_visitor() }}
+                ",
+            },
+            'window_on': 'date',
+        },
+        indexes=[{'columns': ['date']}],
+    )
+}}
+
+with
+
+views as (
+    select
+        *,
+        coalesce(country, 'none') as country_key
+    from {{ ref('int_page_view_events') }}
+    where
+        {{ is_of_visitor() }}
+        and {{ is_visible() }}
+        and {{ in_touched_cells(['client_id', 'occurred_on']) }}
+),
+
+countries as (
+    select
+        client_id,
+        occurred_on as date,
+        country_key as country,
+        count(*) as page_views,
+        count(distinct visitor_id) as unique_visitors,
+        now() as updated_at
+    from views
+    group by client_id, occurred_on, country_key
+)
+
+select * from countries

@@ -1,0 +1,10 @@
+-- A month with a visitor has all three steps, and no step has more visitors than came.
+select
+    client_id,
+    month
+from {{ ref('visitor_funnel_monthly') }}
+group by client_id, month
+having
+    count(*) <> 3
+    or max(visitors) > max(visitors) filter (where step = 'visit')
+    or max(visitors) filter (where step = 'visit') = 0
