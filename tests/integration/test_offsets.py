@@ -237,8 +237,7 @@ def test_two_bare_dbt_builds_at_once_end_right(built: psycopg.Connection, tmp_pa
         }
         both.append(
             subprocess.Popen(
-                [sys.executable, "-m", "dbt.cli.main", "build",
-                 "--exclude", "resource_type:unit_test"],
+                [sys.executable, "-m", "dbt.cli.main", *builds.DBT_BUILD],
                 env=os.environ | environment,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -289,6 +288,7 @@ def test_with_nothing_new_dbt_is_not_even_imported_and_the_row_is_renewed_all_th
     built: psycopg.Connection,
 ) -> None:
     later = AS_OF + 10 * DAY + MICROSECOND
+    assert build_at(later - HOUR).ran_dbt, "a new day has rows of its own"
     slid = build_without_dbt("--as-of", later.isoformat(), "--json")
     assert slid.returncode == 0, slid.stderr
     assert json.loads(slid.stdout)["ran_dbt"] is False
@@ -303,6 +303,7 @@ def test_a_unit_falls_out_of_the_720_hours_a_microsecond_after_they_have_passed(
 ) -> None:
     # Of u1's session; u2's is younger.
     edge = AS_OF - 20 * DAY + 720 * HOUR
+    build_at(edge - HOUR)
     for as_of, active in [(edge, 2), (edge + MICROSECOND, 1)]:
         assert not build_at(as_of).ran_dbt
         assert (stats_row(built).active_users, stats_row(built).updated_at) == (active, as_of)
@@ -310,7 +311,8 @@ def test_a_unit_falls_out_of_the_720_hours_a_microsecond_after_they_have_passed(
 
 def test_a_build_with_nothing_new_rewrites_only_what_slides(built: psycopg.Connection) -> None:
     before = computed_at(built)
-    build_at(AS_OF + DAY)
+    assert not build_at(AS_OF + HOUR).ran_dbt
+    assert build_at(AS_OF + DAY).ran_dbt
     assert computed_at(built) == before
 
 
