@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ingestion.complaint import explain
+from ingestion.countries import country_lookup
 from ingestion.envelope import BROWSER_SOURCES, Slices, event_shapes, event_union
 from ingestion.line import (
     EPOCH,
@@ -101,7 +102,7 @@ Verdict = Accepted | Suppressed | Rejected
 # columns of fixed width (event_id, timestamp, batch_id, is_bot), then the length of client_id.
 COPY_COLUMNS = (
     "event_id", "timestamp", "batch_id", "is_bot", "client_id", "event",
-    "actor", "context", "properties", "visitor_hash",
+    "actor", "context", "properties", "visitor_hash", "country",
 )  # fmt: skip
 _fixed = struct.Struct("!hi16siqiqi?i").pack
 _length = struct.Struct("!i").pack
@@ -129,7 +130,8 @@ class Judge:
         self._slice = msgspec.json.Decoder(Slices).decode
         self._shapes = event_shapes()
         self._visitors: dict[tuple[str, ...], bytes] = {}
-        self._names = {name: _length(len(name.encode())) + name.encode() for name in self._shapes}
+        self._country_of = country_lookup()
+        self._names = {name: _text(name) for name in self._shapes}
 
     def judge(self, line: bytes) -> Verdict:
         """Judge one line, given without its line end."""
@@ -161,7 +163,7 @@ class Judge:
         slices = self._slice(line)
         client_id = event.actor.client_id.encode()
         context = event.context
-        bot, visitor, producer, number = False, _NULL, None, None
+        bot, visitor, country, producer, number = False, _NULL, _NULL, None, None
         raw_context: Any = None
         if context is not None:
             raw_context = slices.context if context.ip is None else _without_ip(slices.context)
@@ -169,11 +171,22 @@ class Judge:
                 bot = is_bot(context.user_agent)
                 if context.ip:
                     visitor = self._visitor(event.actor.client_id, context.ip, context.user_agent)
+            if context.ip and self._country_of and (code := self._country_of(context.ip)):
+                country = _text(code)
             producer, number = context.producer, context.sequence
         row = b"".join(
             (
                 _fixed(
-                    10, 16, event_id, 8, microseconds, 8, self._batch_id, 1, bot, len(client_id)
+                    len(COPY_COLUMNS),
+                    16,
+                    event_id,
+                    8,
+                    microseconds,
+                    8,
+                    self._batch_id,
+                    1,
+                    bot,
+                    len(client_id),
                 ),
                 client_id,
                 self._names[name],
@@ -181,6 +194,7 @@ class Judge:
                 _NULL if context is None else _jsonb(raw_context),
                 _NULL if event.properties is None else _jsonb(slices.properties),
                 visitor,
+                country,
             )
         )
         return Accepted(client_id, event_id, microseconds, row, producer, number)
@@ -297,6 +311,12 @@ def _uuid_bytes(text: str) -> bytes:
     if len(text) != 36 or text[8:24:5] != "----" or len(found) != 16:
         raise NotAUuidError
     return found
+
+
+def _text(value: str) -> bytes:
+    """Return a text column of binary COPY: length, text."""
+    content = value.encode()
+    return _length(len(content)) + content
 
 
 def _jsonb(part: Any) -> bytes:

@@ -36,6 +36,11 @@ class Settings(BaseSettings):
         description="Where new event files are dropped for Dagster to load; default home/drop.",
     )
 
+    country_database: Path | None = Field(
+        default=None,
+        description="MaxMind DB file that tells an IP's country; without it countries are unknown.",
+    )
+
     @property
     def drop(self) -> Path:
         """The drop folder in force."""

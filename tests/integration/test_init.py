@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import subprocess
+from pathlib import Path
 
+import ingestion.migrations
 from ingestion.migrate import migrate
 from tests.conftest import WAREHOUSE
 
@@ -21,5 +23,6 @@ def test_init_twice_at_once_migrates_once(servers):
         ]
         ran = [json.loads(process.communicate(timeout=60)[0])["migrations"] for process in both]
     server.drop_database(url)
-    assert sorted(ran) == [[], ["0001", "0002", "0003"]]
+    versions = Path(ingestion.migrations.__file__).parent.glob("versions/*.sql")
+    assert sorted(ran) == [[], sorted(path.name[1:5] for path in versions)]
     assert [process.returncode for process in both] == [0, 0]

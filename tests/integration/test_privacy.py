@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from mmdb_writer import MMDBWriter
+from netaddr import IPSet
 from psycopg import sql
 
 from ingestion import loader, privacy
@@ -16,6 +20,7 @@ from ingestion.ledger import Counts
 from ingestion.loader import load
 from ingestion.privacy import salt_of, visitor_hash
 from ingestion.source import open_source
+from tests.conftest import WAREHOUSE
 from tests.lines import event, rows, value
 
 IPS = ("203.0.113.77", "2001:db8::77:1")
@@ -208,3 +213,46 @@ def test_crawlers_are_flagged_and_people_are_not(
     ]
     assert flags[:4] == [True, False, False, False]
     assert flags[-1] is False
+
+
+def test_a_country_comes_of_the_address_where_a_database_is_installed(
+    warehouse: psycopg.Connection, tmp_path: Path
+) -> None:
+    countries = tmp_path / "countries.mmdb"
+    database = MMDBWriter(ip_version=6, ipv4_compatible=True)
+    database.insert_network(IPSet(["203.0.113.0/24"]), {"country": {"iso_code": "CH"}})
+    database.insert_network(IPSet(["2001:db8::/32"]), {"continent": {"code": "EU"}})
+    database.to_db_file(str(countries))
+    events = tmp_path / "events.ndjson"
+    addresses = [*IPS, "198.51.100.1", "no address", "203.0.113.78"]
+    events.write_bytes(b"".join(visit(n, ip=ip) for n, ip in enumerate(addresses)))
+
+    assert load_with_countries(events, countries).returncode == 0
+    found = rows(warehouse, "select country from staging.raw_events order by timestamp")
+    assert [code for (code,) in found] == ["CH", None, None, None, "CH"]
+    assert not places_of(warehouse, IPS[0])
+
+
+@pytest.mark.parametrize("content", [None, b"no database"])
+def test_a_country_database_that_cannot_be_read_is_told_of_before_anything_lands(
+    warehouse: psycopg.Connection, tmp_path: Path, content: bytes | None
+) -> None:
+    countries = tmp_path / "countries.mmdb"
+    if content is not None:
+        countries.write_bytes(content)
+    events = tmp_path / "events.ndjson"
+    events.write_bytes(visit(1))
+    refused = load_with_countries(events, countries)
+    assert refused.returncode == 1
+    assert f"WAREHOUSE_COUNTRY_DATABASE: {countries} cannot be read" in refused.stderr
+    assert value(warehouse, "select count(*) from staging.event_batches") == 0
+
+
+def load_with_countries(events: Path, countries: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*WAREHOUSE, "load", str(events)],
+        env={**os.environ, "WAREHOUSE_COUNTRY_DATABASE": str(countries)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
