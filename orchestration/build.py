@@ -90,6 +90,9 @@ def dbt_environment() -> dict[str, str]:
         **({"DBT_ENV_SECRET_PGPASSWORD": password} if password else {}),
         "DBT_TARGET_PATH": str(settings().dbt_target),
         "DBT_LOG_PATH": str(settings().dbt_target / "logs"),
+        # Every statement that dbt sends is in its target directory; telling of each once more in a
+        # log takes a fifth of a build's time.
+        "DBT_LOG_LEVEL_FILE": "info",
         "DBT_PROJECT_DIR": str(DBT_PROJECT),
         "DBT_PROFILES_DIR": str(DBT_PROJECT),
     }
