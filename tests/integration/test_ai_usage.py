@@ -14,13 +14,20 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from ingestion.entities import EntityKind
 from ingestion.loader import load
 from ingestion.mapping import find_mapping
 from ingestion.source import open_source
-from tests.building import build_at, land, land_entities, start_afresh, warm_warehouse
+from tests.building import (
+    build_at,
+    land,
+    land_entities,
+    made_once,
+    start_afresh,
+    touched,
+    warm_warehouse,
+)
 from tests.conftest import Server
 from tests.integration.test_real_data import DATA
 
@@ -57,44 +64,20 @@ def feedback(at: str, message: str) -> dict[str, Any]:
     }
 
 
-def touched(connection: psycopg.Connection, do: Callable[[], object]) -> dict[str, set[str]]:
-    """Return the cells of each mart whose `updated_at` is another after ``do``."""
-    before = _updated_at(connection)
-    do()
-    after = _updated_at(connection)
-    return {
-        mart: {
-            cell for cell in before[mart].keys() | after[mart].keys()
-            if before[mart].get(cell) != after[mart].get(cell)
-        }
-        for mart in CELLS
-    }  # fmt: skip
-
-
-def _updated_at(connection: psycopg.Connection) -> dict[str, dict[str, datetime]]:
-    return {
-        mart: dict(
-            connection.execute(
-                sql.SQL("select {}, updated_at from {}").format(
-                    sql.SQL(cell), sql.Identifier("marts", mart)
-                )
-            ).fetchall()
-        )
-        for mart, cell in CELLS.items()
-    }
-
-
 @pytest.fixture
 def january(warm: psycopg.Connection, tmp_path: Path) -> dict[str, dict[str, Any]]:
     """Chats of two users on two documents over three days and two months, built."""
-    start_afresh(warm)
+    return made_once(warm, "january", lambda: build_january(tmp_path))
+
+
+def build_january(directory: Path) -> dict[str, dict[str, Any]]:
     chats = {
         "m1": chat("2026-01-10T09:00", "ann", "plan", "m1"),
         "m2": chat("2026-01-11T09:00", "ann", "plan", "m2"),
         "m3": chat("2026-01-11T10:00", "bob", "map", "m3"),
         "m4": chat("2026-02-02T10:00", "bob", "plan", "m4"),
     }
-    land(tmp_path, chats.values())
+    land(directory, chats.values())
     build_at(AS_OF)
     return chats
 
@@ -103,7 +86,7 @@ def test_a_new_chat_touches_its_own_cells_alone(warm, january, tmp_path):
     new = chat("2026-01-10T12:00", "bob", "map", "m5")
     land(tmp_path, [new])
     # Bob's first day was the 11th until now: he is a new user of the 10th instead.
-    assert touched(warm, lambda: build_at(AS_OF)) == {
+    assert touched(warm, CELLS, lambda: build_at(AS_OF)) == {
         "chat_events": {new["event_id"]},
         "user_daily_usage": {"bob 2026-01-10"},
         "user_monthly_usage": {"bob 2026-01"},
@@ -120,7 +103,7 @@ def test_a_new_chat_touches_its_own_cells_alone(warm, january, tmp_path):
 
 def test_feedback_touches_the_day_of_the_chat_and_not_its_own(warm, january, tmp_path):
     land(tmp_path, [feedback("2026-02-20T12:00", "m2")])
-    assert touched(warm, lambda: build_at(AS_OF)) == {
+    assert touched(warm, CELLS, lambda: build_at(AS_OF)) == {
         "chat_events": {january["m2"]["event_id"]},
         "user_daily_usage": {"ann 2026-01-11"},
         "user_monthly_usage": {"ann 2026-01"},
@@ -131,7 +114,7 @@ def test_feedback_touches_the_day_of_the_chat_and_not_its_own(warm, january, tmp
 
 def test_feedback_that_came_before_its_chat_counts_when_the_chat_comes(warm, january, tmp_path):
     land(tmp_path, [feedback("2026-01-05T12:00", "m9")])
-    assert not any(touched(warm, lambda: build_at(AS_OF)).values())
+    assert not any(touched(warm, CELLS, lambda: build_at(AS_OF)).values())
     late = chat("2026-01-04T12:00", "ann", "plan", "m9")
     land(tmp_path, [late])
     build_at(AS_OF)
@@ -150,7 +133,7 @@ def test_a_changed_limit_touches_the_months_of_its_user_alone(warm, january, tmp
         "monthly_message_limit": 1,
     }
     land_entities(tmp_path, EntityKind.USERS, [limited])
-    cells = touched(warm, lambda: build_at(AS_OF))
+    cells = touched(warm, CELLS, lambda: build_at(AS_OF))
     assert cells == {mart: set() for mart in CELLS} | {
         "user_monthly_usage": {"bob 2026-01", "bob 2026-02"}
     }
@@ -167,7 +150,7 @@ def test_a_changed_limit_touches_the_months_of_its_user_alone(warm, january, tmp
 def test_events_of_other_kinds_touch_nothing(warm, january, tmp_path):
     signup = chat("2026-01-10T12:00", "ann", "plan", "m1") | {"event": "signup", "properties": {}}
     land(tmp_path, [signup])
-    assert not any(touched(warm, lambda: build_at(AS_OF)).values())
+    assert not any(touched(warm, CELLS, lambda: build_at(AS_OF)).values())
 
 
 @pytest.mark.real_data

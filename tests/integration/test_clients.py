@@ -15,7 +15,15 @@ from psycopg import sql
 
 from ingestion.entities import EntityKind
 from orchestration.build import BuildOptions, build
-from tests.building import build_at, land, land_entities, start_afresh, warm_warehouse
+from tests.building import (
+    build_at,
+    land,
+    land_entities,
+    made_once,
+    start_afresh,
+    touched,
+    warm_warehouse,
+)
 from tests.conftest import Server
 from tests.processes import run
 
@@ -69,7 +77,10 @@ def client(client_id: str, created_at: str, **columns: Any) -> Event:
 @pytest.fixture
 def january(warm: psycopg.Connection, tmp_path: Path) -> dict[str, Event]:
     """A client since the 5th of January, two leads of January and what became of them; built."""
-    start_afresh(warm)
+    return made_once(warm, "january", lambda: build_january(tmp_path))
+
+
+def build_january(directory: Path) -> dict[str, Event]:
     events = {
         "l1 created": event("lead_created", "2026-01-10T09:00", "l1", source="referral"),
         "l1 asks": message("2026-01-10T10:00", "inbound"),
@@ -83,37 +94,10 @@ def january(warm: psycopg.Connection, tmp_path: Path) -> dict[str, Event]:
             subscription_id="s", plan="pro", mrr_cents=100,
         ),
     }  # fmt: skip
-    land(tmp_path, events.values())
-    land_entities(tmp_path, EntityKind.CLIENTS, [client("acme", "2026-01-05")])
+    land(directory, events.values())
+    land_entities(directory, EntityKind.CLIENTS, [client("acme", "2026-01-05")])
     build_at(AS_OF)
     return events
-
-
-def touched(connection: psycopg.Connection, do: Callable[[], object]) -> dict[str, set[str]]:
-    """Return the cells of each mart whose `updated_at` is another after ``do``."""
-    before = _updated_at(connection)
-    do()
-    after = _updated_at(connection)
-    return {
-        mart: {
-            cell for cell in before[mart].keys() | after[mart].keys()
-            if before[mart].get(cell) != after[mart].get(cell)
-        }
-        for mart in CELLS
-    }  # fmt: skip
-
-
-def _updated_at(connection: psycopg.Connection) -> dict[str, dict[str, datetime]]:
-    return {
-        mart: dict(
-            connection.execute(
-                sql.SQL("select {}, max(updated_at) from {} group by 1").format(
-                    sql.SQL(cell), sql.Identifier("marts", mart)
-                )
-            ).fetchall()
-        )
-        for mart, cell in CELLS.items()
-    }
 
 
 def acme(*periods: str) -> set[str]:
@@ -122,7 +106,7 @@ def acme(*periods: str) -> set[str]:
 
 def test_a_late_answer_touches_the_day_of_the_question_and_its_own(warm, january, tmp_path):
     land(tmp_path, [message("2026-01-17T10:00", "outbound", "l2")])
-    assert touched(warm, lambda: build_at(AS_OF)) == NOTHING | {
+    assert touched(warm, CELLS, lambda: build_at(AS_OF)) == NOTHING | {
         "analytics_daily": acme("2026-01-15", "2026-01-17"),
         # Both days are of the week of the 12th; the week after is compared with it.
         "analytics_weekly": acme("2026-01-12", "2026-01-19"),
@@ -135,7 +119,7 @@ def test_a_late_answer_touches_the_day_of_the_question_and_its_own(warm, january
 
 def test_a_late_stage_change_touches_the_days_until_the_next_one(warm, january, tmp_path):
     land(tmp_path, [event("lead_stage_changed", "2026-01-18T09:00", "l1", stage="nurturing")])
-    assert touched(warm, lambda: build_at(AS_OF)) == NOTHING | {
+    assert touched(warm, CELLS, lambda: build_at(AS_OF)) == NOTHING | {
         "analytics_daily": acme("2026-01-18", "2026-01-19"),
         "analytics_weekly": acme("2026-01-12", "2026-01-19"),
         "analytics_monthly": acme("2026-01", "2026-02"),
@@ -148,7 +132,7 @@ def test_a_late_stage_change_touches_the_days_until_the_next_one(warm, january, 
 def test_an_earlier_creation_moves_the_lead_with_all_that_is_counted_of_it(warm, january, tmp_path):
     earlier = event("lead_created", "2025-12-30T09:00", "l1", source="missed_call")
     land(tmp_path, [earlier])
-    cells = touched(warm, lambda: build_at(AS_OF))
+    cells = touched(warm, CELLS, lambda: build_at(AS_OF))
     moved = {"l1 created", "l1 won"}
     assert cells["funnel_events"] == {earlier["event_id"]} | {
         january[name]["event_id"] for name in moved
@@ -166,7 +150,7 @@ def test_an_earlier_creation_moves_the_lead_with_all_that_is_counted_of_it(warm,
 
 
 def test_a_new_day_without_events_adds_its_rows_and_touches_no_other(warm, january):
-    cells = touched(warm, lambda: build_at(datetime(2026, 2, 4, 1, tzinfo=UTC)))
+    cells = touched(warm, CELLS, lambda: build_at(datetime(2026, 2, 4, 1, tzinfo=UTC)))
     assert cells == NOTHING | {
         "analytics_daily": acme("2026-02-04"),
         "platform_analytics": {"2026-02-04"},
@@ -177,7 +161,7 @@ def test_a_new_day_without_events_adds_its_rows_and_touches_no_other(warm, janua
 def test_an_entity_that_changes_touches_the_span_and_the_counts_of_clients(warm, january, tmp_path):
     changed = client("acme", "2026-01-03") | {"updated_at": "2026-02-01T00:00:00Z"}
     land_entities(tmp_path, EntityKind.CLIENTS, [changed])
-    assert touched(warm, lambda: build_at(AS_OF)) == NOTHING | {
+    assert touched(warm, CELLS, lambda: build_at(AS_OF)) == NOTHING | {
         "analytics_daily": acme("2026-01-03", "2026-01-04"),
         "analytics_weekly": acme("2025-12-29", "2026-01-05"),
         "client_cohorts": {"acme"},
@@ -192,7 +176,7 @@ def test_a_subscription_touches_its_day_and_all_later_ones(warm, january, tmp_pa
     )  # fmt: skip
     land(tmp_path, [change])
     days = {"2026-02-01", "2026-02-02", "2026-02-03"}
-    cells = touched(warm, lambda: build_at(AS_OF))
+    cells = touched(warm, CELLS, lambda: build_at(AS_OF))
     assert cells["platform_analytics"] == cells["plan_adoption_daily"] == days
     movements = warm.execute(
         "select date, mrr_cents, expansion_mrr_cents from marts.platform_analytics "
@@ -208,7 +192,7 @@ def test_a_subscription_touches_its_day_and_all_later_ones(warm, january, tmp_pa
 
 def test_events_that_no_mart_here_reads_touch_what_any_event_touches(warm, january, tmp_path):
     land(tmp_path, [event("chat", "2026-01-10T12:00", None)])
-    assert touched(warm, lambda: build_at(AS_OF)) == NOTHING | {"client_cohorts": {"acme"}}
+    assert touched(warm, CELLS, lambda: build_at(AS_OF)) == NOTHING | {"client_cohorts": {"acme"}}
 
 
 # What was published and is no more -------------------------------------------------------------

@@ -10,10 +10,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from orchestration.build import BuildOptions, build
-from tests.building import build_at, land, start_afresh, warm_warehouse
+from tests.building import build_at, land, made_once, start_afresh, touched, warm_warehouse
 from tests.conftest import Server
 
 AS_OF = datetime(2026, 2, 3, tzinfo=UTC)
@@ -57,7 +56,10 @@ def view(at: str, path: str, visitor: str | None = "ann", **context: Any) -> Eve
 @pytest.fixture
 def january(warm: psycopg.Connection, tmp_path: Path) -> None:
     """Two visitors: Ann's views are cut to sessions, of which one ends before midnight; built."""
-    start_afresh(warm)
+    made_once(warm, "january", lambda: build_january(tmp_path))
+
+
+def build_january(directory: Path) -> None:
     events = [
         view("2026-01-10T09:00", "/morning"),
         view("2026-01-10T09:20", "/morning/2"),
@@ -68,35 +70,8 @@ def january(warm: psycopg.Connection, tmp_path: Path) -> None:
         view("2026-01-25T12:00", "/named", "bob", session_id="s"),
         view("2026-01-26T12:00", "/named/2", "bob", session_id="s"),
     ]
-    land(tmp_path, events)
+    land(directory, events)
     build_at(AS_OF)
-
-
-def touched(connection: psycopg.Connection, do: Callable[[], object]) -> dict[str, set[str]]:
-    """Return the cells of each mart whose `updated_at` is another after ``do``."""
-    before = _updated_at(connection)
-    do()
-    after = _updated_at(connection)
-    return {
-        mart: {
-            cell for cell in before[mart].keys() | after[mart].keys()
-            if before[mart].get(cell) != after[mart].get(cell)
-        }
-        for mart in CELLS
-    }  # fmt: skip
-
-
-def _updated_at(connection: psycopg.Connection) -> dict[str, dict[str, datetime]]:
-    return {
-        mart: dict(
-            connection.execute(
-                sql.SQL("select {}, max(updated_at) from {} group by 1").format(
-                    sql.SQL(cell), sql.Identifier("marts", mart)
-                )
-            ).fetchall()
-        )
-        for mart, cell in CELLS.items()
-    }
 
 
 def acme(*cells: str) -> set[str]:
@@ -123,7 +98,7 @@ def sessions(connection: psycopg.Connection) -> dict[str, tuple[Any, ...]]:
 def test_a_late_view_that_joins_two_sessions_touches_their_hours_and_day(warm, january, tmp_path):
     before = sessions(warm)
     land(tmp_path, [view("2026-01-10T09:40", "/between")])
-    assert touched(warm, lambda: build_at(AS_OF)) == NOTHING | daily("2026-01-10") | {
+    assert touched(warm, CELLS, lambda: build_at(AS_OF)) == NOTHING | daily("2026-01-10") | {
         "sessions": acme("/morning", "/forenoon"),
         "stats_hourly": acme("2026-01-10 09", "2026-01-10 10"),
     }
@@ -138,7 +113,9 @@ def test_a_late_view_that_moves_a_named_start_touches_the_days_of_both_starts(
     warm, january, tmp_path
 ):
     land(tmp_path, [view("2026-01-20T23:55", "/named", "bob", session_id="s")])
-    assert touched(warm, lambda: build_at(AS_OF)) == NOTHING | daily("2026-01-20", "2026-01-25") | {
+    assert touched(warm, CELLS, lambda: build_at(AS_OF)) == NOTHING | daily(
+        "2026-01-20", "2026-01-25"
+    ) | {
         # Countries are those of the view's own day.
         "traffic_countries_daily": acme("2026-01-20"),
         # It ends where it ended: that day's pages are counted again, with the same outcome.
@@ -158,7 +135,7 @@ def test_a_late_view_before_midnight_draws_a_cut_session_to_its_day(warm, januar
     assert sessions(warm)["/next night"] == ("/next night", 1, "22 00:05", False)
     land(tmp_path, [view("2026-01-21T23:45", "/before")])
     days = ("2026-01-21", "2026-01-22")
-    assert touched(warm, lambda: build_at(AS_OF)) == NOTHING | daily(*days) | {
+    assert touched(warm, CELLS, lambda: build_at(AS_OF)) == NOTHING | daily(*days) | {
         "traffic_countries_daily": acme("2026-01-21"),
         "sessions": acme("/next night", "/before"),
         "stats_hourly": acme("2026-01-21 23", "2026-01-22 00"),
@@ -171,7 +148,9 @@ def test_a_late_view_before_midnight_draws_a_cut_session_to_its_day(warm, januar
 
 def test_a_late_conversion_touches_its_day_and_its_session(warm, january, tmp_path):
     land(tmp_path, [event("signup", "2026-01-21T00:39", "ann")])
-    assert touched(warm, lambda: build_at(AS_OF)) == NOTHING | daily("2026-01-20", "2026-01-21") | {
+    assert touched(warm, CELLS, lambda: build_at(AS_OF)) == NOTHING | daily(
+        "2026-01-20", "2026-01-21"
+    ) | {
         "traffic_countries_daily": set(),
         # No session started on the 21st.
         "traffic_sources_daily": acme("2026-01-20"),
@@ -184,7 +163,7 @@ def test_a_late_conversion_touches_its_day_and_its_session(warm, january, tmp_pa
 
 def test_a_conversion_of_nobody_converts_the_session_that_it_names(warm, january, tmp_path):
     land(tmp_path, [event("contact_submitted", "2026-01-02T12:00", None, session_id="s")])
-    assert touched(warm, lambda: build_at(AS_OF)) == NOTHING | {
+    assert touched(warm, CELLS, lambda: build_at(AS_OF)) == NOTHING | {
         "sessions": acme("/named"),
         "stats_hourly": acme("2026-01-02 12", "2026-01-25 12"),
         "stats_daily": acme("2026-01-02", "2026-01-25"),
@@ -203,15 +182,15 @@ def test_bots_nobodies_and_other_events_touch_nothing(warm, january, tmp_path):
         event("session", "2026-01-10T09:40", "ann"),
     ]
     land(tmp_path, events)
-    assert touched(warm, lambda: build_at(AS_OF)) == NOTHING
+    assert touched(warm, CELLS, lambda: build_at(AS_OF)) == NOTHING
     kept = warm.execute("select count(*) from intermediate.int_page_view_events where is_bot")
     assert kept.fetchone() == (1,)
 
 
 def test_a_view_ahead_counts_with_the_first_build_that_has_passed_it(warm, january, tmp_path):
     land(tmp_path, [view("2026-02-03T00:30", "/tomorrow")])
-    assert touched(warm, lambda: build_at(AS_OF)) == NOTHING
-    assert touched(warm, lambda: build_at(LATER)) == NOTHING | daily("2026-02-03") | {
+    assert touched(warm, CELLS, lambda: build_at(AS_OF)) == NOTHING
+    assert touched(warm, CELLS, lambda: build_at(LATER)) == NOTHING | daily("2026-02-03") | {
         "sessions": acme("/tomorrow"),
         "stats_hourly": acme("2026-02-03 00"),
     }
@@ -231,7 +210,7 @@ def test_who_never_rests_is_recomputed_from_the_session_that_a_view_falls_in(war
         "10 00:00", "11 00:10", "12 00:45",
     ]  # fmt: skip
     land(tmp_path, [each for each in views if each["timestamp"] == "2026-01-12T00:20:00Z"])
-    cells = touched(warm, lambda: build_at(AS_OF))
+    cells = touched(warm, CELLS, lambda: build_at(AS_OF))
     assert cells["sessions"] == acme("/11 00:10", "/12 00:45", "/12 00:20")
 
 

@@ -19,6 +19,7 @@ from psycopg.rows import dict_row
 from ingestion.entities import EntityKind
 from orchestration.build import BuildOptions, build
 from tests.building import build_at, land, land_entities, start_afresh
+from tests.conftest import examples
 
 Row = dict[str, Any]
 
@@ -26,12 +27,7 @@ Row = dict[str, Any]
 def few_cases(count: int) -> settings:
     """Return the settings of a test whose cases take seconds: failures are shown as found."""
     return settings(
-        derandomize=True,
-        max_examples=count,
-        deadline=None,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-        phases=(Phase.generate,),
+        examples(count), suppress_health_check=list(HealthCheck), phases=(Phase.generate,)
     )
 
 

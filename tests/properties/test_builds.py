@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -40,6 +40,7 @@ from tests.building import (
     warm_warehouse,
 )
 from tests.conftest import Server
+from tests.properties.any_path import few_cases
 from tests.reference.stats import ACTIVE_WINDOW, Event, day_parts, instant, marketing_row
 
 MICROSECOND = timedelta(microseconds=1)
@@ -223,7 +224,7 @@ def warm(servers: Callable[[int], Server]) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-# A hundred builds by a real dbt: minutes, more on a busy machine.
+# Dozens of builds by a real dbt: minutes, more on a busy machine.
 @pytest.mark.timeout(1800)
 def test_loads_and_builds_in_any_order_end_like_one_full_rebuild_and_like_the_reference(
     warm: psycopg.Connection, tmp_path: Path
@@ -231,14 +232,5 @@ def test_loads_and_builds_in_any_order_end_like_one_full_rebuild_and_like_the_re
     Warehouse.connection, Warehouse.directory = warm, tmp_path
     run_state_machine_as_test(
         Warehouse,
-        settings=settings(
-            derandomize=True,
-            max_examples=12,
-            stateful_step_count=14,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-            # A step takes up to a second: a failure is reported as it was found.
-            phases=(Phase.generate,),
-        ),
+        settings=settings(few_cases(5), stateful_step_count=14),
     )
