@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import sys
 from datetime import date, datetime
 from enum import IntEnum, StrEnum
@@ -58,8 +59,16 @@ app = typer.Typer(
 )
 rejected = typer.Typer(no_args_is_help=True, help="Look at refused lines, and replay them.")
 app.add_typer(rejected, name="rejected")
+alerts = typer.Typer(no_args_is_help=True, help="See alerts, and say what is done about them.")
+app.add_typer(alerts, name="alerts")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+By = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="Who does it: you, by default.", default_factory=getpass.getuser
+    ),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 3 if lines were rejected.")]
 
 
@@ -272,6 +281,41 @@ def status(json: Json = False) -> None:
 
     with database.connect() as connection:
         show.statuses(mart_statuses(connection), json)
+
+
+@alerts.command("list")
+def alerts_list(
+    all: Annotated[bool, typer.Option("--all", help="Those that are resolved, too.")] = False,
+    json: Json = False,
+) -> None:
+    """List the alerts that stand, the newest first."""
+    from ingestion import database
+    from orchestration import show
+    from orchestration.alerts import alerts
+
+    with database.connect() as connection:
+        show.alerts(alerts(connection, resolved_too=all), json)
+
+
+@alerts.command("ack")
+def alerts_ack(alert_id: str, by: By, json: Json = False) -> None:
+    """Say that somebody looks after an alert."""
+    _act(alert_id, "acknowledged", by, json)
+
+
+@alerts.command("resolve")
+def alerts_resolve(alert_id: str, by: By, json: Json = False) -> None:
+    """Say that an alert is over, or none."""
+    _act(alert_id, "resolved", by, json)
+
+
+def _act(alert_id: str, action: str, by: str, json: bool) -> None:
+    from ingestion import database
+    from orchestration import show
+    from orchestration.alerts import Action, act
+
+    with database.connect() as connection:
+        show.alerts([act(connection, alert_id, Action(action), by)], json)
 
 
 @app.command()

@@ -7,17 +7,22 @@ from dataclasses import asdict
 import dagster as dg
 
 from ingestion import ledger
+from ingestion.entities import EntityKind
 from ingestion.settings import settings
 from orchestration.drop_folder import Dropped, load_dropped
 
 STAGING = {
     "raw_events": "One row per accepted event, as it came, less the IP.",
     "event_batches": "The ledger: one row per committed batch, numbered in commit order.",
+    "loads": "One row per load of a file.",
+    "used_sequences": "Numbers of producers that lines used which were not accepted.",
     "clients": "Clients as they are now.",
     "units": "Units as they are now.",
     "users": "Users as they are now.",
     "documents": "Documents as they are now.",
 }
+
+KINDS = {kind.value for kind in EntityKind}
 
 
 @dg.multi_asset(
@@ -44,7 +49,7 @@ def drop_folder(
         context.log.info("%s %s: %s", one.kind, one.name, one.error or asdict(one.counts))
         dropped.append(one)
     for name in STAGING:
-        kind = ledger.EVENTS if name in {"raw_events", "event_batches"} else name
+        kind = name if name in KINDS else ledger.EVENTS
         yield dg.MaterializeResult(["staging", name], metadata=_metadata(dropped, kind))
     failed = {one.name: one.error for one in dropped if one.error}
     yield dg.AssetCheckResult(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from expectations.checks import CheckResult
     from ingestion import ledger, loader, quarantine
     from ingestion.source import Source
+    from orchestration.alerts import Alert
     from orchestration.build import BuildResult
     from orchestration.demo import DemoResult
     from orchestration.export import StatsRow
@@ -183,6 +184,30 @@ def statuses(marts: Sequence[MartStatus], json: bool) -> None:
             for mart in marts
         ],
     )
+
+
+def alerts(found: Sequence[Alert], json: bool) -> None:
+    """Show alerts."""
+    if json:
+        typer.echo(_json({"alerts": [asdict(alert) for alert in found]}))
+    elif found:
+        table(
+            ("alert", "severity", "since", "what", "acknowledged by", "resolved", "by"),
+            [
+                (
+                    alert.alert_id,
+                    alert.severity,
+                    f"{alert.created_at:%Y-%m-%d %H:%M}",
+                    alert.message,
+                    _text(alert.acknowledged_by),
+                    _text(alert.resolved_at and f"{alert.resolved_at:%Y-%m-%d %H:%M}"),
+                    _text(alert.resolved_by),
+                )
+                for alert in found
+            ],
+        )
+    else:
+        typer.echo("No alert stands.")
 
 
 def exported(row: StatsRow, json: bool) -> None:

@@ -28,10 +28,12 @@ class Translator(DagsterDbtTranslator):
     """How dbt's models look in Dagster."""
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
-        """Group models by their folder (a family of marts, say), sources by their schema."""
+        """Group models by their folder (a family of marts, say), all else by its schema."""
         if dbt_resource_props["resource_type"] == "source":
             return dbt_resource_props["source_name"]
         folders = dbt_resource_props["fqn"][1:-1]
+        if not folders:
+            return dbt_resource_props["schema"]
         return folders[-1] if folders[0] == "marts" else folders[0]
 
     def get_asset_check_spec(
@@ -99,5 +101,7 @@ BOOKKEEPING = [
         "model_offsets": "How far each model has read, and how many rows it has.",
         "check_results": "Every check that ran.",
         "restatements": "Published figures of closed periods that are others now.",
+        "builds": "What each build was pinned to, and how it ended.",
+        "alert_actions": "Which alerts people have acknowledged or resolved by hand.",
     }.items()
 ]

@@ -13,6 +13,7 @@ from tests.bench.clients import LEAD_EVENTS
 from tests.bench.figures import Figure
 from tests.bench.increments import increments
 from tests.bench.loading import judging, memory_and_disk, throughput
+from tests.bench.operations import api_calls
 from tests.bench.place import Place, own_place
 
 
@@ -24,6 +25,7 @@ class Sizes:
     memory: tuple[int, int] = (100_000, 1_000_000)
     history: tuple[int, int] = (20_000, 200_000)
     marts: tuple[int, int, int] = (1_000_000, 200_000, 2_000_000)
+    calls_a_day: int = 50_000
 
 
 QUICK = Sizes(
@@ -31,6 +33,7 @@ QUICK = Sizes(
     memory=(50_000, 100_000),
     history=(2_000, 10_000),
     marts=(5_000, 5_000, 20_000),
+    calls_a_day=1_000,
 )
 
 
@@ -57,6 +60,7 @@ def _measure(place: Place, sizes: Sizes) -> Iterator[Figure]:
     yield from builds(place, *sizes.history)
     for stream in (CHATS, LEAD_EVENTS):
         yield from increments(place, stream, *sizes.marts)
+    yield from api_calls(place, sizes.calls_a_day)
 
 
 if __name__ == "__main__":

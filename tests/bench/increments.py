@@ -70,22 +70,22 @@ def increments(
 def _full_refresh(place: Place, stream: Stream, history: int) -> float:
     with place.fresh_warehouse():
         _load(place, stream, history, f"rebuilding {history:,} {stream.of}")
-        _build()
-        return _build("--full-refresh")
+        build_seconds()
+        return build_seconds("--full-refresh")
 
 
 def _times(place: Place, stream: Stream, history: int) -> Times:
     with place.fresh_warehouse() as connection:
         _load(place, stream, history, f"{history:,} {stream.of} of history")
-        first = _build()
+        first = build_seconds()
         # As the server would by itself in a while, and not in the middle of what is measured.
         connection.execute("vacuum analyze")
         times = []
         for batch in range(BATCHES):
             _load(place, stream, NEW_EVENTS, f"new {stream.of} on {history:,}", DAYS, batch)
-            times.append(_build())
+            times.append(build_seconds())
         _load(place, stream, 1, f"late {stream.of}", DAYS - LATE_DAYS, BATCHES)
-        late = _build()
+        late = build_seconds()
         other = place.files / "metric.ndjson"
         other.write_text(
             '{"event":"system_metric","timestamp":"2026-01-01T00:00:00Z","actor":'
@@ -93,11 +93,12 @@ def _times(place: Place, stream: Stream, history: int) -> Times:
             '{"metric_type":"cpu_usage","metric_value":1,"server_id":"s"}}\n'
         )
         run("load", other)
-        of_another_kind = _build()
+        of_another_kind = build_seconds()
     return Times(first, of_another_kind, median(times), late)
 
 
-def _build(*options: str) -> float:
+def build_seconds(*options: str) -> float:
+    """Build; return the wall time in seconds."""
     seconds, _ = run("build", "--as-of", AS_OF.isoformat(), *options)
     return seconds
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import json
 import random
+import subprocess
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -21,9 +24,17 @@ from ingestion.loader import load
 from ingestion.mapping import find_mapping
 from ingestion.settings import PROJECT_DIR
 from ingestion.source import open_source
-from orchestration.build import build
-from tests.building import build_at, land, land_entities, start_afresh, warm_warehouse
-from tests.conftest import Server
+from orchestration.build import BuildError, build
+from tests.building import (
+    build_at,
+    land,
+    land_entities,
+    made_once,
+    start_afresh,
+    touched,
+    warm_warehouse,
+)
+from tests.conftest import WAREHOUSE, Server
 
 DATA = PROJECT_DIR.parent / "shared" / "data"
 AS_OF = datetime(2026, 2, 3, tzinfo=UTC)
@@ -39,6 +50,7 @@ CELLS = {
     "dashboard_usage_daily": "to_char(date, 'MM-DD') || ' ' || view",
     "business_metrics": "to_char(period_start, 'MM-DD')",
     "unit_economics_monthly": "client_id || ' ' || month",
+    "ingest_loss_daily": "producer || ' ' || to_char(date, 'MM-DD')",
 }
 NOTHING: dict[str, set[str]] = {mart: set() for mart in CELLS}
 
@@ -104,7 +116,10 @@ def tenant(created_at: str, updated_at: str = "2026-01-01") -> Event:
 @pytest.fixture
 def january(warm: psycopg.Connection, tmp_path: Path) -> dict[str, Event]:
     """A client since the 5th of January, what its users did, and how servers stood; built."""
-    start_afresh(warm)
+    return made_once(warm, "january", lambda: build_january(tmp_path))
+
+
+def build_january(directory: Path) -> dict[str, Event]:
     events = {
         "subscribed": subscription("01-06T00:00", plan="pro", mrr_cents=100),
         "paid": payment("01-10T09:00", "ann"),
@@ -119,37 +134,10 @@ def january(warm: psycopg.Connection, tmp_path: Path) -> dict[str, Event]:
         payment("01-10T09:00", "ann", plan="basic"),
         credit("01-10T10:00", "ann", "export"),
     ]
-    land(tmp_path, [*events.values(), *others])
-    land_entities(tmp_path, EntityKind.CLIENTS, [tenant("2026-01-05")])
+    land(directory, [*events.values(), *others])
+    land_entities(directory, EntityKind.CLIENTS, [tenant("2026-01-05")])
     build_at(AS_OF)
     return events
-
-
-def touched(connection: psycopg.Connection, do: Callable[[], object]) -> dict[str, set[str]]:
-    """Return the cells of each mart whose `updated_at` is another after ``do``."""
-    before = _updated_at(connection)
-    do()
-    after = _updated_at(connection)
-    return {
-        mart: {
-            cell for cell in before[mart].keys() | after[mart].keys()
-            if before[mart].get(cell) != after[mart].get(cell)
-        }
-        for mart in CELLS
-    }  # fmt: skip
-
-
-def _updated_at(connection: psycopg.Connection) -> dict[str, dict[str, datetime]]:
-    return {
-        mart: dict(
-            connection.execute(
-                sql.SQL("select {}, max(updated_at) from {} group by 1").format(
-                    sql.SQL(cell), sql.Identifier("marts", mart)
-                )
-            ).fetchall()
-        )
-        for mart, cell in CELLS.items()
-    }
 
 
 def days(first: int, last: int) -> set[str]:
@@ -163,7 +151,7 @@ def days(first: int, last: int) -> set[str]:
 def test_a_late_call_touches_its_endpoints_hour_and_day(warm, january, tmp_path):
     failed = call("01-10T09:30", status=500)
     land(tmp_path, [failed])
-    assert touched(warm, lambda: build_at(AS_OF)) == NOTHING | {
+    assert touched(warm, CELLS, lambda: build_at(AS_OF)) == NOTHING | {
         "api_performance_hourly": {"/a 01-10 09"},
         "api_performance_daily": {"/a 01-10"},
         "api_errors": {failed["event_id"]},
@@ -177,7 +165,7 @@ def test_a_late_call_touches_its_endpoints_hour_and_day(warm, january, tmp_path)
 
 def test_late_readings_actions_and_views_touch_their_own_cells(warm, january, tmp_path):
     land(tmp_path, [reading("01-10T10:59"), action("01-10T23:00"), view("01-10T00:00")])
-    assert touched(warm, lambda: build_at(AS_OF)) == NOTHING | {
+    assert touched(warm, CELLS, lambda: build_at(AS_OF)) == NOTHING | {
         "system_metrics_hourly": {"web 01-10 10"},
         "builder_usage_daily": {"acme 01-10 save"},
         "dashboard_usage_daily": {"01-10 sales"},
@@ -186,8 +174,8 @@ def test_late_readings_actions_and_views_touch_their_own_cells(warm, january, tm
 
 def test_a_call_ahead_of_as_of_touches_its_hour_once_as_of_has_passed_it(warm, january, tmp_path):
     land(tmp_path, [call("02-03T09:30")])
-    assert touched(warm, lambda: build_at(AS_OF)) == NOTHING
-    cells = touched(warm, lambda: build_at(datetime(2026, 2, 3, 10, tzinfo=UTC)))
+    assert touched(warm, CELLS, lambda: build_at(AS_OF)) == NOTHING
+    cells = touched(warm, CELLS, lambda: build_at(datetime(2026, 2, 3, 10, tzinfo=UTC)))
     assert cells == NOTHING | {
         "api_performance_hourly": {"/a 02-03 09"},
         "api_performance_daily": {"/a 02-03"},
@@ -197,7 +185,7 @@ def test_a_call_ahead_of_as_of_touches_its_hour_once_as_of_has_passed_it(warm, j
 def test_a_users_new_day_touches_the_rates_of_thirty_days(warm, january, tmp_path):
     paid = payment("01-02T09:00", "bob", "upgrade")
     land(tmp_path, [paid])
-    assert touched(warm, lambda: build_at(AS_OF)) == NOTHING | {
+    assert touched(warm, CELLS, lambda: build_at(AS_OF)) == NOTHING | {
         "revenue_events": {paid["event_id"]},
         "revenue_daily": {"01-02 pro"},
         # With the client's first event the span begins earlier, on the 2nd.
@@ -215,7 +203,7 @@ def test_a_users_new_day_touches_the_rates_of_thirty_days(warm, january, tmp_pat
 def test_what_a_user_does_on_a_known_day_touches_no_other_day(warm, january, tmp_path):
     refund = payment("01-10T11:00", "ann", "refund")
     land(tmp_path, [refund, credit("01-10T12:00", "ann")])
-    assert touched(warm, lambda: build_at(AS_OF)) == NOTHING | {
+    assert touched(warm, CELLS, lambda: build_at(AS_OF)) == NOTHING | {
         "revenue_events": {refund["event_id"]},
         "revenue_daily": {"01-10 pro"},
         "credit_usage_daily": {"ann search 01-10"},
@@ -226,7 +214,7 @@ def test_what_a_user_does_on_a_known_day_touches_no_other_day(warm, january, tmp
 
 def test_a_chat_touches_what_its_client_costs_in_the_month(warm, january, tmp_path):
     land(tmp_path, [event("chat", "02-01T09:00", cost_prompt=0.25, cost_cached=0.5)])
-    assert touched(warm, lambda: build_at(AS_OF)) == NOTHING | {
+    assert touched(warm, CELLS, lambda: build_at(AS_OF)) == NOTHING | {
         "unit_economics_monthly": {"acme 2026-02"}
     }
     rows = warm.execute(
@@ -238,27 +226,217 @@ def test_a_chat_touches_what_its_client_costs_in_the_month(warm, january, tmp_pa
 
 def test_a_subscription_touches_its_month_and_day_and_all_later_ones(warm, january, tmp_path):
     land(tmp_path, [subscription("01-30T00:00", "changed", plan="pro", mrr_cents=300)])
-    assert touched(warm, lambda: build_at(AS_OF)) == NOTHING | {
+    assert touched(warm, CELLS, lambda: build_at(AS_OF)) == NOTHING | {
         "business_metrics": days(30, 34),
         "unit_economics_monthly": {"acme 2026-01", "acme 2026-02"},
     }
 
 
 def test_a_new_day_adds_its_metrics_and_a_new_month_its_economics(warm, january):
-    assert touched(warm, lambda: build_at(datetime(2026, 2, 4, 1, tzinfo=UTC))) == NOTHING | {
-        "business_metrics": {"02-04"}
-    }
-    cells = touched(warm, lambda: build_at(datetime(2026, 3, 1, tzinfo=UTC)))
+    assert touched(
+        warm, CELLS, lambda: build_at(datetime(2026, 2, 4, 1, tzinfo=UTC))
+    ) == NOTHING | {"business_metrics": {"02-04"}}
+    cells = touched(warm, CELLS, lambda: build_at(datetime(2026, 3, 1, tzinfo=UTC)))
     assert cells["unit_economics_monthly"] == {"acme 2026-03"}
     assert cells["business_metrics"] == {f"02-{day:02}" for day in range(5, 29)} | {"03-01"}
 
 
 def test_a_client_that_is_older_than_was_known_brings_its_days_and_months(warm, january, tmp_path):
     land_entities(tmp_path, EntityKind.CLIENTS, [tenant("2025-12-30", "2026-02-01")])
-    assert touched(warm, lambda: build_at(AS_OF)) == NOTHING | {
+    assert touched(warm, CELLS, lambda: build_at(AS_OF)) == NOTHING | {
         "business_metrics": days(1, 4) | {"12-30", "12-31"},
         "unit_economics_monthly": {"acme 2025-12"},
     }
+
+
+# Measured loss ----------------------------------------------------------------------------------
+
+
+def numbered(at: str, number: int, producer: str = "web") -> Event:
+    return action(at) | {"context": {"producer": producer, "sequence": number}}
+
+
+def losses(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
+    return connection.execute(
+        "select to_char(date, 'MM-DD'), events_seen, gaps, loss_percent "
+        "from marts.ingest_loss_daily where producer = 'web' order by date"
+    ).fetchall()
+
+
+def test_a_number_touches_its_day_and_that_of_the_next_greater_one(warm, tmp_path):
+    start_afresh(warm)
+    sent = [("01-10T09:00", 5), ("01-10T09:01", 6), ("01-12T09:00", 16), ("01-13T09:00", 17)]
+    land(tmp_path, [numbered(*one) for one in sent])
+    land(tmp_path, [numbered("01-12T09:00", 3, "app")])
+    build_at(AS_OF)
+    assert losses(warm) == [
+        ("01-10", 2, 0, Decimal("0.00")),
+        # 7 to 15 are missing: 9 of 10.
+        ("01-12", 1, 9, Decimal("90.00")),
+        ("01-13", 1, 0, Decimal("0.00")),
+    ]
+    # One of the missing was only late.
+    land(tmp_path, [numbered("01-11T09:00", 8)])
+    cells = touched(warm, CELLS, lambda: build_at(AS_OF))
+    assert cells["ingest_loss_daily"] == {"web 01-11", "web 01-12"}
+    assert losses(warm)[1:3] == [
+        ("01-11", 1, 1, Decimal("50.00")),
+        ("01-12", 1, 7, Decimal("87.50")),
+    ]
+
+
+def test_a_number_counts_on_its_first_day_and_a_duplicate_changes_nothing(warm, tmp_path):
+    start_afresh(warm)
+    twelfth = numbered("01-12T09:00", 5)
+    land(tmp_path, [twelfth, numbered("01-13T09:00", 6)])
+    build_at(AS_OF)
+    land(tmp_path, [twelfth])
+    cells = touched(warm, CELLS, lambda: build_at(AS_OF))
+    assert cells["ingest_loss_daily"] == set()
+    # Another line with the same number, refused, and of an earlier day.
+    land(tmp_path, [numbered("01-11T09:00", 5) | {"event": "nothing_planned"}])
+    cells = touched(warm, CELLS, lambda: build_at(AS_OF))
+    assert cells["ingest_loss_daily"] == {"web 01-11", "web 01-12"}
+    assert losses(warm) == [("01-11", 1, 0, Decimal(0)), ("01-13", 1, 0, Decimal(0))]
+
+
+def test_a_loss_of_more_than_one_percent_warns_and_holds_nothing_back(warm, tmp_path):
+    start_afresh(warm)
+    land(tmp_path, [numbered("02-02T09:00", 1), numbered("02-02T09:01", 3)])
+    build_at(AS_OF)
+    assert check(warm, "assert_little_is_lost") == ("warn", False, 1)
+    # A week later it is known.
+    build_at(AS_OF + timedelta(days=7))
+    assert check(warm, "assert_little_is_lost") == ("warn", True, 0)
+
+
+def test_what_is_missing_where_models_read_is_unexplained_and_blocks(warm, january, tmp_path):
+    assert check(warm, "assert_nothing_is_unexplained") == ("error", True, 0)
+    warm.execute(
+        "delete from intermediate.int_events where ctid = "
+        "(select ctid from intermediate.int_events limit 1)"
+    )
+    land(tmp_path, [call("01-10T09:30")])
+    with pytest.raises(BuildError, match="assert_nothing_is_unexplained"):
+        build_at(AS_OF)
+    assert check(warm, "assert_nothing_is_unexplained") == ("error", False, 1)
+    found = warm.execute(
+        "select sum(unexplained), sum(accepted) - sum(modelled) "
+        "from marts.ingest_reconciliation_daily"
+    ).fetchone()
+    assert found == (1, 1)
+
+
+def check(connection: psycopg.Connection, name: str) -> tuple[str, bool, int]:
+    """Return a check's severity and how it ended last: whether it passed, and rows that fail."""
+    return connection.execute(
+        "select severity, passed, failures from warehouse.check_results "
+        "where check_name = %s order by checked_at desc limit 1",
+        (f"dbt.{name}",),
+    ).fetchone()
+
+
+# Alerts -----------------------------------------------------------------------------------------
+
+
+def outage(at: str, calls: int = 20, errors: int = 20) -> list[Event]:
+    return [call(at, status=500 if number < errors else 200) for number in range(calls)]
+
+
+def standing(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
+    return connection.execute(
+        "select alert_id, severity, to_char(created_at at time zone 'utc', 'MM-DD HH24:MI'), "
+        "to_char(resolved_at at time zone 'utc', 'MM-DD HH24:MI'), acknowledged_by, resolved_by "
+        "from marts.alert_history order by created_at"
+    ).fetchall()
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [*WAREHOUSE, "alerts", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_what_was_done_by_hand_outlives_late_events_and_rebuilds(warm, tmp_path):
+    start_afresh(warm)
+    land(tmp_path, [*outage("01-10T10:00"), *outage("01-10T11:00", errors=2)])
+    build_at(AS_OF)
+    assert standing(warm) == [
+        ("performance-20260110T1000Z", "critical", "01-10 10:00", "01-10 10:05", None, None),
+        ("performance-20260110T1100Z", "medium", "01-10 11:00", "01-10 11:05", None, None),
+    ]
+    assert run("ack", "performance-20260110T1000Z", "--by", "ann").returncode == 0
+    again = run("ack", "performance-20260110T1000Z", "--by", "bob")
+    assert (again.returncode, "acknowledged by ann" in again.stderr) == (1, True)
+    # The window before was bad as well: the alert begins there, and is the same.
+    land(tmp_path, outage("01-10T09:55"))
+    build_at(AS_OF)
+    moved = ("performance-20260110T0955Z", "critical", "01-10 09:55", "01-10 10:05", "ann", None)
+    assert standing(warm)[0] == moved
+    build_at(AS_OF, full_refresh=True)
+    assert standing(warm)[0] == moved
+
+
+def test_an_alert_is_resolved_by_hand_once(warm, tmp_path):
+    start_afresh(warm)
+    land(tmp_path, outage("02-02T23:55"))
+    build_at(AS_OF)
+    # The window after it is not complete.
+    alert = "performance-20260202T2355Z"
+    assert standing(warm) == [(alert, "critical", "02-02 23:55", None, None, None)]
+    listed = json.loads(run("list", "--json").stdout)["alerts"]
+    assert [(one["alert_id"], one["resolved"]) for one in listed] == [(alert, False)]
+    assert "20 of 20 API calls failed" in run("list").stdout
+    done = json.loads(run("resolve", alert, "--by", "ann", "--json").stdout)["alerts"][0]
+    assert (done["resolved"], done["resolved_by"]) == (True, "ann")
+    assert run("list").stdout == "No alert stands.\n"
+    assert alert in run("list", "--all").stdout
+    again = run("resolve", alert)
+    assert (again.returncode, "resolved by ann" in again.stderr) == (1, True)
+    unknown = run("ack", "performance-20260101T0000Z")
+    assert (unknown.returncode, "There is no alert" in unknown.stderr) == (1, True)
+    build_at(AS_OF + timedelta(minutes=5), full_refresh=True)
+    # By then it was over by itself, before anybody said so.
+    assert standing(warm) == [(alert, "critical", "02-02 23:55", "02-03 00:00", None, "ann")]
+
+
+def test_a_user_who_comes_to_a_limit_is_told_of_twice(warm, tmp_path):
+    start_afresh(warm)
+    user = {
+        "user_id": "ann", "created_at": "2026-01-01T00:00:00Z",
+        "updated_at": "2026-01-01T00:00:00Z", "monthly_message_limit": 5,
+    }  # fmt: skip
+    land_entities(tmp_path, EntityKind.USERS, [user])
+    land(tmp_path, [event("chat", f"01-10T09:0{number}", "ann") for number in range(5)])
+    build_at(AS_OF)
+    found = warm.execute(
+        "select alert_type, severity, category, message, resolved_at from marts.alert_history "
+        "order by created_at"
+    ).fetchall()
+    february = datetime(2026, 2, 1, tzinfo=UTC)
+    assert found == [
+        ("warning", "medium", "usage", "User ann came to 80 % of a limit of 2026-01.", february),
+        ("error", "high", "usage", "User ann came to 100 % of a limit of 2026-01.", february),
+    ]
+
+
+# The warehouse's own events ---------------------------------------------------------------------
+
+
+def test_loads_and_builds_that_ended_are_told_of(warm, january, tmp_path):
+    found = warm.execute(
+        "select event, count(*) from marts.warehouse_events group by event order by event"
+    ).fetchall()
+    assert found == [("build_done", 1), ("load_done", 2)]
+    received = warm.execute(
+        "select sum((detail ->> 'received')::bigint) from marts.warehouse_events "
+        "where detail ->> 'kind' = 'events'"
+    ).fetchone()
+    assert (
+        received
+        == warm.execute(
+            "select sum(received) from staging.event_batches where kind = 'events'"
+        ).fetchone()
+    )
 
 
 # Keys of any length -----------------------------------------------------------------------------
@@ -322,6 +500,36 @@ def test_real_uptime_checks_come_to_what_their_file_counts(warm):
     assert performance(warm, "api_performance_daily", "date") == counted(checks, digits=10)
     errors = warm.execute("select count(*) from marts.api_errors").fetchone()
     assert errors == (sum(_status(check) >= 400 for check in checks),)
+    assert alerts(warm) == counted_alerts(checks)
+
+
+def alerts(connection: psycopg.Connection) -> list[tuple[str, int]]:
+    return connection.execute(
+        "select to_char(created_at at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI'), "
+        "array_position(array['critical', 'high', 'medium'], severity) "
+        "from marts.alert_history order by created_at"
+    ).fetchall()
+
+
+def counted_alerts(checks: list[dict[str, str]]) -> list[tuple[str, int]]:
+    """Count bad windows of five minutes, the file's checks alone; neighbours are one alert."""
+    windows = defaultdict(list)
+    for check in checks:
+        at = datetime.fromisoformat(check["checked_at"])
+        windows[at - timedelta(minutes=at.minute % 5, seconds=at.second)].append(check)
+    found: list[tuple[str, int]] = []
+    before = None
+    for start in sorted(windows):
+        share = Fraction(sum(_status(c) >= 400 for c in windows[start]), len(windows[start]))
+        if len(windows[start]) < 20 or share <= Fraction(5, 100):
+            continue
+        rank = 1 if share > Fraction(1, 2) else 2 if share > Fraction(1, 5) else 3
+        if found and before == start - timedelta(minutes=5):
+            found[-1] = (found[-1][0], min(found[-1][1], rank))
+        else:
+            found.append((start.strftime("%Y-%m-%dT%H:%M"), rank))
+        before = start
+    return found
 
 
 def performance(connection: psycopg.Connection, mart: str, period: str) -> set[tuple[Any, ...]]:
