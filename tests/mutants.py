@@ -30,6 +30,8 @@ TRUST = "ingestion/migrations/versions/v0004_trust.sql"
 INTERMEDIATE = "dbt_project/models/intermediate/"
 CLIENTS = "dbt_project/models/marts/clients/"
 PLATFORM = "dbt_project/models/marts/platform/"
+TRAFFIC = "dbt_project/models/marts/traffic/"
+OPERATIONS = "dbt_project/models/marts/operations/"
 PERCENTILE = "ingestion/migrations/versions/v0003_marts.sql"
 
 
@@ -146,9 +148,9 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     ),
     "a limit is reached only above it": (
         Edit(
-            AI_USAGE + "user_monthly_usage.sql",
-            "tokens_so_far >= monthly_token_limit",
-            "tokens_so_far > monthly_token_limit",
+            "dbt_project/macros/chats.sql",
+            "tokens_so_far >= {{ share }}",
+            "tokens_so_far > {{ share }}",
         ),
     ),
     "a late chat leaves its user new on the old day": (
@@ -175,22 +177,22 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "an answer touches its own day alone": (
         Edit(
             INTERMEDIATE + "int_inbound_messages.sql",
-            "direction = 'outbound'\n                            and current",
-            "false\n                            and current",
+            "direction = 'outbound'\n                            and {{ is_increment",
+            "false\n                            and {{ is_increment",
         ),
     ),
     "an earlier creation leaves its lead new on the old day": (
         Edit(
             INTERMEDIATE + "int_client_activity_daily.sql",
-            "where current_setting('warehouse.mode') = 'incremental'\n                \"",
+            'where {{ is_increment() }}\n                "',
             'where false\n                "',
         ),
     ),
     "an earlier creation leaves its source on none of the lead's events": (
         Edit(
             CLIENTS + "funnel_events.sql",
-            "event = 'lead_created'\n                            and current",
-            "false\n                            and current",
+            "event = 'lead_created'\n                            and {{ is_increment",
+            "false\n                            and {{ is_increment",
         ),
     ),
     "a late stage change touches its own day alone": (
@@ -203,7 +205,7 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "a late stage change leaves the next one as it was": (
         Edit(
             INTERMEDIATE + "int_lead_stage_changes_daily.sql",
-            "and current_setting('warehouse.mode') = 'incremental'",
+            "and {{ is_increment() }}",
             "and false",
         ),
     ),
@@ -245,6 +247,62 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
             "{{ restated.closes_at }} is distinct from (select",
         ),
     ),
+    "a session ends a moment later than the gap": (
+        Edit(
+            TRAFFIC + "sessions.sql",
+            "occurred_at - view_before_at >= {{ session_gap() }}",
+            "occurred_at - view_before_at > {{ session_gap() }}",
+        ),
+    ),
+    "a late view is cut by itself": (
+        Edit(
+            "dbt_project/macros/traffic.sql",
+            "                and {{ is_increment() }}\n        ) as changed",
+            "                and false\n        ) as changed",
+        ),
+    ),
+    "five percent of errors are too many": (
+        Edit(
+            INTERMEDIATE + "int_api_error_windows.sql",
+            "and 100 * error_calls >",
+            "and 100 * error_calls >=",
+        ),
+    ),
+    "a window is told of before it is complete": (
+        Edit(
+            OPERATIONS + "alert_history.sql",
+            "where window_start + interval '5 minutes' <= {{",
+            "where window_start <= {{",
+        ),
+    ),
+    "what was done by hand is known by the alert's last name alone": (
+        Edit(
+            OPERATIONS + "alert_history.sql",
+            "actions.alert_id = any(found.known_as)",
+            "actions.alert_id = found.alert_id",
+        ),
+    ),
+    "a late number leaves the hole after it as it was": (
+        Edit(
+            OPERATIONS + "ingest_loss_daily.sql",
+            "changed.was_first_on is null",
+            "false",
+        ),
+    ),
+    "a number counts on every day that used it": (
+        Edit(
+            OPERATIONS + "ingest_loss_daily.sql",
+            "and uses.occurred_on < used_numbers.occurred_on",
+            "and false",
+        ),
+    ),
+    "what as_of has not passed is modelled": (
+        Edit(
+            OPERATIONS + "ingest_reconciliation_daily.sql",
+            "count(*) filter (where events.occurred_at < {{ as_of() }}) as modelled",
+            "count(*) as modelled",
+        ),
+    ),
     "percentiles do not lie between": (Edit(PERCENTILE, "* (spot - place)", "* 0"),),
     "changed code is not rebuilt": (
         Edit(PROTOCOL, "or stands.checksum <> code_checksum or", "or"),
@@ -255,9 +313,11 @@ OF_DBT = "tests/integration/test_dbt.py::test_"
 OF_BUILDS = "tests/integration/test_offsets.py::test_"
 OF_AI_USAGE = "tests/integration/test_ai_usage.py::test_"
 OF_CLIENTS = "tests/integration/test_clients.py::test_"
+OF_TRAFFIC = "tests/integration/test_traffic.py::test_"
+OF_OPERATIONS = "tests/integration/test_operations.py::test_"
 # In the order of their running time; a fault is caught by the first that turns red.
 TESTS = (
-    OF_DBT + "every_unit_test_of_the_models_passes_whatever_the_time_zone_of_the_session[18-UTC]",
+    OF_DBT + "every_unit_test_of_the_models_passes_whatever_the_time_zone_of_the_session[18]",
     OF_BUILDS + "a_unit_falls_out_of_the_720_hours_a_microsecond_after_they_have_passed",
     OF_BUILDS + "an_earlier_as_of_is_refused_for_one_model_too[int_platform_stats]",
     OF_BUILDS + "a_full_refresh_may_go_to_an_earlier_as_of_and_back",
@@ -272,6 +332,8 @@ TESTS = (
     OF_CLIENTS + "an_earlier_creation_moves_the_lead_with_all_that_is_counted_of_it",
     OF_CLIENTS + "a_new_day_without_events_adds_its_rows_and_touches_no_other",
     OF_CLIENTS + "a_first_build_and_a_new_day_restate_nothing",
+    OF_TRAFFIC + "a_late_view_that_joins_two_sessions_touches_their_hours_and_day",
+    OF_OPERATIONS + "a_number_touches_its_day_and_that_of_the_next_greater_one",
     OF_BUILDS + "a_batch_that_lands_while_a_build_runs_waits_for_the_next_build",
     OF_BUILDS + "an_event_appears_once_as_of_has_passed_it_without_a_new_batch",
     OF_BUILDS + "a_changed_model_is_rebuilt_and_so_are_its_descendants_and_no_other",

@@ -16,6 +16,18 @@
 {%- endmacro %}
 
 
+{# The instant that the model has looked from before. #}
+{% macro from_as_of() -%}
+    current_setting('warehouse.from_as_of')::timestamptz
+{%- endmacro %}
+
+
+{# Whether the build goes on from where the model stands: in all others every row is a new one. #}
+{% macro is_increment() -%}
+    current_setting('warehouse.mode') = 'incremental'
+{%- endmacro %}
+
+
 {# The last batch that the model has read before. #}
 {% macro from_batch() -%}
     current_setting('warehouse.from_batch')::bigint
@@ -56,18 +68,6 @@
 {% macro was_visible(alias) -%}
     {{ alias }}.batch_seq <= {{ from_batch() }}
     and {{ alias }}.occurred_at < {{ from_as_of() }}
-{%- endmacro %}
-
-
-{# The instant that the model has looked from before. #}
-{% macro from_as_of() -%}
-    current_setting('warehouse.from_as_of')::timestamptz
-{%- endmacro %}
-
-
-{# The UTC day of an instant. #}
-{% macro day_of(instant) -%}
-    ({{ instant }} at time zone 'utc')::date
 {%- endmacro %}
 
 
@@ -115,6 +115,12 @@
 {%- endmacro %}
 
 
+{# The instant that the last build looked from, for views and functions that read facts alone. #}
+{% macro last_as_of() -%}
+    (select warehouse.last_as_of())
+{%- endmacro %}
+
+
 {# The rows of staging that a fact reads for the first time. #}
 {% macro in_new_batches() -%}
     batch_seq > {{ from_batch() }}
@@ -125,6 +131,16 @@
 {# Narrows an input to the cells that are recomputed; columns stand in the order of meta.cells. #}
 {% macro in_touched_cells(columns) -%}
     ({{ columns | join(', ') }}) in (select {{ config.get('meta').cells | join(', ') }} from {{ touched_table() }})
+{%- endmacro %}
+
+
+{#
+    Narrows an input by one column of the touched cells, beside in_touched_cells: so that it is read
+    by an index on that column where none is on the whole cell. (An array is no join: the other
+    condition alone is one, on all columns at once.)
+#}
+{% macro in_touched(column, cell) -%}
+    {{ column }} = any(array(select distinct {{ cell }} from {{ touched_table() }}))
 {%- endmacro %}
 
 
@@ -180,7 +196,9 @@
     backfill all rows of the window, so that rows which no event stands behind any more vanish.
 #}
 {% macro get_incremental_replace_cells_sql(arg_dict) -%}
-    {% for statement in replace_rows_sql(arg_dict.target_relation, arg_dict.temp_relation) %}
+    {% for statement in replace_rows_sql(
+        arg_dict.target_relation, arg_dict.temp_relation, arg_dict.dest_columns
+    ) %}
         {{ statement }};
     {% endfor %}
 {%- endmacro %}
@@ -190,9 +208,9 @@
     Returns the statements that replace a model's rows by those of `source`. One delete for each
     case, so that each finds its rows by an index: a case that is not given costs nothing.
 #}
-{% macro replace_rows_sql(target_relation, source) -%}
+{% macro replace_rows_sql(target_relation, source, columns) -%}
     {% set meta = config.get('meta', {}) %}
-    {% set names = adapter.get_columns_in_relation(target_relation) | map(attribute='quoted') | join(', ') %}
+    {% set names = columns | map(attribute='quoted') | join(', ') %}
     {% set statements = [] %}
     {% if meta.get('restated') %}
         {% do statements.append(note_restatements_sql(target_relation, source)) %}

@@ -51,7 +51,12 @@
 {%- endmacro %}
 
 
-{# round(100 * x / y, 2), NULL when y is 0. #}
-{% macro pct2(x, y) -%}
-    round(100 * ({{ x }})::numeric / nullif({{ y }}, 0), 2)
+{# When a month's running sums first come to a share of any limit. #}
+{% macro comes_to(share) -%}
+    min(created_at) filter (
+        where
+        messages_so_far >= {{ share }} * monthly_message_limit
+        or tokens_so_far >= {{ share }} * monthly_token_limit
+        or cost_so_far >= {{ share }} * monthly_cost_limit
+    )
 {%- endmacro %}

@@ -10,16 +10,25 @@
 {%- endmacro %}
 
 
-{# The funnel's six steps in order. #}
+{# The stages that a lead can stand in. #}
+{% macro lead_stages() -%}
+    {{ return(['new', 'qualifying', 'nurturing', 'hot', 'booked', 'lost']) }}
+{%- endmacro %}
+
+
+{# The funnel's six steps, in order. #}
+{% macro funnel_step_names() -%}
+    {{ return(['lead_created', 'first_response', 'qualified', 'appointment_booked', 'quote_sent', 'job_won']) }}
+{%- endmacro %}
+
+
+{# The same as rows: the step and its place, from 1. #}
 {% macro funnel_steps() -%}
     (
         values
-        ('lead_created', 1),
-        ('first_response', 2),
-        ('qualified', 3),
-        ('appointment_booked', 4),
-        ('quote_sent', 5),
-        ('job_won', 6)
+        {% for step in funnel_step_names() %}
+        ('{{ step }}', {{ loop.index }}){{ ',' if not loop.last }}
+        {% endfor %}
     )
 {%- endmacro %}
 
@@ -29,7 +38,7 @@
     was itself out of order lies before one that was reached, and so forbids nothing more.
 #}
 {% macro reached_in_order(step) -%}
-    {% set steps = ['lead_created', 'first_response', 'qualified', 'appointment_booked', 'quote_sent', 'job_won'] -%}
+    {% set steps = funnel_step_names() -%}
     coalesce({{ step }}_at >= greatest(
         {%- for earlier in steps[:steps.index(step)] %}{{ earlier }}_at{{ ', ' if not loop.last }}{% endfor -%}
     ), false)
@@ -39,42 +48,6 @@
 {# Events that belong to no client are filed under this one. #}
 {% macro is_client(column='client_id') -%}
     {{ column }} <> '_platform'
-{%- endmacro %}
-
-
-{# A month as the marts name it: 'YYYY-MM'. #}
-{% macro month_of(day) -%}
-    to_char({{ day }}, 'YYYY-MM')
-{%- endmacro %}
-
-
-{# The first day of the week (Monday) or month that a day lies in. #}
-{% macro start_of(unit, day) -%}
-    date_trunc('{{ unit }}', {{ day }}::timestamp)::date
-{%- endmacro %}
-
-
-{# round(10000 * x / y), NULL when y is 0. #}
-{% macro bp(x, y) -%}
-    round(10000 * ({{ x }})::numeric / nullif({{ y }}, 0))::bigint
-{%- endmacro %}
-
-
-{# round(100 * x / y), NULL when y is 0. #}
-{% macro pct(x, y) -%}
-    round(100 * ({{ x }})::numeric / nullif({{ y }}, 0))::bigint
-{%- endmacro %}
-
-
-{# round(100 * (this - previous) / previous), NULL when previous is NULL or 0. #}
-{% macro change(this, previous) -%}
-    round(100 * ({{ this }} - {{ previous }})::numeric / nullif({{ previous }}, 0))::bigint
-{%- endmacro %}
-
-
-{# round(x / y), a mean in whole units, NULL when y is 0. #}
-{% macro whole_mean(x, y) -%}
-    round(({{ x }})::numeric / nullif({{ y }}, 0))::bigint
 {%- endmacro %}
 
 
@@ -90,13 +63,13 @@
 {%- endmacro %}
 
 
-{# Every client and first day of a period (day, week, month) that the client's span touches. #}
-{% macro client_periods(unit, clients) -%}
+{# Of changed clients (`new_rows`) the first days of all periods that their span touches. #}
+{% macro periods_of_changed_clients(unit) -%}
     (
         select
             spans.client_id,
             starts.start_on::date as start_on
-        from {{ client_spans(clients) }} as spans
+        from {{ client_spans('new_rows') }} as spans
         cross join lateral generate_series(
             date_trunc('{{ unit }}', spans.first_on::timestamp),
             spans.last_on::timestamp,
@@ -104,7 +77,7 @@
         ) as starts (start_on)
         -- A week or month may start before a span that ends before it starts.
         where spans.first_on <= spans.last_on
-    ) as client_periods
+    ) as periods_of_changed_clients
 {%- endmacro %}
 
 
@@ -131,10 +104,10 @@
     (`new_rows` of int_clients), those that came into the span or left it. `key` is the mart's
     period column as a first day.
 #}
-{% macro touched_periods(unit, column, key) -%}
+{% macro touched_periods(unit, key) -%}
     select
         client_id,
-        {{ column }}
+        start_on
     from (
         select
             spans.client_id,
@@ -152,7 +125,7 @@
         {% if load_cached_relation(this) is not none %}
         union all
         (
-            select client_id, start_on from {{ client_periods(unit, 'new_rows') }}
+            select client_id, start_on from {{ periods_of_changed_clients(unit) }}
             except all
             select client_id, {{ key }} from {{ this }}
         )
@@ -161,7 +134,7 @@
             select client_id, {{ key }} from {{ this }}
             where client_id in (select client_id from new_rows)
             except all
-            select client_id, start_on from {{ client_periods(unit, 'new_rows') }}
+            select client_id, start_on from {{ periods_of_changed_clients(unit) }}
         )
         {% endif %}
     ) as periods
@@ -191,6 +164,8 @@
         select arrived.client_id, arrived.lead_id, creations.occurred_on
         from (select distinct client_id, lead_id from {{ leads }} as leads) as arrived
         cross join lateral (
+            {% for visible in [is_visible('events'), was_visible('events')] %}
+            {{ 'union' if not loop.first }}
             (
                 select events.occurred_on
                 from {{ ref('int_lead_events') }} as events
@@ -198,22 +173,11 @@
                     events.client_id = arrived.client_id
                     and events.lead_id = arrived.lead_id
                     and events.event = 'lead_created'
-                    and {{ is_visible('events') }}
+                    and {{ visible }}
                 order by events.occurred_at, events.event_id
                 limit 1
             )
-            union
-            (
-                select events.occurred_on
-                from {{ ref('int_lead_events') }} as events
-                where
-                    events.client_id = arrived.client_id
-                    and events.lead_id = arrived.lead_id
-                    and events.event = 'lead_created'
-                    and {{ was_visible('events') }}
-                order by events.occurred_at, events.event_id
-                limit 1
-            )
+            {% endfor %}
         ) as creations
     )
 {%- endmacro %}

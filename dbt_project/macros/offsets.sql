@@ -27,7 +27,9 @@
             values (
                 '{{ model.name }}',
                 array[
-                    {%- for statement in replace_rows_sql(this, '(' ~ model.compiled_code ~ ')') %}
+                    {%- for statement in replace_rows_sql(
+                        this, '(' ~ model.compiled_code ~ ')', adapter.get_columns_in_relation(this)
+                    ) %}
                     {{ quoted(statement) }}{{ ',' if not loop.last }}
                     {%- endfor %}
                 ]
@@ -65,8 +67,8 @@
 
 {#
     Of what the model says, and of what it is built from as the database knows that: the texts of
-    views, the checksums of models. So a macro shows wherever it is used; where any of this changes,
-    the model's rows do not follow from its offset any more, and it is rebuilt.
+    views, the checksums of models and of seeds. So a macro shows wherever it is used; where any of
+    this changes, the model's rows do not follow from its offset any more, and it is rebuilt.
 #}
 {% macro model_checksum() -%}
     {% set built_from = run_query(
@@ -76,7 +78,19 @@
         ~ upstream_models(model) | join("', '") ~ "']) order by 1"
     ) %}
     {% set meta = tojson(config.get('meta', {}), sort_keys=true) %}
-    {{ return(local_md5(([model.compiled_code, meta] + built_from.columns[0].values() | list) | join(' '))) }}
+    {{ return(local_md5(
+        ([model.compiled_code, meta] + seed_checksums(model) + built_from.columns[0].values() | list) | join(' ')
+    )) }}
+{%- endmacro %}
+
+
+{# What the seeds hold that a model reads itself. #}
+{% macro seed_checksums(node) -%}
+    {% set found = [] %}
+    {% for unique_id in node.depends_on.nodes | sort if unique_id.startswith('seed.') %}
+        {% do found.append(graph.nodes[unique_id].checksum.checksum) %}
+    {% endfor %}
+    {{ return(found) }}
 {%- endmacro %}
 
 

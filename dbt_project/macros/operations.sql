@@ -1,48 +1,24 @@
 {# What the marts of operations and of the business share. #}
 
-{#
-    Narrows an input by one column of the touched cells, beside in_touched_cells: so that it is read
-    by an index on that column where none is on the whole cell. (An array is no join: the other
-    condition alone is one, on all columns at once.)
-#}
-{% macro in_touched(column, cell) -%}
-    {{ column }} = any(array(select distinct {{ cell }} from {{ touched_table() }}))
-{%- endmacro %}
-
-
-{#
-    A text of any length as an index can hold it. By SHA-256: somebody who finds two texts with the
-    same hash could break every build. (A cast of text to bytea would read backslashes.)
-#}
-{% macro hashed(text) -%}
-    sha256(decode(replace({{ text }}, '\', '\\'), 'escape'))
-{%- endmacro %}
-
-
-{#
-    round(x / y, digits) for a y above 0, NULL when y is 0. Postgres' own division is rounded, to 16
-    digits or so: rounded again it may be off. This divides whole numbers.
-#}
-{% macro rounded_ratio(x, y, digits) -%}
-    sign({{ x }})
-    * div(abs({{ x }}) * 2e{{ digits }} + {{ y }}, nullif(2 * {{ y }}, 0)::numeric)
-    * 1e-{{ digits }}
-{%- endmacro %}
-
-
 {# Whether an HTTP status tells of an error. #}
 {% macro is_error(status_code) -%}
     {{ status_code }} >= 400
 {%- endmacro %}
 
 
-{# What is measured of API calls, the same for an hour and for a day. #}
-{% macro call_measures() -%}
+{# How API calls ended and how long they took, the same for an hour, a day and a summary. #}
+{% macro call_outcomes() -%}
     count(*) as total_calls,
     count(*) filter (where {{ is_error('status_code') }}) as error_calls,
     {{ pct2('count(*) filter (where ' ~ is_error('status_code') ~ ')', 'count(*)') }} as error_rate,
     {{ pct2('count(*) filter (where not ' ~ is_error('status_code') ~ ')', 'count(*)') }} as success_rate,
-    ({{ rounded_ratio('sum(response_time_ms)', 'count(*)', 0) }})::bigint as avg_response_time_ms,
+    ({{ rounded_ratio('sum(response_time_ms)', 'count(*)', 0) }})::bigint as avg_response_time_ms
+{%- endmacro %}
+
+
+{# What is measured of API calls, the same for an hour and for a day. #}
+{% macro call_measures() -%}
+    {{ call_outcomes() }},
     {{ percentile_ms(0.5) }} as p50_response_time_ms,
     {{ percentile_ms(0.95) }} as p95_response_time_ms,
     {{ percentile_ms(0.99) }} as p99_response_time_ms
@@ -58,4 +34,47 @@
 {# The payments of a user who pays: all that is no refund. #}
 {% macro payments() -%}
     ('subscription', 'upgrade', 'purchase')
+{%- endmacro %}
+
+
+{# Two mentions of one producer. By the hash, which is indexed, and by the text, which decides. #}
+{% macro same_producer(one, other) -%}
+    {{ hashed(one ~ '.producer') }} = {{ hashed(other ~ '.producer') }}
+    and {{ one }}.producer = {{ other }}.producer
+{%- endmacro %}
+
+
+{# How bad a window's share of errors is: 1 medium, 2 high, 3 critical. NULL where it is not bad. #}
+{% macro error_severity(errors, calls) -%}
+    case
+        {%- for severity in ['critical', 'high', 'medium'] %}
+        when 100 * {{ errors }} > {{ var('alert_error_percents')[severity] }} * {{ calls }} then {{ 3 - loop.index0 }}
+        {%- endfor %}
+    end
+{%- endmacro %}
+
+
+{# The name of the alert whose first bad window starts then. #}
+{% macro error_alert_id(window_start) -%}
+    'performance-' || to_char({{ window_start }} at time zone 'utc', 'YYYYMMDD"T"HH24MI"Z"')
+{%- endmacro %}
+
+
+{# The name of the alert of a user who came to so much of a month's limit. #}
+{% macro usage_alert_id(user_id, year_month, percent) -%}
+    'usage-' || {{ year_month }} || '-' || {{ percent }} || '-' || left(encode({{ hashed(user_id) }}, 'hex'), 16)
+{%- endmacro %}
+
+
+{# The events, by an alias, of a span that a CTE gives. The day is what is indexed. #}
+{% macro in_span(alias, span) -%}
+    {{ alias }}.occurred_on >= {{ day_of(span ~ '.starts_at') }}
+    and {{ alias }}.occurred_at >= {{ span }}.starts_at
+    and {{ alias }}.occurred_at < {{ span }}.ends_at
+{%- endmacro %}
+
+
+{# An argument of a function, which its name alone would not tell from a column. #}
+{% macro argument(name) -%}
+    {{ model.name }}.{{ name }}
 {%- endmacro %}

@@ -11,6 +11,28 @@
 {%- endmacro %}
 
 
+{# What is counted of page views, whatever they are grouped by. #}
+{% macro view_measures() -%}
+    count(*) as page_views,
+    count(distinct visitor_id) as unique_visitors
+{%- endmacro %}
+
+
+{# What is measured of sessions by when they started, the same for an hour and for a day. #}
+{% macro session_measures() -%}
+    count(*) as sessions,
+    count(*) filter (where is_bounce) as bounces,
+    round(avg(extract(epoch from ended_at - started_at)))::bigint as avg_session_seconds
+{%- endmacro %}
+
+
+{# What is counted of conversions, the same for an hour and for a day. #}
+{% macro conversion_measures() -%}
+    count(*) filter (where event = 'contact_submitted') as contact_submissions,
+    count(*) filter (where event = 'signup') as signups
+{%- endmacro %}
+
+
 {# From this time without a page view on, the next one begins a new session. #}
 {% macro session_gap() -%}
     make_interval(mins => {{ var('session_gap_minutes') }})
@@ -23,27 +45,12 @@
 {%- endmacro %}
 
 
-{# The start of the UTC hour that an instant lies in. #}
-{% macro hour_of(instant) -%}
-    date_trunc('hour', {{ instant }}, 'utc')
-{%- endmacro %}
-
-
-{#
-    What an index holds of a text that no plan limits in length. Nobody can make two texts that share
-    it, as can be done with md5: a unique index would let them break the build.
-#}
-{% macro digest_of(text) -%}
-    sha256(decode(replace({{ text }}, '\', '\\'), 'escape'))
-{%- endmacro %}
-
-
 {#
     The id of the session that a page view without one would begin. An array's text reads alike for
     no other client, visitor and instant, and in every time zone.
 #}
 {% macro cut_session_id(client_id, visitor_id, started_at) -%}
-    left(encode({{ digest_of(
+    left(encode({{ hashed(
         'jsonb_build_array(' ~ client_id ~ ', ' ~ visitor_id
         ~ ', extract(epoch from ' ~ started_at ~ '))::text'
     ) }}, 'hex'), 32)
@@ -55,32 +62,6 @@
     nullif(regexp_replace(lower(regexp_replace(regexp_replace(
         substring({{ address }} from '^[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)'), '^.*@', ''
     ), ':[0-9]*$', '') collate "C"), '^www\.', ''), '')
-{%- endmacro %}
-
-
-{#
-    The sites that have a name, by their hosts; of two that a host fits, the first counts. They stand
-    in the code, not in a seed: so they are part of a model's checksum, whatever was built or not.
-#}
-{% macro referrer_sites() -%}
-    (
-        values
-        (1, 'google', 'organic', '(^|\.)google(\.[a-z]{2,3}){1,2}$'),
-        (2, 'bing', 'organic', '(^|\.)bing\.com$'),
-        (3, 'duckduckgo', 'organic', '(^|\.)duckduckgo\.com$'),
-        (4, 'yahoo', 'organic', '(^|\.)yahoo(\.[a-z]{2,3}){1,2}$'),
-        (5, 'baidu', 'organic', '(^|\.)baidu\.com$'),
-        (6, 'yandex', 'organic', '(^|\.)(yandex(\.[a-z]{2,3}){1,2}|ya\.ru)$'),
-        (7, 'ecosia', 'organic', '(^|\.)ecosia\.org$'),
-        (8, 'facebook', 'social', '(^|\.)(facebook\.com|fb\.com|fb\.me)$'),
-        (9, 'instagram', 'social', '(^|\.)instagram\.com$'),
-        (10, 'linkedin', 'social', '(^|\.)(linkedin\.com|lnkd\.in)$'),
-        (11, 'twitter', 'social', '(^|\.)(twitter\.com|x\.com|t\.co)$'),
-        (12, 'reddit', 'social', '(^|\.)(reddit\.com|redd\.it)$'),
-        (13, 'youtube', 'social', '(^|\.)(youtube\.com|youtu\.be)$'),
-        (14, 'pinterest', 'social', '(^|\.)(pinterest(\.[a-z]{2,3}){1,2}|pin\.it)$'),
-        (15, 'tiktok', 'social', '(^|\.)tiktok\.com$')
-    )
 {%- endmacro %}
 
 
@@ -153,7 +134,7 @@
             where
                 arrived.session_id is null
                 and {{ is_of_visitor('arrived') }}
-                and current_setting('warehouse.mode') = 'incremental'
+                and {{ is_increment() }}
         ) as changed
         group by client_id, visitor_id
     ) as spans
@@ -195,7 +176,7 @@
     where
         session_id is not null
         and not is_bot
-        and current_setting('warehouse.mode') = 'incremental'
+        and {{ is_increment() }}
     {% if load_cached_relation(this) is not none %}
     union all
     select keys.client_id, keys.session_key, keys.is_cut
@@ -210,7 +191,7 @@
         where
             arrived.session_id is null
             and {{ is_of_visitor('arrived') }}
-            and current_setting('warehouse.mode') = 'incremental'
+            and {{ is_increment() }}
     ) as converted
     cross join lateral (
         select converted.client_id, converted.session_id as session_key, converted.is_cut
@@ -244,7 +225,7 @@
         cross join lateral generate_series(
             {{ hour_of('new_rows.started_at') }}, new_rows.ended_at, interval '1 hour'
         ) as hours (start_at)
-        where new_rows.is_cut and current_setting('warehouse.mode') = 'incremental'
+        where new_rows.is_cut and {{ is_increment() }}
         union all
         select new_rows.client_id, known.occurred_at
         from new_rows
@@ -259,6 +240,6 @@
             order by views.occurred_at {{ 'desc' if bound == 'ended_at' }}
             limit 1
         ) as known
-        where not new_rows.is_cut and current_setting('warehouse.mode') = 'incremental'
+        where not new_rows.is_cut and {{ is_increment() }}
     ) as moments
 {%- endmacro %}

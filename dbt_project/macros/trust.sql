@@ -38,7 +38,7 @@
         differences.old_values,
         differences.new_values,
         case
-            when current_setting('warehouse.mode') <> 'incremental' then 'rebuild'
+            when not {{ is_increment() }} then 'rebuild'
             when
                 -- What entities make: that the row is there at all, and these figures.
                 (new.{{ meta.cells[0] }} is null or differences.names <@ array['{{ restated.of_entities | join("', '") }}']::text [])

@@ -12,7 +12,7 @@
                     union all
                     select client_id, occurred_on
                     from {{ creations_of(\"(select * from new_rows where event = 'lead_created')\") }} as moved
-                    where current_setting('warehouse.mode') = 'incremental'
+                    where {{ is_increment() }}
                 ",
                 'int_inbound_messages': 'select client_id, occurred_on from new_rows',
                 'int_api_cost_events': 'select client_id, occurred_on from new_rows',

@@ -12,7 +12,7 @@
                     {% if load_cached_relation(this) is not none %}
                     left join {{ this }} as known on new_rows.client_id = known.client_id
                     where
-                        current_setting('warehouse.mode') <> 'incremental'
+                        not {{ is_increment() }}
                         or known.first_seen_at is null
                         or new_rows.occurred_at < known.first_seen_at
                         or new_rows.occurred_on > known.last_on

@@ -16,7 +16,7 @@
                         select distinct client_id, lead_id, occurred_at from new_rows
                         where
                             direction = 'outbound'
-                            and current_setting('warehouse.mode') = 'incremental'
+                            and {{ is_increment() }}
                     ) as answers
                     cross join lateral (
                         select max(earlier.occurred_at) as occurred_at

@@ -17,7 +17,7 @@
                         select distinct client_id, lead_id, occurred_on from new_rows
                         where
                             event in ('lead_created', 'lead_stage_changed')
-                            and current_setting('warehouse.mode') = 'incremental'
+                            and {{ is_increment() }}
                     ) as arrived
                     cross join lateral (
                         select min(later.occurred_on) as occurred_on
@@ -98,12 +98,9 @@ days as (
     select
         client_id,
         occurred_on as date,
-        coalesce(sum(change) filter (where stage = 'new'), 0)::bigint as leads_new,
-        coalesce(sum(change) filter (where stage = 'qualifying'), 0)::bigint as leads_qualifying,
-        coalesce(sum(change) filter (where stage = 'nurturing'), 0)::bigint as leads_nurturing,
-        coalesce(sum(change) filter (where stage = 'hot'), 0)::bigint as leads_hot,
-        coalesce(sum(change) filter (where stage = 'booked'), 0)::bigint as leads_booked,
-        coalesce(sum(change) filter (where stage = 'lost'), 0)::bigint as leads_lost,
+        {% for stage in lead_stages() %}
+        coalesce(sum(change) filter (where stage = '{{ stage }}'), 0)::bigint as leads_{{ stage }},
+        {% endfor %}
         now() as updated_at
     from moves
     group by client_id, occurred_on

@@ -6,7 +6,7 @@ sessions as (
     select * from {{ ref('int_session_events') }}
     where
         {{ is_visible() }}
-        and occurred_on >= ({{ active_since() }} at time zone 'utc')::date
+        and occurred_on >= {{ day_of(active_since()) }}
         and occurred_at >= {{ active_since() }}
 ),
 

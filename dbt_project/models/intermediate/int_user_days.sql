@@ -16,7 +16,7 @@
                     where
                         new_rows.user_id is not null
                         {% if load_cached_relation(this) is not none %}
-                        and (current_setting('warehouse.mode') <> 'incremental' or known.user_id is null)
+                        and (not {{ is_increment() }} or known.user_id is null)
                         {% endif %}
                 ",
                 'int_revenue_events': "
@@ -29,7 +29,7 @@
                         new_rows.type in {{ converting_payments() }}
                         {% if load_cached_relation(this) is not none %}
                         and (
-                            current_setting('warehouse.mode') <> 'incremental'
+                            not {{ is_increment() }}
                             or known.has_converted is distinct from true
                         )
                         {% endif %}

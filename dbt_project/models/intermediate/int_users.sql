@@ -13,7 +13,7 @@
                         new_rows.user_id is not null
                         {% if load_cached_relation(this) is not none %}
                         and (
-                            current_setting('warehouse.mode') <> 'incremental'
+                            not {{ is_increment() }}
                             or known.first_seen_at is null
                             or new_rows.occurred_at < known.first_seen_at
                         )

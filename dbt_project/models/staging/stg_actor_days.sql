@@ -5,49 +5,29 @@ raw_events as (
     select
         client_id,
         event_id,
-        batch_id,
-        "timestamp" as occurred_at,
-        ("timestamp" at time zone 'utc')::date as occurred_on,
+        batch_seq,
+
         nullif(actor ->> 'user_id', '') as user_id,
         nullif(actor ->> 'lead_id', '') as lead_id,
-        nullif(actor ->> 'anonymous_id', '') as anonymous_id
-    from {{ source('staging', 'raw_events') }}
-),
+        nullif(actor ->> 'anonymous_id', '') as anonymous_id,
 
-batches as (
-    select * from {{ source('staging', 'event_batches') }}
+        occurred_at,
+        occurred_on
+    from {{ landed_events() }}
 ),
 
 first_events as (
-    select distinct on (
-        raw_events.client_id,
-        raw_events.user_id,
-        raw_events.lead_id,
-        raw_events.anonymous_id,
-        batches.batch_seq,
-        raw_events.occurred_on
-    )
-        raw_events.client_id,
-        raw_events.event_id,
-        batches.batch_seq,
-
-        raw_events.user_id,
-        raw_events.lead_id,
-        raw_events.anonymous_id,
-
-        raw_events.occurred_at,
-        raw_events.occurred_on
+    select distinct on (client_id, user_id, lead_id, anonymous_id, batch_seq, occurred_on) *
     from raw_events
-    inner join batches on raw_events.batch_id = batches.batch_id
     order by
-        raw_events.client_id,
-        raw_events.user_id,
-        raw_events.lead_id,
-        raw_events.anonymous_id,
-        batches.batch_seq,
-        raw_events.occurred_on,
-        raw_events.occurred_at,
-        raw_events.event_id
+        client_id,
+        user_id,
+        lead_id,
+        anonymous_id,
+        batch_seq,
+        occurred_on,
+        occurred_at,
+        event_id
 )
 
 select * from first_events

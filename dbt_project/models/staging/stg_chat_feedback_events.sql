@@ -1,29 +1,23 @@
 with
 
 raw_events as (
-    select * from {{ source('staging', 'raw_events') }}
-    where event = 'chat_feedback'
-),
-
-batches as (
-    select * from {{ source('staging', 'event_batches') }}
+    select * from {{ landed_events(['chat_feedback']) }}
 ),
 
 typed as (
     select
-        raw_events.client_id,
-        raw_events.event_id,
-        batches.batch_seq,
+        client_id,
+        event_id,
+        batch_seq,
 
-        raw_events.properties ->> 'message_id' as message_id,
-        raw_events.properties ->> 'text' as feedback_text,
+        properties ->> 'message_id' as message_id,
+        properties ->> 'text' as feedback_text,
 
-        (raw_events.properties ->> 'rating')::numeric::bigint as rating,
+        (properties ->> 'rating')::numeric::bigint as rating,
 
-        raw_events."timestamp" as occurred_at,
-        (raw_events."timestamp" at time zone 'utc')::date as occurred_on
+        occurred_at,
+        occurred_on
     from raw_events
-    inner join batches on raw_events.batch_id = batches.batch_id
 )
 
 select * from typed

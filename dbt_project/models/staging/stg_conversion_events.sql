@@ -1,34 +1,28 @@
 with
 
 raw_events as (
-    select * from {{ source('staging', 'raw_events') }}
-    where event in ('contact_submitted', 'signup')
-),
-
-batches as (
-    select * from {{ source('staging', 'event_batches') }}
+    select * from {{ landed_events(['contact_submitted', 'signup']) }}
 ),
 
 typed as (
     select
-        raw_events.client_id,
-        raw_events.event_id,
-        batches.batch_seq,
+        client_id,
+        event_id,
+        batch_seq,
 
-        raw_events.event,
+        event,
         coalesce(
-            nullif(raw_events.actor ->> 'user_id', ''),
-            nullif(raw_events.actor ->> 'anonymous_id', ''),
-            encode(raw_events.visitor_hash, 'hex')
+            nullif(actor ->> 'user_id', ''),
+            nullif(actor ->> 'anonymous_id', ''),
+            encode(visitor_hash, 'hex')
         ) as visitor_id,
-        nullif(raw_events.context ->> 'session_id', '') as session_id,
+        nullif(context ->> 'session_id', '') as session_id,
 
-        raw_events.is_bot,
+        is_bot,
 
-        raw_events."timestamp" as occurred_at,
-        (raw_events."timestamp" at time zone 'utc')::date as occurred_on
+        occurred_at,
+        occurred_on
     from raw_events
-    inner join batches on raw_events.batch_id = batches.batch_id
 )
 
 select * from typed

@@ -1,30 +1,24 @@
 with
 
 raw_events as (
-    select * from {{ source('staging', 'raw_events') }}
-    where event = 'credit_used'
-),
-
-batches as (
-    select * from {{ source('staging', 'event_batches') }}
+    select * from {{ landed_events(['credit_used']) }}
 ),
 
 typed as (
     select
-        raw_events.client_id,
-        raw_events.event_id,
-        batches.batch_seq,
+        client_id,
+        event_id,
+        batch_seq,
 
-        nullif(raw_events.actor ->> 'user_id', '') as user_id,
-        raw_events.properties ->> 'feature_name' as feature_name,
+        nullif(actor ->> 'user_id', '') as user_id,
+        properties ->> 'feature_name' as feature_name,
 
-        (raw_events.properties ->> 'credits_used')::numeric as credits_used,
-        (raw_events.properties ->> 'cost_usd')::numeric as cost_usd,
+        (properties ->> 'credits_used')::numeric as credits_used,
+        (properties ->> 'cost_usd')::numeric as cost_usd,
 
-        raw_events."timestamp" as occurred_at,
-        (raw_events."timestamp" at time zone 'utc')::date as occurred_on
+        occurred_at,
+        occurred_on
     from raw_events
-    inner join batches on raw_events.batch_id = batches.batch_id
 )
 
 select * from typed

@@ -1,28 +1,24 @@
 with
 
 raw_events as (
-    select * from {{ source('staging', 'raw_events') }}
-    where event in ('analytics.dashboard_view', 'analytics.filter_change', 'analytics.export')
-),
-
-batches as (
-    select * from {{ source('staging', 'event_batches') }}
+    select * from {{ landed_events([
+        'analytics.dashboard_view', 'analytics.filter_change', 'analytics.export'
+    ]) }}
 ),
 
 typed as (
     select
-        raw_events.client_id,
-        raw_events.event_id,
-        batches.batch_seq,
+        client_id,
+        event_id,
+        batch_seq,
 
-        raw_events.event,
-        nullif(raw_events.actor ->> 'user_id', '') as user_id,
-        raw_events.properties ->> 'view' as view,
+        event,
+        nullif(actor ->> 'user_id', '') as user_id,
+        properties ->> 'view' as view,
 
-        raw_events."timestamp" as occurred_at,
-        (raw_events."timestamp" at time zone 'utc')::date as occurred_on
+        occurred_at,
+        occurred_on
     from raw_events
-    inner join batches on raw_events.batch_id = batches.batch_id
 )
 
 select * from typed

@@ -1,28 +1,22 @@
 with
 
 raw_events as (
-    select * from {{ source('staging', 'raw_events') }}
-    where event = 'pdf_download'
-),
-
-batches as (
-    select * from {{ source('staging', 'event_batches') }}
+    select * from {{ landed_events(['pdf_download']) }}
 ),
 
 typed as (
     select
-        raw_events.client_id,
-        raw_events.event_id,
-        batches.batch_seq,
+        client_id,
+        event_id,
+        batch_seq,
 
-        nullif(raw_events.actor ->> 'user_id', '') as user_id,
-        nullif(raw_events.actor ->> 'unit_id', '') as unit_id,
-        raw_events.properties ->> 'document_id' as document_id,
+        nullif(actor ->> 'user_id', '') as user_id,
+        nullif(actor ->> 'unit_id', '') as unit_id,
+        properties ->> 'document_id' as document_id,
 
-        raw_events."timestamp" as occurred_at,
-        (raw_events."timestamp" at time zone 'utc')::date as occurred_on
+        occurred_at,
+        occurred_on
     from raw_events
-    inner join batches on raw_events.batch_id = batches.batch_id
 )
 
 select * from typed

@@ -74,12 +74,8 @@ months as (
         monthly_message_limit,
         monthly_token_limit,
         monthly_cost_limit,
-        min(created_at) filter (
-            where
-            messages_so_far >= monthly_message_limit
-            or tokens_so_far >= monthly_token_limit
-            or cost_so_far >= monthly_cost_limit
-        ) as limit_reached_at
+        {{ comes_to(var('approaching_share')) }} as limit_approached_at,
+        {{ comes_to(1) }} as limit_reached_at
     from running
     group by
         user_key, year, month, monthly_message_limit, monthly_token_limit, monthly_cost_limit
@@ -112,6 +108,7 @@ measured as (
         monthly_message_limit,
         monthly_token_limit,
         monthly_cost_limit,
+        limit_approached_at,
         limit_reached_at is not null as limit_reached,
         limit_reached_at,
         {{ has_used(0.8) }} as notified_80_percent,

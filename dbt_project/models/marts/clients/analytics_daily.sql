@@ -7,7 +7,7 @@
         meta={
             'cells': ['client_id', 'date'],
             'touched_by': {
-                'int_clients': "{{ touched_periods('day', 'start_on', 'date') }}",
+                'int_clients': "{{ touched_periods('day', 'date') }}",
                 'stg_clients': "{{ vanished_periods('date') }}",
                 'int_client_activity_daily': 'select client_id, date from new_rows',
                 'int_lead_events': "
@@ -16,7 +16,7 @@
                         select distinct client_id, lead_id, event, occurred_on from new_rows
                         where
                             event in ('lead_created', 'lead_stage_changed')
-                            and current_setting('warehouse.mode') = 'incremental'
+                            and {{ is_increment() }}
                     ) as staged
                     cross join lateral (
                         select min(later.occurred_on) as occurred_on
@@ -72,41 +72,32 @@ stage_changes as (
 -- with a change, of these clients alone, however many leads they have.
 stage_steps as (
     select
+        {% for stage in lead_stages() %}
+        leads_{{ stage }},
+        {% endfor %}
         client_id,
         date,
-        false as is_asked_for,
-        leads_new,
-        leads_qualifying,
-        leads_nurturing,
-        leads_hot,
-        leads_booked,
-        leads_lost
+        false as is_asked_for
     from stage_changes
     union all
     select
+        {% for stage in lead_stages() %}
+        0 as leads_{{ stage }},
+        {% endfor %}
         client_id,
         date,
-        true as is_asked_for,
-        0 as leads_new,
-        0 as leads_qualifying,
-        0 as leads_nurturing,
-        0 as leads_hot,
-        0 as leads_booked,
-        0 as leads_lost
+        true as is_asked_for
     from client_days
 ),
 
 stage_levels as (
     select
+        {% for stage in lead_stages() %}
+        sum(leads_{{ stage }}) over until_the_days_end as leads_{{ stage }},
+        {% endfor %}
         client_id,
         date,
-        is_asked_for,
-        sum(leads_new) over until_the_days_end as leads_new,
-        sum(leads_qualifying) over until_the_days_end as leads_qualifying,
-        sum(leads_nurturing) over until_the_days_end as leads_nurturing,
-        sum(leads_hot) over until_the_days_end as leads_hot,
-        sum(leads_booked) over until_the_days_end as leads_booked,
-        sum(leads_lost) over until_the_days_end as leads_lost
+        is_asked_for
     from stage_steps
     window until_the_days_end as (partition by client_id order by date)
 ),
@@ -157,12 +148,9 @@ days as (
             activity.ratings_total::numeric / nullif(activity.reviews_received, 0), 2
         ) as avg_rating,
 
-        stages.leads_new::bigint as leads_new,
-        stages.leads_qualifying::bigint as leads_qualifying,
-        stages.leads_nurturing::bigint as leads_nurturing,
-        stages.leads_hot::bigint as leads_hot,
-        stages.leads_booked::bigint as leads_booked,
-        stages.leads_lost::bigint as leads_lost,
+        {% for stage in lead_stages() %}
+        stages.leads_{{ stage }}::bigint as leads_{{ stage }},
+        {% endfor %}
 
         now() as updated_at
     from client_days

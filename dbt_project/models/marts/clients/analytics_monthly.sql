@@ -10,7 +10,7 @@
             'touched_by': {
                 'int_clients': "
                     select periods.client_id, {{ month_of('periods.start_on + months.later') }}
-                    from ({{ touched_periods('month', 'start_on', \"to_date(month, 'YYYY-MM')\") }}) as periods
+                    from ({{ touched_periods('month', \"to_date(month, 'YYYY-MM')\") }}) as periods
                     cross join (values (interval '0'), (interval '1 month')) as months (later)
                 ",
                 'stg_clients': "{{ vanished_periods('month') }}",

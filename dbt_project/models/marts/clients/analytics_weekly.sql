@@ -9,7 +9,7 @@
             'touched_by': {
                 'int_clients': "
                     select periods.client_id, periods.start_on + weeks.days
-                    from ({{ touched_periods('week', 'start_on', 'week_start') }}) as periods
+                    from ({{ touched_periods('week', 'week_start') }}) as periods
                     cross join (values (0), (7)) as weeks (days)
                 ",
                 'stg_clients': "{{ vanished_periods('week_start') }}",
@@ -41,46 +41,39 @@ messages as (
     where event = 'message' and {{ is_visible() }}
 ),
 
+-- The touched weeks, and those that they are compared with.
+weeks_read as (
+    select
+        client_id,
+        week_start
+    from client_weeks
+    union
+    select
+        client_id,
+        week_start - 7 as week_start
+    from client_weeks
+),
+
 sums as (
     select
-        client_weeks.client_id,
-        client_weeks.week_start,
-        sum(activity.new_leads) filter (
-            where activity.date >= client_weeks.week_start
-        ) as new_leads,
-        sum(activity.appointments_booked) filter (
-            where activity.date >= client_weeks.week_start
-        ) as appointments_booked,
-        sum(activity.jobs_won) filter (where activity.date >= client_weeks.week_start) as jobs_won,
-        sum(activity.revenue_attributed_cents) filter (
-            where activity.date >= client_weeks.week_start
-        ) as revenue_attributed_cents,
-        sum(activity.payments_collected_cents) filter (
-            where activity.date >= client_weeks.week_start
-        ) as payments_collected_cents,
-        sum(activity.answered_messages) filter (
-            where activity.date >= client_weeks.week_start
-        ) as answered_messages,
-        sum(activity.answered_within_five_min) filter (
-            where activity.date >= client_weeks.week_start
-        ) as answered_within_five_min,
-        sum(activity.seconds_to_answer_total) filter (
-            where activity.date >= client_weeks.week_start
-        ) as seconds_to_answer_total,
-        sum(activity.new_leads) filter (
-            where activity.date < client_weeks.week_start
-        ) as previous_new_leads,
-        sum(activity.revenue_attributed_cents) filter (
-            where activity.date < client_weeks.week_start
-        ) as previous_revenue_attributed_cents
-    from client_weeks
+        weeks_read.client_id,
+        weeks_read.week_start,
+        sum(activity.new_leads) as new_leads,
+        sum(activity.appointments_booked) as appointments_booked,
+        sum(activity.jobs_won) as jobs_won,
+        sum(activity.revenue_attributed_cents) as revenue_attributed_cents,
+        sum(activity.payments_collected_cents) as payments_collected_cents,
+        sum(activity.answered_messages) as answered_messages,
+        sum(activity.answered_within_five_min) as answered_within_five_min,
+        sum(activity.seconds_to_answer_total) as seconds_to_answer_total
+    from weeks_read
     inner join
         activity
         on
-            client_weeks.client_id = activity.client_id
-            and client_weeks.week_start - 7 <= activity.date
-            and client_weeks.week_start + 7 > activity.date
-    group by client_weeks.client_id, client_weeks.week_start
+            weeks_read.client_id = activity.client_id
+            and weeks_read.week_start <= activity.date
+            and weeks_read.week_start + 7 > activity.date
+    group by weeks_read.client_id, weeks_read.week_start
 ),
 
 conversations as (
@@ -123,10 +116,10 @@ weeks as (
         ) }} as response_within_five_min,
 
         {{ change(
-            'coalesce(sums.new_leads, 0)', 'sums.previous_new_leads'
+            'coalesce(sums.new_leads, 0)', 'previous.new_leads'
         ) }} as leads_change_percent,
         {{ change(
-            'coalesce(sums.revenue_attributed_cents, 0)', 'sums.previous_revenue_attributed_cents'
+            'coalesce(sums.revenue_attributed_cents, 0)', 'previous.revenue_attributed_cents'
         ) }} as revenue_change_percent,
 
         now() as updated_at
@@ -134,6 +127,11 @@ weeks as (
     left join
         sums
         on client_weeks.client_id = sums.client_id and client_weeks.week_start = sums.week_start
+    left join
+        sums as previous
+        on
+            client_weeks.client_id = previous.client_id
+            and client_weeks.week_start - 7 = previous.week_start
     left join
         conversations
         on

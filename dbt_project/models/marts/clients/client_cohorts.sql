@@ -59,38 +59,19 @@ revenues as (
 
 activities as (
     select
+        {% for number in [1, 2, 3, 6, 12] %}
+        case
+            when
+                bool_or(months.month_start = cohorts.cohort_start + interval '{{ number }} months')
+                then true
+            when
+                cohorts.cohort_start + interval '{{ number + 1 }} months'
+                <= {{ as_of() }} at time zone 'utc'
+                then false
+        end as month_{{ number }}_active,
+        {% endfor %}
         cohorts.client_id,
-        cohorts.cohort_start,
-        case
-            when bool_or(months.month_start = cohorts.cohort_start + interval '1 months')
-                then true
-            when cohorts.cohort_start + interval '2 months' <= {{ as_of() }} at time zone 'utc'
-                then false
-        end as month_1_active,
-        case
-            when bool_or(months.month_start = cohorts.cohort_start + interval '2 months')
-                then true
-            when cohorts.cohort_start + interval '3 months' <= {{ as_of() }} at time zone 'utc'
-                then false
-        end as month_2_active,
-        case
-            when bool_or(months.month_start = cohorts.cohort_start + interval '3 months')
-                then true
-            when cohorts.cohort_start + interval '4 months' <= {{ as_of() }} at time zone 'utc'
-                then false
-        end as month_3_active,
-        case
-            when bool_or(months.month_start = cohorts.cohort_start + interval '6 months')
-                then true
-            when cohorts.cohort_start + interval '7 months' <= {{ as_of() }} at time zone 'utc'
-                then false
-        end as month_6_active,
-        case
-            when bool_or(months.month_start = cohorts.cohort_start + interval '12 months')
-                then true
-            when cohorts.cohort_start + interval '13 months' <= {{ as_of() }} at time zone 'utc'
-                then false
-        end as month_12_active
+        cohorts.cohort_start
     from cohorts
     left join active_months as months on cohorts.client_id = months.client_id
     group by cohorts.client_id, cohorts.cohort_start
@@ -99,30 +80,17 @@ activities as (
 earnings as (
     select
         cohorts.client_id,
+        {% for number in [1, 3, 6, 12] %}
         case
-            when cohorts.cohort_start + interval '1 months' <= {{ as_of() }} at time zone 'utc'
+            when
+                cohorts.cohort_start + interval '{{ number }} months'
+                <= {{ as_of() }} at time zone 'utc'
                 then coalesce(sum(revenues.revenue_cents) filter (
-                    where revenues.month_start = cohorts.cohort_start + interval '1 months'
+                    where
+                    revenues.month_start = cohorts.cohort_start + interval '{{ number }} months'
                 ), 0)::bigint
-        end as month_1_revenue_cents,
-        case
-            when cohorts.cohort_start + interval '3 months' <= {{ as_of() }} at time zone 'utc'
-                then coalesce(sum(revenues.revenue_cents) filter (
-                    where revenues.month_start = cohorts.cohort_start + interval '3 months'
-                ), 0)::bigint
-        end as month_3_revenue_cents,
-        case
-            when cohorts.cohort_start + interval '6 months' <= {{ as_of() }} at time zone 'utc'
-                then coalesce(sum(revenues.revenue_cents) filter (
-                    where revenues.month_start = cohorts.cohort_start + interval '6 months'
-                ), 0)::bigint
-        end as month_6_revenue_cents,
-        case
-            when cohorts.cohort_start + interval '12 months' <= {{ as_of() }} at time zone 'utc'
-                then coalesce(sum(revenues.revenue_cents) filter (
-                    where revenues.month_start = cohorts.cohort_start + interval '12 months'
-                ), 0)::bigint
-        end as month_12_revenue_cents,
+        end as month_{{ number }}_revenue_cents,
+        {% endfor %}
         coalesce(sum(revenues.revenue_cents), 0)::bigint as lifetime_revenue_cents
     from cohorts
     left join revenues on cohorts.client_id = revenues.client_id

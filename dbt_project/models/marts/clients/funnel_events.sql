@@ -13,7 +13,7 @@
                         select distinct on (client_id, lead_id) * from new_rows
                         where
                             event = 'lead_created'
-                            and current_setting('warehouse.mode') = 'incremental'
+                            and {{ is_increment() }}
                         order by client_id, lead_id, occurred_at, event_id
                     ) as created
                     inner join {{ ref('int_lead_events') }} as events

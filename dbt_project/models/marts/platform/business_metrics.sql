@@ -18,7 +18,7 @@
                         (select * from {{ this }} where metric_name = 'mrr') as known
                         on days.date = known.period_start
                     where
-                        current_setting('warehouse.mode') <> 'incremental'
+                        not {{ is_increment() }}
                         or days.mrr_cents * 0.01 is distinct from known.metric_value
                     {% endif %}
                 ",

@@ -16,7 +16,7 @@
                     from {{ client_counts() }}
                     full join {{ this }} as known on counts.date = known.date
                     where
-                        current_setting('warehouse.mode') <> 'incremental'
+                        not {{ is_increment() }}
                         or (counts.total_clients, counts.active_clients, counts.new_clients, counts.churned_clients)
                         is distinct from
                         (known.total_clients, known.active_clients, known.new_clients, known.churned_clients)

@@ -9,7 +9,7 @@
             'touched_by': {
                 'int_clients': "
                     select client_id, {{ month_of('start_on') }}
-                    from ({{ touched_periods('month', 'start_on', \"to_date(month, 'YYYY-MM')\") }}) as periods
+                    from ({{ touched_periods('month', \"to_date(month, 'YYYY-MM')\") }}) as periods
                 ",
                 'stg_clients': "{{ vanished_periods('month') }}",
                 'int_client_activity_daily': "select client_id, {{ month_of('date') }} from new_rows",

@@ -194,7 +194,7 @@ sites as (
         select
             known.site,
             known.medium
-        from {{ referrer_sites() }} as known (priority, site, medium, host_pattern)
+        from {{ ref('referrer_sites') }} as known
         where hosts.referrer_host ~ known.host_pattern
         order by known.priority
         limit 1

@@ -64,8 +64,7 @@ viewed as (
     select
         client_id,
         date,
-        count(*) as page_views,
-        count(distinct visitor_id) as unique_visitors
+        {{ view_measures() }}
     from views
     group by client_id, date
 ),
@@ -74,9 +73,7 @@ started as (
     select
         client_id,
         date,
-        count(*) as sessions,
-        count(*) filter (where is_bounce) as bounces,
-        round(avg(extract(epoch from ended_at - started_at)))::bigint as avg_session_seconds
+        {{ session_measures() }}
     from sessions
     group by client_id, date
 ),
@@ -85,8 +82,7 @@ converted as (
     select
         client_id,
         date,
-        count(*) filter (where event = 'contact_submitted') as contact_submissions,
-        count(*) filter (where event = 'signup') as signups
+        {{ conversion_measures() }}
     from conversions
     group by client_id, date
 ),

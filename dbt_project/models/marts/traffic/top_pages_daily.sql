@@ -19,7 +19,7 @@
             'window_on': 'date',
         },
         indexes=[
-            {'columns': ['client_id', 'date', digest_of('path')], 'unique': true},
+            {'columns': ['client_id', 'date', hashed('path')], 'unique': true},
             {'columns': ['date']},
         ],
     )
@@ -62,8 +62,7 @@ viewed as (
         client_id,
         occurred_on,
         path,
-        count(*) as page_views,
-        count(distinct visitor_id) as unique_visitors
+        {{ view_measures() }}
     from views
     group by client_id, occurred_on, path
 ),

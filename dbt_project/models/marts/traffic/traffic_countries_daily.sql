@@ -32,8 +32,7 @@ countries as (
         client_id,
         occurred_on as date,
         country_key as country,
-        count(*) as page_views,
-        count(distinct visitor_id) as unique_visitors,
+        {{ view_measures() }},
         now() as updated_at
     from views
     group by client_id, occurred_on, country_key

@@ -13,7 +13,7 @@
         indexes=[
             {
                 'columns': [
-                    'client_id', 'date', digest_of('source'), digest_of('medium'), digest_of('campaign')
+                    'client_id', 'date', hashed('source'), hashed('medium'), hashed('campaign')
                 ],
                 'unique': true,
             },

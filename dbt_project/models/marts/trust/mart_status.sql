@@ -10,7 +10,13 @@ marts as (
 ),
 
 offsets as (
-    select * from {{ source('warehouse', 'model_offsets') }}
+    select
+        model,
+        batch_seq,
+        row_count,
+        -- A fact looks from nowhere: who reads it looks from where the last build did.
+        case when as_of < 'infinity' then as_of else {{ last_as_of() }} end as as_of
+    from {{ source('warehouse', 'model_offsets') }}
 ),
 
 latest_checks as (

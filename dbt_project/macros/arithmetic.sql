@@ -1,0 +1,41 @@
+{# Rates and means as the marts define them, and exact. #}
+
+{# round(10000 * x / y), NULL when y is 0. #}
+{% macro bp(x, y) -%}
+    round(10000 * ({{ x }})::numeric / nullif({{ y }}, 0))::bigint
+{%- endmacro %}
+
+
+{# round(100 * x / y), NULL when y is 0. #}
+{% macro pct(x, y) -%}
+    round(100 * ({{ x }})::numeric / nullif({{ y }}, 0))::bigint
+{%- endmacro %}
+
+
+{# round(100 * (this - previous) / previous), NULL when previous is NULL or 0. #}
+{% macro change(this, previous) -%}
+    round(100 * ({{ this }} - {{ previous }})::numeric / nullif({{ previous }}, 0))::bigint
+{%- endmacro %}
+
+
+{# round(x / y), a mean in whole units, NULL when y is 0. #}
+{% macro whole_mean(x, y) -%}
+    round(({{ x }})::numeric / nullif({{ y }}, 0))::bigint
+{%- endmacro %}
+
+
+{# round(100 * x / y, 2), NULL when y is 0. #}
+{% macro pct2(x, y) -%}
+    round(100 * ({{ x }})::numeric / nullif({{ y }}, 0), 2)
+{%- endmacro %}
+
+
+{#
+    round(x / y, digits) for a y above 0, NULL when y is 0. Postgres' own division is rounded, to 16
+    digits or so: rounded again it may be off. This divides whole numbers.
+#}
+{% macro rounded_ratio(x, y, digits) -%}
+    sign(({{ x }})::numeric)
+    * div(abs({{ x }})::numeric * 2e{{ digits }} + {{ y }}, nullif(2 * {{ y }}, 0)::numeric)
+    * 1e-{{ digits }}
+{%- endmacro %}

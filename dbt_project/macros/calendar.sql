@@ -1,0 +1,36 @@
+{# Days, hours, weeks and months, all of them in UTC. #}
+
+{# The UTC day of an instant. #}
+{% macro day_of(instant) -%}
+    ({{ instant }} at time zone 'utc')::date
+{%- endmacro %}
+
+
+{# The start of the UTC hour that an instant lies in. #}
+{% macro hour_of(instant) -%}
+    date_trunc('hour', {{ instant }}, 'utc')
+{%- endmacro %}
+
+
+{# The first day of the week (Monday) or month that a day lies in. #}
+{% macro start_of(unit, day) -%}
+    date_trunc('{{ unit }}', {{ day }}::timestamp)::date
+{%- endmacro %}
+
+
+{# A month as the marts name it: 'YYYY-MM'. #}
+{% macro month_of(day) -%}
+    to_char({{ day }}, 'YYYY-MM')
+{%- endmacro %}
+
+
+{# The start of the five minutes of the clock that an instant lies in. #}
+{% macro five_minutes_of(instant) -%}
+    date_bin('5 minutes', {{ instant }}, '1970-01-01T00:00:00Z'::timestamptz)
+{%- endmacro %}
+
+
+{# An instant as JSON holds it, the same whatever the session's time zone. #}
+{% macro iso_of(instant) -%}
+    to_char({{ instant }} at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+{%- endmacro %}

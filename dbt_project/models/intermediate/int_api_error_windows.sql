@@ -1,0 +1,49 @@
+{#
+    Only the windows that are bad: few, whatever the calls. Those that are not complete at as_of
+    stand here too; who reads them says from where (alert_history).
+#}
+{{
+    config(
+        meta={
+            'cells': ['window_start'],
+            'touched_by': {
+                'int_api_request_events': "select {{ five_minutes_of('occurred_at') }} from new_rows",
+            },
+            'window_on': "(window_start at time zone 'utc')::date",
+        },
+    )
+}}
+
+with
+
+calls as (
+    select
+        {{ five_minutes_of('occurred_at') }} as window_start,
+        status_code
+    from {{ ref('int_api_request_events') }}
+    where {{ is_visible() }} and {{ in_touched('occurred_hour', hour_of('window_start')) }}
+),
+
+windows as (
+    select
+        window_start,
+        count(*) as total_calls,
+        count(*) filter (where {{ is_error('status_code') }}) as error_calls
+    from calls
+    where {{ in_touched_cells(['window_start']) }}
+    group by window_start
+),
+
+bad_windows as (
+    select
+        window_start,
+        total_calls,
+        error_calls,
+        now() as updated_at
+    from windows
+    where
+        total_calls >= {{ var('alert_fewest_calls') }}
+        and 100 * error_calls > {{ var('alert_error_percents').medium }} * total_calls
+)
+
+select * from bad_windows

@@ -1,0 +1,22 @@
+-- What came in, by batch of events, on the UTC day of its receipt.
+with
+
+batches as (
+    select * from {{ source('staging', 'event_batches') }}
+),
+
+events_batches as (
+    select
+        batch_seq,
+        {{ day_of('received_at') }} as received_on,
+        received,
+        accepted,
+        duplicates,
+        suppressed,
+        rejected,
+        erased
+    from batches
+    where kind = 'events'
+)
+
+select * from events_batches
