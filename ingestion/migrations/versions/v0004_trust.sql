@@ -6,7 +6,7 @@ comment on column warehouse.model_offsets.row_count is
 'Rows of the model; empty until it is built again after this column came.';
 
 -- Counts a model's rows by what its transaction wrote: never by reading all of them, but where all
--- of them are written anew.
+-- of them are written anew. Then it takes statistics, too, which autovacuum would do minutes later.
 drop function warehouse.end_model(text, text);
 
 create function warehouse.end_model(
@@ -24,6 +24,8 @@ begin
     where o.model = model_name and current_setting('warehouse.mode') <> 'full';
     if counted is null then
         execute format('select count(*) from %s', relation) into counted;
+        -- What is built from it now is planned by what it holds, not by what it held.
+        execute format('analyze %s', relation);
     end if;
     if current_setting('warehouse.mode') = 'window' then
         update warehouse.model_offsets set row_count = counted where model = model_name;

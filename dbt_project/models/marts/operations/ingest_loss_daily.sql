@@ -47,7 +47,8 @@
 
 with
 
-uses as (
+-- Looked up by its index, as often as it takes.
+uses as not materialized (
     select * from {{ ref('int_sequence_uses') }}
     where {{ is_visible() }}
 ),
