@@ -23,7 +23,8 @@ touched as (
     select * from {{ touched_table() }}
 ),
 
-events as (
+-- Looked up by its indexes, as often as it takes.
+events as not materialized (
     select * from {{ ref('int_actor_days') }}
     where {{ is_visible() }}
 ),

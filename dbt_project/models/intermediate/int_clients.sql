@@ -36,7 +36,8 @@ entities as (
     where created_at < {{ as_of() }}
 ),
 
-events as (
+-- Looked up by its indexes, as often as it takes.
+events as not materialized (
     select * from {{ ref('int_actor_days') }}
     where {{ is_visible() }}
 ),

@@ -39,7 +39,8 @@
 
 with
 
-events as (
+-- Looked up by its indexes, as often as it takes.
+events as not materialized (
     select * from {{ ref('int_lead_events') }}
     where event in ('lead_created', 'lead_stage_changed') and {{ is_visible() }}
 ),
