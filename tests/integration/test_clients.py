@@ -272,8 +272,10 @@ def test_the_status_of_every_mart_tells_its_rows_and_how_far_it_has_read(warm, j
     finished = run("status", "--json")
     assert (finished.code, finished.errors) == (0, "")
     marts = {mart["mart"]: mart for mart in json.loads(finished.output)["marts"]}
-    assert marts.keys() >= CELLS.keys()
-    for name, mart in marts.items():
+    # Views have no rows of their own, and the marts of other families are not built here.
+    tables = {name: mart for name, mart in marts.items() if mart["rows"] is not None}
+    assert tables.keys() >= CELLS.keys()
+    for name, mart in tables.items():
         rows = warm.execute(
             sql.SQL("select count(*) from {}").format(sql.Identifier("marts", name))
         ).fetchone()
