@@ -6,6 +6,7 @@
 #}
 {% macro begin_model() -%}
     {% if execute and config.get('materialized') == 'incremental' %}
+        set local work_mem = '{{ var('build_work_mem') }}';
         select warehouse.begin_model(
             '{{ model.name }}',
             '{{ invocation_id }}',
