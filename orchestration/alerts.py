@@ -10,6 +10,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from ingestion.errors import WarehouseError
+from orchestration.status import require_built
 
 
 class AlertError(WarehouseError):
@@ -52,16 +53,17 @@ ALERTS = """
 
 
 def alerts(connection: psycopg.Connection, resolved_too: bool) -> list[Alert]:
-    """Return the alerts, those that stand or all, the newest first. Raises AlertError."""
-    found = connection.execute("select to_regclass('marts.alert_history')").fetchone()
-    if found is None or found[0] is None:
-        raise AlertError("Nothing is built yet: run `warehouse build`.")
+    """Return the alerts, those that stand or all, the newest first. Raises NothingBuiltError."""
+    require_built(connection, "marts.alert_history")
     cursor = connection.cursor(row_factory=class_row(Alert))
     return cursor.execute(ALERTS, (resolved_too,)).fetchall()
 
 
 def act(connection: psycopg.Connection, alert_id: str, action: Action, by: str) -> Alert:
-    """Acknowledge or resolve an alert; return it as it is now. Raises AlertError."""
+    """Acknowledge or resolve an alert; return it as it is now.
+
+    Raises AlertError, and NothingBuiltError before the first build.
+    """
     alert = _alert(connection, alert_id)
     if action is Action.RESOLVED and alert.resolved:
         by_whom = f" by {alert.resolved_by}" if alert.resolved_by else ""

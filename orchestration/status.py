@@ -47,9 +47,14 @@ STATUSES = """
 """
 
 
-def mart_statuses(connection: psycopg.Connection) -> list[MartStatus]:
-    """Return how every mart stands, by name. Raises NothingBuiltError before the first build."""
-    found = connection.execute("select to_regclass('marts.mart_status')").fetchone()
+def require_built(connection: psycopg.Connection, relation: str) -> None:
+    """Make sure that a mart is there. Raises NothingBuiltError before the first build."""
+    found = connection.execute("select to_regclass(%s)", (relation,)).fetchone()
     if found is None or found[0] is None:
         raise NothingBuiltError("Nothing is built yet: run `warehouse build`.")
+
+
+def mart_statuses(connection: psycopg.Connection) -> list[MartStatus]:
+    """Return how every mart stands, by name. Raises NothingBuiltError before the first build."""
+    require_built(connection, "marts.mart_status")
     return connection.cursor(row_factory=class_row(MartStatus)).execute(STATUSES).fetchall()
