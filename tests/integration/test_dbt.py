@@ -17,7 +17,7 @@ from tests.conftest import Server
 PROJECT_NAME = "warehouse"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=[18, 16])
 def database(
     servers: Callable[[int], Server], request: pytest.FixtureRequest
 ) -> Iterator[psycopg.Connection]:
@@ -58,16 +58,11 @@ def models(manifest: Any) -> list[Any]:
     return [node for node in manifest.nodes.values() if node.resource_type == "model"]
 
 
-on_the_newest_server = pytest.mark.parametrize("database", [18], indirect=True)
-on_every_server = pytest.mark.parametrize("database", [18, 16], indirect=True)
-
-
-@on_the_newest_server
+@pytest.mark.parametrize("time_zone", ["UTC", "Europe/Berlin"])
 def test_every_unit_test_of_the_models_passes_whatever_the_time_zone_of_the_session(
-    database: psycopg.Connection,
+    database: psycopg.Connection, time_zone: str
 ) -> None:
-    # Everything else runs in UTC.
-    options = f"{dbt_environment()['PGOPTIONS']} -c timezone=Europe/Berlin"
+    options = f"{dbt_environment()['PGOPTIONS']} -c timezone={time_zone}"
     result, warnings = dbt("test", "--select", "test_type:unit", PGOPTIONS=options)
     statuses = [run.status for run in result.results if run.node.resource_type == "unit_test"]
     assert set(statuses) == {"pass"}
@@ -84,10 +79,10 @@ def test_every_model_that_decides_something_has_unit_tests(parsed: tuple[Any, li
     assert {model.name for model in models(manifest)} - cut_alike - {"restatements"} <= tested
 
 
-@on_the_newest_server
-def test_a_full_refresh_warns_of_nothing(database: psycopg.Connection) -> None:
-    _, warnings = dbt(*DBT_BUILD, "--full-refresh")
-    assert warnings == []
+def test_a_build_warns_of_nothing(database: psycopg.Connection) -> None:
+    for mode in ([], ["--full-refresh"]):
+        _, warnings = dbt(*DBT_BUILD, *mode)
+        assert warnings == []
 
 
 def test_the_project_is_read_without_warnings_or_deprecations(
@@ -120,7 +115,6 @@ def test_every_model_says_in_its_first_words_what_a_row_is(parsed: tuple[Any, li
     assert [m.name for m in models(manifest) if not grain.match(m.description)] == []
 
 
-@on_every_server
 def test_every_column_of_the_database_is_in_the_contract_with_its_type(
     database: psycopg.Connection, parsed: tuple[Any, list[str]]
 ) -> None:
