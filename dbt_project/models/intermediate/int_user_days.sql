@@ -37,7 +37,11 @@
             },
             'window_on': 'date',
         },
-        indexes=[{'columns': ['date']}],
+        indexes=[
+            {'columns': ['date']},
+            {'columns': ['built_batch_seq']},
+            {'columns': ['built_as_of']},
+        ],
     )
 }}
 

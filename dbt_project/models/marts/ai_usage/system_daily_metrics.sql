@@ -10,16 +10,20 @@
                 'int_chat_events': "
                     select occurred_on from new_rows
                     union all
-                    select min(known.occurred_on)
+                    select known.first_on
                     from (
                         select user_id, min(occurred_on) as first_on from new_rows
-                        where user_id is not null
+                        where user_id is not null and {{ is_increment() }}
                         group by user_id
                     ) as arrived
-                    inner join {{ ref('int_chat_events') }} as known on arrived.user_id = known.user_id
-                    where {{ was_visible('known') }}
-                    group by arrived.user_id, arrived.first_on
-                    having min(known.occurred_on) > arrived.first_on
+                    cross join lateral (
+                        select chats.occurred_on as first_on
+                        from {{ ref('int_chat_events') }} as chats
+                        where chats.user_id = arrived.user_id and {{ was_visible('chats') }}
+                        order by chats.occurred_on
+                        limit 1
+                    ) as known
+                    where known.first_on > arrived.first_on
                 ",
                 'int_rated_chats': "select occurred_on from {{ chats_of('new_rows') }}",
             },
