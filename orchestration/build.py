@@ -7,7 +7,7 @@ import hashlib
 import os
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -54,9 +54,8 @@ def build(options: BuildOptions | None = None) -> BuildResult:
         database.connect(autocommit=True, application_name="warehouse build") as connection,
         one_build_at_a_time(connection),
     ):
-        invocation = str(uuid.uuid4())
         try:
-            ran_dbt = not _slide(connection, invocation, options)
+            ran_dbt = not _needs_no_dbt(connection, options)
             if ran_dbt:
                 _run_dbt(options)
         except psycopg.errors.RaiseException as error:
@@ -98,16 +97,27 @@ def dbt_environment() -> dict[str, str]:
     }
 
 
-def _slide(connection: psycopg.Connection, invocation: str, options: BuildOptions) -> bool:
-    """Build without dbt where nothing is new; tells whether that was enough."""
+def _needs_no_dbt(connection: psycopg.Connection, options: BuildOptions) -> bool:
     if options.full_refresh or options.start:
         return False
     # Here, too, so that a wrong --as-of is told before dbt starts.
     connection.execute("select warehouse.refuse_earlier_as_of(%s)", (options.as_of,))
-    if options.select:
-        return False
+    # What a selection means is for dbt to say.
+    return not options.select and slide(connection, options.as_of)
+
+
+def slide(
+    connection: psycopg.Connection,
+    as_of: datetime | None = None,
+    models: Sequence[str] | None = None,
+) -> bool:
+    """Build some models (all by default) without dbt where nothing is new.
+
+    Tells whether that was enough; nothing is done where it is not.
+    """
     row = connection.execute(
-        "select warehouse.slide(%s, %s, %s)", (invocation, options.as_of, code_digest())
+        "select warehouse.slide(%s, %s, %s, %s)",
+        (str(uuid.uuid4()), as_of, code_digest(), None if models is None else list(models)),
     ).fetchone()
     return bool(row and row[0])
 
@@ -166,8 +176,8 @@ def build_environment(options: BuildOptions) -> dict[str, str]:
         "WAREHOUSE_BUILD_AS_OF": options.as_of.isoformat() if options.as_of else "",
         "WAREHOUSE_BUILD_START": options.start.isoformat() if options.start else "",
         "WAREHOUSE_BUILD_END": options.end.isoformat() if options.end else "",
-        # A build of some models does not vouch for the others.
-        "WAREHOUSE_BUILD_CODE_DIGEST": "" if options.select or options.start else code_digest(),
+        # A backfill vouches for a window alone.
+        "WAREHOUSE_BUILD_CODE_DIGEST": "" if options.start else code_digest(),
     }
     return dbt_environment() | given
 

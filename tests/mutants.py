@@ -27,6 +27,7 @@ PROTOCOL = "ingestion/migrations/versions/v0002_offsets.sql"
 RATED = "dbt_project/models/intermediate/int_rated_chats.sql"
 AI_USAGE = "dbt_project/models/marts/ai_usage/"
 TRUST = "ingestion/migrations/versions/v0004_trust.sql"
+SLIDING = "ingestion/migrations/versions/v0007_orchestration.sql"
 INTERMEDIATE = "dbt_project/models/intermediate/"
 CLIENTS = "dbt_project/models/marts/clients/"
 PLATFORM = "dbt_project/models/marts/platform/"
@@ -109,10 +110,10 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         Edit(PROTOCOL, "if wanted_as_of < warehouse.last_as_of() then", "if false then"),
     ),
     "a build without dbt overlooks what has become visible": (
-        Edit(TRUST, "        or exists (\n", "        or false and exists (\n"),
+        Edit(SLIDING, "        or exists (\n", "        or false and exists (\n"),
     ),
     "a build without dbt leaves the sliding rows": (
-        Edit(PROTOCOL, "execute one_statement;", "null;"),
+        Edit(SLIDING, "execute one_statement;", "null;"),
     ),
     "a changed view does not rebuild what reads it": (
         Edit(

@@ -18,10 +18,24 @@
             {{ 'true' if flags.FULL_REFRESH else 'false' }},
             {{ quoted(env_var('WAREHOUSE_BUILD_CODE_DIGEST', '')) }}
         );
+        {% if invocation_args_dict.select %}
+        update warehouse.builds
+        set models = array[{{ "'" ~ selected_models() | join("', '") ~ "'" if selected_models() }}]::text []
+        where invocation_id = '{{ invocation_id }}';
+        {% endif %}
         commit;
     {% else %}
         select 1
     {% endif %}
+{%- endmacro %}
+
+
+{% macro selected_models() -%}
+    {% set found = [] %}
+    {% for unique_id in selected_resources if unique_id.startswith('model.') %}
+        {% do found.append(unique_id.split('.')[-1]) %}
+    {% endfor %}
+    {{ return(found | sort) }}
 {%- endmacro %}
 
 
@@ -53,6 +67,9 @@
             state = '{{ 'failed' if results | selectattr('status', 'in', bad) | list else 'done' }}',
             ended_at = clock_timestamp()
         where invocation_id = '{{ invocation_id }}';
+        delete from warehouse.touched_periods as t
+        using warehouse.builds as b
+        where t.invocation_id = b.invocation_id and b.started_at < now() - interval '7 days';
         commit;
     {% else %}
         select 1

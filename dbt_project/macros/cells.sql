@@ -201,6 +201,28 @@
     ) %}
         {{ statement }};
     {% endfor %}
+    {{ note_touched_periods_sql(arg_dict.temp_relation) }}
+{%- endmacro %}
+
+
+{#
+    Tells, for whoever watches builds, which periods were touched and how many rows were written to
+    each. In full mode all were: end_model tells of them.
+#}
+{% macro note_touched_periods_sql(source) -%}
+    {% set meta = config.get('meta', {}) %}
+    {% if meta.get('window_on') %}
+    insert into warehouse.touched_periods
+        (invocation_id, model, period_start, rows_written, from_batch, to_batch)
+    select '{{ invocation_id }}', '{{ model.name }}', period_start, sum(rows_written), {{ from_batch() }}, {{ to_batch() }}
+    from (
+        select {{ meta.window_on }} as period_start, 0 as rows_written from {{ touched_table() }}
+        union all
+        select {{ meta.window_on }}, 1 from {{ source }} as written
+    ) as periods
+    where current_setting('warehouse.mode') <> 'full'
+    group by period_start;
+    {% endif %}
 {%- endmacro %}
 
 

@@ -23,6 +23,7 @@
 {% macro end_model() -%}
     {% if execute and config.get('materialized') == 'incremental' %}
         select warehouse.end_model('{{ model.name }}', '{{ model_checksum() }}', '{{ this }}');
+        {{ note_what_was_written() }}
         {% if config.get('meta', {}).get('slides') %}
             insert into warehouse.sliding_models (model, statements)
             values (
@@ -38,6 +39,37 @@
             on conflict (model) do update set statements = excluded.statements;
         {% endif %}
     {% endif %}
+{%- endmacro %}
+
+
+{# Tells, for whoever watches builds, how much of the model this one has written. #}
+{% macro note_what_was_written() -%}
+    insert into warehouse.touched_periods (invocation_id, model, rows_written, from_batch, to_batch)
+    select
+        '{{ invocation_id }}',
+        o.model,
+        case
+            when current_setting('warehouse.mode') = 'full' then o.row_count
+            else pg_stat_get_xact_tuples_inserted('{{ this }}'::regclass)
+        end,
+        {{ from_batch() }},
+        {{ to_batch() }}
+    from warehouse.model_offsets as o
+    where
+        o.model = '{{ model.name }}'
+        and (
+            current_setting('warehouse.mode') = 'full'
+            or pg_stat_get_xact_tuples_inserted('{{ this }}'::regclass) > 0
+            or pg_stat_get_xact_tuples_deleted('{{ this }}'::regclass) > 0
+        );
+    {%- if config.get('meta', {}).get('window_on') %}
+    insert into warehouse.touched_periods
+        (invocation_id, model, period_start, rows_written, from_batch, to_batch)
+    select '{{ invocation_id }}', '{{ model.name }}', written.period_start, count(*), {{ from_batch() }}, {{ to_batch() }}
+    from (select {{ config.get('meta').window_on }} as period_start from {{ this }}) as written
+    where current_setting('warehouse.mode') = 'full'
+    group by written.period_start;
+    {%- endif %}
 {%- endmacro %}
 
 

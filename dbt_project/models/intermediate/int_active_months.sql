@@ -12,6 +12,7 @@
                 ",
             },
             'window_on': 'month_start',
+            'period': 'month',
         },
         indexes=[{'columns': ['built_batch_seq']}, {'columns': ['built_as_of']}],
     )

@@ -9,6 +9,7 @@
                     ~ " from new_rows inner join {{ ref('int_chat_events') }} as chats on new_rows.user_id = chats.user_id",
             },
             'window_on': 'make_date(year, month, 1)',
+            'period': 'month',
         },
     )
 }}

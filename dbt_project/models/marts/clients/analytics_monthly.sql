@@ -34,6 +34,7 @@
                 ",
             },
             'window_on': "to_date(month, 'YYYY-MM')",
+            'period': 'month',
             'restated': {
                 'client': 'client_id',
                 'period': 'month',

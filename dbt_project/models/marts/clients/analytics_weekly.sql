@@ -20,6 +20,7 @@
                 ",
             },
             'window_on': 'week_start',
+            'period': 'week',
         },
         indexes=[{'columns': ['week_start']}],
     )

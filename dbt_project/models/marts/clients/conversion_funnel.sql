@@ -9,6 +9,7 @@
                 ",
             },
             'window_on': "to_date(month, 'YYYY-MM')",
+            'period': 'month',
         },
     )
 }}

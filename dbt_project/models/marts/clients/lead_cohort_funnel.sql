@@ -25,6 +25,7 @@
                 ",
             },
             'window_on': "to_date(cohort_month, 'YYYY-MM')",
+            'period': 'month',
         },
     )
 }}

@@ -10,6 +10,7 @@
                 ",
             },
             'window_on': "to_date(month, 'YYYY-MM')",
+            'period': 'month',
         },
     )
 }}

@@ -6,6 +6,7 @@
                 'int_inbound_messages': "select client_id, {{ month_of('occurred_on') }} from new_rows",
             },
             'window_on': "to_date(month, 'YYYY-MM')",
+            'period': 'month',
         },
     )
 }}

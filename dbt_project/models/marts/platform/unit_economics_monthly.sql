@@ -28,6 +28,7 @@
                 ",
             },
             'window_on': "to_date(month, 'YYYY-MM')",
+            'period': 'month',
         },
         indexes=[{'columns': ['month']}],
     )

@@ -18,6 +18,7 @@
                 ",
             },
             'window_on': "to_date(month, 'YYYY-MM')",
+            'period': 'month',
         },
     )
 }}
