@@ -1,20 +1,33 @@
-"""Writes the marketing row: one transaction, only when every blocking check has passed."""
+"""Writes the marketing row: one transaction, only when every blocking check has passed.
+
+The row goes to the warehouse's own schema `export`, or to another PostgreSQL. Either way the
+warehouse keeps a history of what was exported, and of what was refused for its change against the
+last row.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import class_row
 
 from ingestion import database, ledger
 from ingestion.errors import WarehouseError
+from ingestion.settings import settings
 
 
 class ExportBlockedError(WarehouseError):
     """A check stands in the way; the last good row stays."""
+
+
+class ExportTargetError(WarehouseError):
+    """The database that the row goes to can't take it; the last good row stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +41,23 @@ class StatsRow:
     updated_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a row came from: a build, the batch that it read up to, and the checks of it."""
+
+    build: str
+    batch_seq: int
+    checked_at: datetime
+
+
+# Growth by a factor tells nothing of small numbers: ten times one question is no jump.
+SMALLEST_JUMP = 1000
+
 # Of each check only the latest result counts; a check that no longer exists stays with its last.
 FAILING_CHECKS = """
-    select latest.check_name
+    select latest.check_name, latest.model
     from (
-        select distinct on (check_name) check_name, severity, passed
+        select distinct on (check_name) check_name, model, severity, passed
         from warehouse.check_results
         order by check_name, checked_at desc
     ) as latest
@@ -41,91 +66,261 @@ FAILING_CHECKS = """
 """
 
 # The row must have been checked as it stands now, not as some earlier build left it.
-UNCHECKED_ROW = """
-    select o.as_of
-    from warehouse.model_offsets as o
-    where
-        o.model = 'int_platform_stats'
-        and not exists (
-            select from warehouse.check_results as c
+CHECKED_ROW = """
+    select
+        o.as_of,
+        o.batch_seq,
+        (
+            select max(c.checked_at)
+            from warehouse.check_results as c
             where
                 c.source = 'great_expectations'
                 and c.model = 'intermediate.int_platform_stats'
                 and c.as_of = o.as_of
                 and c.batch_seq = o.batch_seq
-        )
-"""
-
-# dbt's tests run after its models: a build that was killed in between, or still runs, has written a
-# row that they have not looked at.
-UNENDED_BUILD = """
-    select latest.started_at
+        ) as checked_at,
+        latest.invocation_id,
+        latest.state,
+        latest.started_at
     from warehouse.model_offsets as o
-    cross join lateral (
-        select b.started_at, b.state
+    left join lateral (
+        select b.invocation_id, b.state, b.started_at
         from warehouse.builds as b
-        where b.started_at <= o.moved_at
+        where
+            b.started_at <= o.moved_at
+            and (b.models is null or 'int_platform_stats' = any(b.models))
         order by b.started_at desc
         limit 1
-    ) as latest
-    where o.model = 'int_platform_stats' and latest.state = 'running'
+    ) as latest on true
+    where o.model = 'int_platform_stats'
+"""
+
+CANDIDATE = """
+    select active_users, questions_answered, pdf_downloads, engagement_rate, updated_at
+    from intermediate.int_platform_stats
+"""
+
+LAST_ROW = """
+    select active_users, questions_answered, pdf_downloads, engagement_rate, updated_at
+    from export.analytics_platform_stats
 """
 
 REPLACE_ROW = """
-    insert into export.analytics_platform_stats as exported
+    insert into export.analytics_platform_stats
         (id, active_users, questions_answered, pdf_downloads, engagement_rate, updated_at)
-    select 1, active_users, questions_answered, pdf_downloads, engagement_rate, updated_at
-    from intermediate.int_platform_stats
+    values (
+        1, %(active_users)s, %(questions_answered)s, %(pdf_downloads)s, %(engagement_rate)s,
+        %(updated_at)s
+    )
     on conflict (id) do update set
         active_users = excluded.active_users,
         questions_answered = excluded.questions_answered,
         pdf_downloads = excluded.pdf_downloads,
         engagement_rate = excluded.engagement_rate,
         updated_at = excluded.updated_at
-    returning active_users, questions_answered, pdf_downloads, engagement_rate, updated_at
+"""
+
+# What a migration makes in the warehouse itself.
+TARGET_TABLE = """
+    create schema if not exists export;
+    create table if not exists export.analytics_platform_stats (
+        id integer primary key check (id = 1),
+        active_users bigint not null,
+        questions_answered bigint not null,
+        pdf_downloads bigint not null,
+        engagement_rate numeric(12, 4),
+        updated_at timestamptz not null
+    );
+"""
+
+BEGIN_EXPORT = """
+    insert into warehouse.exports (
+        target, state, reason, accepted_by, run, build, batch_seq, checked_at, erased,
+        active_users, questions_answered, pdf_downloads, engagement_rate, updated_at, ended_at
+    )
+    values (
+        %(target)s, %(state)s, %(reason)s, %(accepted_by)s, %(run)s, %(build)s, %(batch_seq)s,
+        %(checked_at)s, %(erased)s, %(active_users)s, %(questions_answered)s, %(pdf_downloads)s,
+        %(engagement_rate)s, %(updated_at)s,
+        case when %(state)s <> 'running' then clock_timestamp() end
+    )
+    returning export_id
+"""
+
+END_EXPORT = """
+    update warehouse.exports set state = 'done', ended_at = clock_timestamp()
+    where export_id = %s
+"""
+
+# Events that erasures took out, in all and since the last row that was exported to a target: they
+# explain that figures of all time fall.
+ERASED = """
+    select
+        total.erased,
+        total.erased - coalesce(
+            (
+                select e.erased from warehouse.exports as e
+                where e.target = %s and e.state = 'done'
+                order by e.export_id desc
+                limit 1
+            ),
+            0
+        )
+    from (
+        select coalesce(sum(b.erased), 0)::bigint as erased
+        from staging.event_batches as b
+        where b.erased > 0
+    ) as total
 """
 
 
-def export_row() -> StatsRow:
+def failing_checks(connection: psycopg.Connection) -> dict[str, str]:
+    """Return the checks of severity error whose latest result is a failure, with their models."""
+    return dict(connection.execute(FAILING_CHECKS).fetchall())
+
+
+def export_row(accepted_by: str | None = None, run: str | None = None) -> StatsRow:
     """Write the row that the site shows and return it.
 
-    Raises ExportBlockedError, and leaves the last row as it is, where a check of severity error has
-    failed or the row was not checked since it was built.
+    With ``accepted_by``, somebody's name, a change beyond the bounds passes. Raises
+    ExportBlockedError, and leaves the last row as it is, where a check of severity error has
+    failed, the row was not checked since it was built, or it changed beyond the bounds;
+    ExportTargetError where the target can't be written.
     """
     with database.connect(autocommit=True, application_name="warehouse export") as connection:
-        # One at a time: a second one would be refused for writing a row that its snapshot lacks.
+        # One at a time: each is held against the row that the one before has left.
         connection.execute("select pg_advisory_lock(%s)", (ledger.lock_key("export"),))
         # One snapshot for checks and row: a build in between can't slip an unchecked row in.
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         try:
             with connection.transaction():
-                return _export(connection)
+                origin = _checked(connection)
+                row = _one_row(connection, CANDIDATE)
         except psycopg.errors.UndefinedTable as error:
             raise ExportBlockedError(
                 "There is no row to export yet: run `warehouse build`, then `warehouse check`."
             ) from error
+        if row is None:
+            raise ExportBlockedError("The model of the row is empty: run `warehouse build`.")
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        with _target(connection) as (target, name):
+            _write(connection, target, name, row, origin, accepted_by, run)
+    return row
 
 
-def _export(connection: psycopg.Connection) -> StatsRow:
-    failing = [name for (name,) in connection.execute(FAILING_CHECKS)]
-    if failing:
+def _checked(connection: psycopg.Connection) -> Origin:
+    if failing := failing_checks(connection):
         raise ExportBlockedError(
             f"The export stands still because of {', '.join(failing)}. The last good row stays. "
             "Mend what they found, build and check again."
         )
-    unended = connection.execute(UNENDED_BUILD).fetchone()
-    if unended:
+    found = connection.execute(CHECKED_ROW).fetchone()
+    if found is None:
+        raise ExportBlockedError("The row was never built: run `warehouse build`.")
+    as_of, batch_seq, checked_at, build, state, started_at = found
+    # dbt's tests run after its models: a build that was killed in between, or still runs, has
+    # written a row that they have not looked at.
+    if state == "running":
         raise ExportBlockedError(
-            f"The build that began at {unended[0]:%Y-%m-%d %H:%M:%S} has not ended: wait for it, "
+            f"The build that began at {started_at:%Y-%m-%d %H:%M:%S} has not ended: wait for it, "
             "or, if it was killed, run `warehouse build` again. The last good row stays."
         )
-    unchecked = connection.execute(UNCHECKED_ROW).fetchone()
-    if unchecked:
+    if checked_at is None:
         raise ExportBlockedError(
-            f"The row as of {unchecked[0]:%Y-%m-%d %H:%M:%S} was not checked yet: run "
+            f"The row as of {as_of:%Y-%m-%d %H:%M:%S} was not checked yet: run "
             "`warehouse check`. The last good row stays."
         )
-    rows = connection.cursor(row_factory=class_row(StatsRow)).execute(REPLACE_ROW).fetchall()
-    if len(rows) != 1:
-        raise ExportBlockedError("The model of the row is empty: run `warehouse build`.")
-    return rows[0]
+    return Origin(build, batch_seq, checked_at)
+
+
+def _one_row(connection: psycopg.Connection, query: str) -> StatsRow | None:
+    return connection.cursor(row_factory=class_row(StatsRow)).execute(query).fetchone()
+
+
+@contextmanager
+def _target(connection: psycopg.Connection) -> Iterator[tuple[psycopg.Connection, str]]:
+    """Give a connection to where the row goes, and its name for the history."""
+    url = settings().export_url
+    if url is None:
+        yield connection, "warehouse"
+        return
+    parts = conninfo_to_dict(url.get_secret_value())
+    name = f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
+    try:
+        with psycopg.connect(
+            url.get_secret_value(), autocommit=True, application_name="warehouse export"
+        ) as target:
+            found = target.execute("select to_regclass('export.analytics_platform_stats')")
+            if found.fetchone() == (None,):
+                target.execute(TARGET_TABLE)
+            yield target, name
+    except psycopg.Error as error:
+        reason = " ".join(str(error).split())
+        raise ExportTargetError(
+            f"The row can't be written to {name} (WAREHOUSE_EXPORT_URL): {reason}. "
+            "The last good row stays."
+        ) from error
+
+
+def _write(
+    connection: psycopg.Connection,
+    target: psycopg.Connection,
+    name: str,
+    row: StatsRow,
+    origin: Origin,
+    accepted_by: str | None,
+    run: str | None,
+) -> None:
+    erased = connection.execute(ERASED, (name,)).fetchone() or (0, 0)
+    unexplained = beyond_bounds(
+        row, _one_row(target, LAST_ROW), settings().export_largest_factor, erased[1]
+    )
+    refused = bool(unexplained) and accepted_by is None
+    history = asdict(row) | asdict(origin) | {
+        "target": name,
+        "erased": erased[0],
+        "state": "refused" if refused else "running",
+        "reason": "; ".join(unexplained) or None,
+        "accepted_by": accepted_by if unexplained else None,
+        "run": run,
+    }  # fmt: skip
+    begun = connection.execute(BEGIN_EXPORT, history).fetchone()
+    if refused:
+        raise ExportBlockedError(
+            f"The row changed more than it should: {'; '.join(unexplained)}. The last good row "
+            "stays. If the figures are right, run `warehouse export --accept`."
+        )
+    with target.transaction():
+        target.execute(REPLACE_ROW, asdict(row))
+        if target is connection:
+            # Row and history in one transaction, where they are in one database.
+            connection.execute(END_EXPORT, begun)
+    if target is not connection:
+        connection.execute(END_EXPORT, begun)
+
+
+def beyond_bounds(
+    row: StatsRow, last: StatsRow | None, largest_factor: float, erased: int = 0
+) -> list[str]:
+    """Return a sentence on each figure that changed more than it should, none without a last row.
+
+    Figures of all time fall by no more than the events that were ``erased`` since; no figure grows
+    by more than the factor, small ones excepted.
+    """
+    if last is None:
+        return []
+    figures = {
+        name: (getattr(last, name), getattr(row, name))
+        for name in ("active_users", "questions_answered", "pdf_downloads")
+    }
+    fell = [
+        f"{name} fell from {before:,} to {now:,}, by more than erasure explains"
+        for name, (before, now) in figures.items()
+        if name != "active_users" and before - now > erased
+    ]
+    jumped = [
+        f"{name} rose from {before:,} to {now:,}, by more than {largest_factor:g} times"
+        for name, (before, now) in figures.items()
+        if now > max(before * largest_factor, before + SMALLEST_JUMP)
+    ]
+    return fell + jumped

@@ -21,6 +21,15 @@ builds as (
     where state <> 'running'
 ),
 
+runs as (
+    select * from {{ source('warehouse', 'run_events') }}
+),
+
+exports as (
+    select * from {{ source('warehouse', 'exports') }}
+    where state <> 'running'
+),
+
 happened as (
     select
         loads.ended_at as occurred_at,
@@ -49,6 +58,25 @@ happened as (
             'started_at', {{ iso_of('started_at') }}
         )) as detail
     from builds
+    union all
+    select
+        occurred_at,
+        event,
+        jsonb_build_object('run_id', run_id, 'job', job, 'detail', detail) as detail
+    from runs
+    union all
+    select
+        ended_at as occurred_at,
+        case state when 'done' then 'export_done' else 'export_refused' end as event,
+        jsonb_strip_nulls(jsonb_build_object(
+            'export_id', export_id,
+            'target', target,
+            'build', build,
+            'run', run,
+            'reason', reason,
+            'accepted_by', accepted_by
+        )) as detail
+    from exports
 )
 
 select * from happened
