@@ -128,6 +128,16 @@ def end_load(
     )
 
 
+def finished_load(connection: psycopg.Connection, kind: str, source: str) -> int | None:
+    """Return the id of the last load of a source that came to its end, if there is one."""
+    row = connection.execute(
+        "select load_id from staging.loads where kind = %s and source = %s and state = 'finished' "
+        "order by load_id desc limit 1",
+        (kind, source),
+    ).fetchone()
+    return row[0] if row else None
+
+
 def counts_of(connection: psycopg.Connection, load_id: int) -> Counts:
     """Add up a load's committed batches."""
     row = connection.execute(
