@@ -113,19 +113,22 @@ def libpq_environment() -> dict[str, str]:
     return {names[key]: str(value) for key, value in given.items() if key in names and value}
 
 
-def sqlalchemy_url() -> str:
-    """Return the URL for SQLAlchemy, its driver named; a socket's folder goes into the query."""
+def sqlalchemy_url(driver: str = "psycopg", schema: str | None = None) -> str:
+    """Return the URL for SQLAlchemy, its driver named; a socket's folder goes into the query.
+
+    With ``schema``, connections find and make tables there.
+    """
     from sqlalchemy.engine import URL
 
     parts = dict(conninfo_to_dict(url()))
     return URL.create(
-        "postgresql+psycopg",
+        f"postgresql+{driver}",
         username=_text(parts.pop("user", None)),
         password=_text(parts.pop("password", None)),
         # A host is required by Great Expectations, even where `host` in the query overrides it.
         host="localhost",
         database=_text(parts.pop("dbname", None)),
-        query={key: str(value) for key, value in (parts | _parameters()).items() if value},
+        query={key: str(value) for key, value in (parts | _parameters(schema)).items() if value},
     ).render_as_string(hide_password=False)
 
 
@@ -133,10 +136,11 @@ def _text(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def _parameters() -> dict[str, Any]:
+def _parameters(schema: str | None = None) -> dict[str, Any]:
     """Return what every connection sets beside the URL, keeping the URL's own options."""
     given = conninfo_to_dict(url()).get("options") or ""
-    return {"options": f"{given} {SESSION_OPTIONS}".strip()}
+    path = f"-c search_path={schema}" if schema else ""
+    return {"options": f"{given} {SESSION_OPTIONS} {path}".strip()}
 
 
 def _unreachable(error: psycopg.OperationalError) -> str:

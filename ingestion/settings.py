@@ -6,8 +6,10 @@ their connection from here. The environment alone is read: no file of the projec
 
 from __future__ import annotations
 
+from datetime import date
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -34,6 +36,38 @@ class Settings(BaseSettings):
     drop_folder: Path | None = Field(
         default=None,
         description="Where new event files are dropped for Dagster to load; default home/drop.",
+    )
+
+    partitions_start: date = Field(
+        default=date(2025, 1, 1),
+        description="Day of the first partition in Dagster; weeks and months start with its own.",
+    )
+    schedules_run: bool = Field(
+        default=False,
+        description="Whether schedules and sensors run without being switched on in Dagster's UI.",
+    )
+    dagster_storage: Literal["sqlite", "postgres"] = Field(
+        default="sqlite",
+        description="Where Dagster keeps its runs: files, or schema dagster of the warehouse.",
+    )
+    export_url: SecretStr | None = Field(
+        default=None,
+        description="libpq URL of the PostgreSQL that the marketing row is written to; without it "
+        "the warehouse's own schema export.",
+    )
+    export_largest_factor: float = Field(
+        default=3,
+        gt=1,
+        description="By what factor a figure of the marketing row may grow from one export to the "
+        "next; beyond it somebody has to accept it.",
+    )
+    alert_webhook: SecretStr | None = Field(
+        default=None,
+        description="Where failures and recoveries are posted to, as Slack takes them.",
+    )
+    dagster_url: str = Field(
+        default="http://localhost:3000",
+        description="Where people reach Dagster's UI: what alerts link to.",
     )
 
     country_database: Path | None = Field(

@@ -1,20 +1,43 @@
-"""Asset checks of Great Expectations: at the boundary, and on the row before it leaves."""
+"""Asset checks: what landed, the row before it leaves, and what is watched over all the time."""
 
-from __future__ import annotations
-
+# No postponed annotations here: Dagster looks at that of `context` itself.
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import dagster as dg
 
-from expectations.checks import SEVERITIES, SUITES_DIR, CheckResult, run_checks
+from expectations.checks import SEVERITIES, SUITES_DIR, CheckResult, docs_index, run_checks
+from ingestion import database
+from orchestration.exporting import ROW
+from orchestration.freshness import ROW_LIMIT, Freshness, mart_ages, mart_limit, row_age
+from orchestration.lineage import with_ancestors
+from orchestration.status import require_built
+from orchestration.transforming import manifest, parents
 
 # The asset that each suite looks at.
 SUITES = {
     "raw_events": ["staging", "raw_events"],
     "event_batches": ["staging", "event_batches"],
     "platform_stats": ["intermediate", "int_platform_stats"],
+    "landed_volume": ["staging", "event_batches"],
+    "staging_columns": ["staging", "event_batches"],
 }
+SEVERITY = {"error": dg.AssetCheckSeverity.ERROR, "warn": dg.AssetCheckSeverity.WARN}
+FRESHNESS_CHECK = "is_fresh"
+
+
+def _marts() -> dict[str, str]:
+    """Return the folder of each mart that is built from events or entities."""
+    models = [node for node in manifest()["nodes"].values() if node["resource_type"] == "model"]
+    built = {node["name"] for node in models if node["config"]["materialized"] == "incremental"}
+    return {
+        node["name"]: node["fqn"][2]
+        for node in models
+        if node["fqn"][1] == "marts" and built & with_ancestors([node["name"]], parents())
+    }
+
+
+MARTS = _marts()
 
 
 def _specs(suite: str) -> list[dg.AssetCheckSpec]:
@@ -30,15 +53,22 @@ def _specs(suite: str) -> list[dg.AssetCheckSpec]:
     ]
 
 
-def _results(suites: list[str]) -> Iterator[dg.AssetCheckResult]:
-    severities = {"error": dg.AssetCheckSeverity.ERROR, "warn": dg.AssetCheckSeverity.WARN}
+def _freshness_specs() -> list[dg.AssetCheckSpec]:
+    return [
+        dg.AssetCheckSpec(FRESHNESS_CHECK, asset=asset, description="It is renewed as promised.")
+        for asset in [*(dg.AssetKey(["marts", mart]) for mart in MARTS), ROW]
+    ]
+
+
+def suite_results(*suites: str) -> Iterator[dg.AssetCheckResult]:
+    """Run suites of Great Expectations, and yield what each check found."""
     for result in run_checks(suites=suites):
         suite = result.check_name.partition(".")[0]
         yield dg.AssetCheckResult(
             asset_key=dg.AssetKey(SUITES[suite]),
             check_name=result.check_name.replace(".", "_"),
             passed=result.passed,
-            severity=severities[result.severity],
+            severity=SEVERITY[result.severity],
             metadata=_metadata(result),
         )
 
@@ -48,16 +78,77 @@ def _metadata(result: CheckResult) -> dict[str, dg.MetadataValue]:
         "failures": dg.MetadataValue.int(result.failures or 0),
         "detail": dg.MetadataValue.text(result.detail),
         "query": dg.MetadataValue.md(f"```sql\n{result.query}\n```"),
+        "data_docs": dg.MetadataValue.url(docs_index().as_uri()),
     }
 
 
-@dg.multi_asset_check(specs=[*_specs("raw_events"), *_specs("event_batches")])
-def boundary_checks() -> Iterator[dg.AssetCheckResult]:
+def freshness_results() -> Iterator[dg.AssetCheckResult]:
+    """Tell of each mart and of the marketing row whether it is as fresh as promised."""
+    with database.connect(application_name="warehouse freshness") as connection:
+        require_built(connection, "marts.mart_status")
+        ages = mart_ages(connection)
+        of_row = row_age(connection)
+    for mart, folder in MARTS.items():
+        yield _freshness(
+            dg.AssetKey(["marts", mart]), Freshness(ages.get(mart), mart_limit(folder))
+        )
+    yield _freshness(ROW, Freshness(of_row, ROW_LIMIT))
+
+
+def _freshness(asset: dg.AssetKey, found: Freshness) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=asset,
+        check_name=FRESHNESS_CHECK,
+        passed=found.is_fresh,
+        # It holds nothing back: the way out is to build and to export.
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "age": "never built" if found.age is None else str(found.age).partition(".")[0],
+            "limit": str(found.limit),
+            "query": dg.MetadataValue.md("```sql\nselect * from marts.mart_status\n```"),
+        },
+    )
+
+
+def _selected(
+    context: dg.AssetCheckExecutionContext, results: Iterable[dg.AssetCheckResult]
+) -> Iterator[dg.AssetCheckResult]:
+    for result in results:
+        if (
+            dg.AssetCheckKey(result.asset_key, result.check_name)
+            in context.selected_asset_check_keys
+        ):
+            yield result
+
+
+@dg.multi_asset_check(specs=[*_specs("raw_events"), *_specs("event_batches")], can_subset=True)
+def boundary_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
     """Hold what landed since the last passing run against the contract."""
-    yield from _results(["raw_events", "event_batches"])
+    yield from _selected(context, suite_results("raw_events", "event_batches"))
 
 
-@dg.multi_asset_check(specs=_specs("platform_stats"))
-def stats_checks() -> Iterator[dg.AssetCheckResult]:
+@dg.multi_asset_check(specs=_specs("platform_stats"), can_subset=True)
+def stats_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
     """Hold the candidate of the marketing row against what the site was promised."""
-    yield from _results(["platform_stats"])
+    yield from _selected(context, suite_results("platform_stats"))
+
+
+@dg.multi_asset_check(specs=[*_specs("landed_volume"), *_specs("staging_columns")], can_subset=True)
+def staging_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+    """Look at how much landed yesterday, and at the columns of staging."""
+    yield from _selected(context, suite_results("landed_volume", "staging_columns"))
+
+
+@dg.multi_asset_check(specs=_freshness_specs(), can_subset=True)
+def freshness_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+    """Look at the age of marts and row."""
+    yield from _selected(context, freshness_results())
+
+
+CHECKS = [boundary_checks, stats_checks, staging_checks, freshness_checks]
+
+
+def watch_results() -> Iterator[dg.AssetCheckResult]:
+    """Look at all that is watched over between builds."""
+    yield from suite_results("landed_volume", "staging_columns")
+    yield from freshness_results()

@@ -264,12 +264,17 @@ def check(
 
 
 @app.command()
-def export(json: Json = False) -> None:
+def export(
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Let a change beyond the bounds pass: it is right.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """Write the marketing row, if every blocking check has passed."""
     from orchestration import show
     from orchestration.export import export_row
 
-    show.exported(export_row(), json)
+    show.exported(export_row(getpass.getuser() if accept else None), json)
 
 
 @app.command()
@@ -360,6 +365,22 @@ def environment() -> None:
     database.connect().close()
     for name, value in dbt_environment().items():
         typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Where the web server listens.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="At which port.")] = 3000,
+    dev: Annotated[
+        bool, typer.Option("--dev", help="For trying out: reloads code that changes.")
+    ] = False,
+) -> None:
+    """Run Dagster, its UI and the daemon of the schedules, until Ctrl-C or SIGTERM."""
+    from orchestration import serve
+
+    if dev:
+        serve.develop(["-h", host, "-p", str(port)])
+    serve.serve(host, port)
 
 
 @app.command()

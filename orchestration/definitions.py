@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import dagster as dg
 
-from orchestration.checking import boundary_checks, stats_checks
+from orchestration.checking import CHECKS
 from orchestration.exporting import analytics_platform_stats
-from orchestration.landing import drop_folder
-from orchestration.transforming import BOOKKEEPING, dbt_models, dbt_resource
-
-everything = dg.define_asset_job(
-    "everything",
-    selection=dg.AssetSelection.all(),
-    description="Drop folder, models, checks and the marketing row, in this order.",
-)
+from orchestration.incremental import JOBS
+from orchestration.landing import drop_folder, landing
+from orchestration.notifying import SENSORS
+from orchestration.schedules import SCHEDULES, dropped_files
+from orchestration.transforming import BOOKKEEPING, DBT_ASSETS, dbt_resource
 
 defs = dg.Definitions(
-    assets=[drop_folder, dbt_models, analytics_platform_stats, *BOOKKEEPING],
-    asset_checks=[boundary_checks, stats_checks],
-    jobs=[everything],
+    assets=[drop_folder, *DBT_ASSETS, analytics_platform_stats, *BOOKKEEPING],
+    asset_checks=CHECKS,
+    jobs=[landing, *JOBS],
+    schedules=SCHEDULES,
+    sensors=[dropped_files, *SENSORS],
     resources={"dbt": dbt_resource()},
 )

@@ -10,6 +10,7 @@ from ingestion import ledger
 from ingestion.entities import EntityKind
 from ingestion.settings import settings
 from orchestration.drop_folder import Dropped, load_dropped
+from orchestration.transforming import OWNERS
 
 STAGING = {
     "raw_events": "One row per accepted event, as it came, less the IP.",
@@ -29,7 +30,9 @@ KINDS = {kind.value for kind in EntityKind}
     name="drop_folder",
     description="Loads what waits in the drop folder, and moves it to done/ or failed/.",
     specs=[
-        dg.AssetSpec(["staging", name], description=description, group_name="staging")
+        dg.AssetSpec(
+            ["staging", name], description=description, group_name="staging", owners=OWNERS
+        )
         for name, description in STAGING.items()
     ],
     check_specs=[
@@ -44,16 +47,21 @@ def drop_folder(
     context: dg.AssetExecutionContext,
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """Load every dropped file; one that can't be read is set aside, and the rest goes on."""
+    yield from landed(context.log)
+
+
+def landed(log: dg.DagsterLogManager) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    """Load every dropped file; tell of the tables of staging, and of files that were set aside."""
     dropped = []
     for one in load_dropped(settings().drop):
-        context.log.info("%s %s: %s", one.kind, one.name, one.error or asdict(one.counts))
+        log.info("%s %s: %s", one.kind, one.name, one.error or asdict(one.counts))
         dropped.append(one)
     for name in STAGING:
         kind = name if name in KINDS else ledger.EVENTS
         yield dg.MaterializeResult(["staging", name], metadata=_metadata(dropped, kind))
     failed = {one.name: one.error for one in dropped if one.error}
     yield dg.AssetCheckResult(
-        asset_key=["staging", "event_batches"],
+        asset_key=dg.AssetKey(["staging", "event_batches"]),
         check_name="dropped_files_are_readable",
         passed=not failed,
         severity=dg.AssetCheckSeverity.WARN,
@@ -65,3 +73,11 @@ def _metadata(dropped: list[Dropped], kind: str) -> dict[str, int]:
     mine = [one for one in dropped if one.kind == kind]
     total = sum((one.counts for one in mine), ledger.Counts())
     return {"files": len(mine), **asdict(total)}
+
+
+landing = dg.define_asset_job(
+    "landing",
+    selection=[drop_folder],
+    description="The drop folder into staging.",
+    executor_def=dg.in_process_executor,
+)

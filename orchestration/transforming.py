@@ -1,13 +1,20 @@
-"""Assets of dbt: from staging to the marts, one dbt invocation a run."""
+"""Assets of dbt: from staging to the marts, one definition for each kind of partition.
+
+A run of chosen partitions recomputes that window and moves no offset; a run of unpartitioned ones
+builds what is new. The scheduled runs, which build all kinds at once, are in incremental.py.
+"""
 
 # No postponed annotations here: Dagster looks at that of `context` itself.
+import json
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
+import psycopg
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject, dbt_assets
 
 from ingestion import database
@@ -22,6 +29,11 @@ from orchestration.build import (
     environment,
     one_build_at_a_time,
 )
+from orchestration.export import failing_checks
+from orchestration.lineage import blocking_checks, parents_of_models
+from orchestration.partitions import PARTITIONS, Period, period_of
+
+OWNERS = ["team:data"]
 
 
 class Translator(DagsterDbtTranslator):
@@ -36,6 +48,22 @@ class Translator(DagsterDbtTranslator):
             return dbt_resource_props["schema"]
         return folders[-1] if folders[0] == "marts" else folders[0]
 
+    def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        """Show what a model is; its SQL is in dbt's docs."""
+        return dbt_resource_props["description"]
+
+    def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str]:
+        """All models are the data team's."""
+        return OWNERS
+
+    def get_metadata(self, dbt_resource_props: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Add the way to dbt's own page of a model."""
+        page = (settings().home / "docs" / "static_index.html").as_uri()
+        return {
+            **super().get_metadata(dbt_resource_props),
+            "dbt_docs": dg.MetadataValue.url(f"{page}#!/model/{dbt_resource_props['unique_id']}"),
+        }
+
     def get_asset_check_spec(
         self,
         asset_spec: dg.AssetSpec,
@@ -45,12 +73,15 @@ class Translator(DagsterDbtTranslator):
     ) -> dg.AssetCheckSpec | None:
         """Let tests of severity error block what is downstream."""
         spec = super().get_asset_check_spec(asset_spec, manifest, unique_id, project)
-        severity = manifest["nodes"][unique_id]["config"]["severity"].lower()
-        return spec._replace(blocking=True) if spec and severity == "error" else spec
+        node = manifest["nodes"][unique_id]
+        return spec and spec._replace(
+            blocking=node["config"]["severity"].lower() == "error",
+            description=spec.description or node["description"],
+        )
 
 
 @cache
-def manifest() -> Path:
+def manifest_path() -> Path:
     """Return dbt's manifest, made anew when the project's files have changed. Raises BuildError."""
     target = settings().dbt_target
     path, mark = target / "manifest.json", target / "manifest.digest"
@@ -66,21 +97,96 @@ def manifest() -> Path:
     return path
 
 
-@dbt_assets(
-    manifest=manifest(),
-    name="dbt_models",
-    exclude="resource_type:unit_test",
-    dagster_dbt_translator=Translator(),
-)
-def dbt_models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
-    """Build what is new, incrementally, and run the tests of what was built."""
-    options = BuildOptions(select="some" if context.is_subset else None)
+@cache
+def manifest() -> Mapping[str, Any]:
+    """Return dbt's manifest, read once."""
+    return json.loads(manifest_path().read_bytes())
+
+
+@cache
+def parents() -> Mapping[str, set[str]]:
+    """Return by each model what it is built from."""
+    return parents_of_models(manifest())
+
+
+@contextmanager
+def building(models: set[str] | None, options: BuildOptions) -> Iterator[psycopg.Connection]:
+    """Wait for other builds; give a connection and the environment to build some models, or all.
+
+    Raises dg.Failure where a failing check of something upstream stands in the way: what is built
+    on what is known to be wrong would be wrong, too.
+    """
     with (
         database.connect(autocommit=True, application_name="warehouse dagster") as connection,
         one_build_at_a_time(connection),
         environment(build_environment(options)),
     ):
-        yield from dbt.cli(["build"], context=context).stream()
+        in_the_way = blocking_checks(
+            failing_checks(connection), parents() if models is None else models, parents()
+        )
+        if in_the_way:
+            raise dg.Failure(
+                f"Nothing is built, because of failing checks upstream: {', '.join(in_the_way)}. "
+                "Mend what they found, and materialize and check what they are of again."
+            )
+        yield connection
+
+
+def _models_of(period: Period | None) -> list[str]:
+    """Return the dbt nodes of one kind of partition, as dbt's selections name them."""
+    return sorted(
+        node["name"]
+        for node in manifest()["nodes"].values()
+        if node["resource_type"] in {"model", "seed"} and period_of(node) == period
+    )
+
+
+def _dbt_assets(period: Period | None) -> dg.AssetsDefinition:
+    @dbt_assets(
+        manifest=manifest(),
+        name=f"models_by_{period}" if period else "models",
+        select=" ".join(_models_of(period)),
+        exclude="resource_type:unit_test",
+        partitions_def=period and PARTITIONS[period],
+        backfill_policy=dg.BackfillPolicy.single_run() if period else None,
+        dagster_dbt_translator=Translator(),
+    )
+    def models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
+        if period:
+            window = context.partition_time_window
+            options = BuildOptions(start=window.start.date(), end=window.end.date())
+        else:
+            options = BuildOptions(select="some")
+        selected = {key.path[-1] for key in context.selected_asset_keys}
+        with building(selected, options):
+            invocation = dbt.cli(["build"], context=context)
+            for event in invocation.stream():
+                is_check = isinstance(event, dg.AssetCheckResult)
+                yield with_query(event, invocation.target_path) if is_check else event
+
+    return models
+
+
+DBT_ASSETS = [_dbt_assets(period) for period in (None, *Period)]
+
+
+Checked = TypeVar("Checked", dg.AssetCheckResult, dg.AssetCheckEvaluation)
+
+
+def with_query(check: Checked, target: Path) -> Checked:
+    """Add the query that shows a dbt test's failing rows, as it was sent."""
+    node = manifest()["nodes"][check.metadata["unique_id"].value]
+    compiled = target / "compiled" / node["package_name"] / node["original_file_path"]
+    if compiled.name != node["path"].rpartition("/")[2]:
+        compiled /= node["path"]
+    query = dg.MetadataValue.md(f"```sql\n{compiled.read_text('utf-8').strip()}\n```")
+    return type(check)(
+        asset_key=check.asset_key,
+        check_name=check.check_name,
+        passed=check.passed,
+        severity=check.severity,
+        metadata={**check.metadata, "query": query},
+    )
 
 
 def dbt_resource() -> DbtCliResource:
@@ -96,12 +202,16 @@ def dbt_resource() -> DbtCliResource:
 
 # What builds and checks note of themselves; written by them, and no step of the graph.
 BOOKKEEPING = [
-    dg.AssetSpec(["warehouse", name], description=description, group_name="warehouse")
+    dg.AssetSpec(
+        ["warehouse", name], description=description, group_name="warehouse", owners=OWNERS
+    )
     for name, description in {
         "model_offsets": "How far each model has read, and how many rows it has.",
         "check_results": "Every check that ran.",
         "restatements": "Published figures of closed periods that are others now.",
         "builds": "What each build was pinned to, and how it ended.",
         "alert_actions": "Which alerts people have acknowledged or resolved by hand.",
+        "run_events": "Runs that failed, and the first that succeeded again.",
+        "exports": "Every row that was exported, or refused for its change against the last.",
     }.items()
 ]

@@ -6,133 +6,27 @@ import gzip
 import json
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 
 import dagster as dg
 import psycopg
 import pytest
 
+from ingestion.loader import load
 from ingestion.settings import settings
+from ingestion.source import open_source
+from orchestration import drop_folder, serve
 from tests.conftest import Server
 
-ASSETS = {
-    "staging/raw_events",
-    "staging/event_batches",
-    "staging/clients",
-    "staging/units",
-    "staging/users",
-    "staging/documents",
-    "warehouse/check_results",
-    "warehouse/model_offsets",
-    "warehouse/restatements",
-    "intermediate/stg_chat_events",
-    "intermediate/stg_chat_feedback_events",
-    "intermediate/stg_documents",
-    "intermediate/stg_users",
-    "intermediate/stg_pdf_download_events",
-    "intermediate/stg_session_events",
-    "intermediate/stg_units",
-    "intermediate/int_chat_events",
-    "intermediate/int_chat_feedback_events",
-    "intermediate/int_rated_chats",
-    "intermediate/int_pdf_download_events",
-    "intermediate/int_session_events",
-    "intermediate/int_platform_activity_daily",
-    "intermediate/int_platform_stats",
-    "marts/chat_events",
-    "marts/user_daily_usage",
-    "marts/user_monthly_usage",
-    "marts/document_usage",
-    "marts/system_daily_metrics",
-    "marts/user_monthly_summary",
-    "marts/user_current_month",
-    "marts/user_recent_activity",
-    "marts/document_popularity",
-    "intermediate/stg_clients",
-    "intermediate/stg_lead_events",
-    "intermediate/stg_subscription_events",
-    "intermediate/stg_api_cost_events",
-    "intermediate/stg_actor_days",
-    "intermediate/int_lead_events",
-    "intermediate/int_subscription_events",
-    "intermediate/int_api_cost_events",
-    "intermediate/int_actor_days",
-    "intermediate/int_clients",
-    "intermediate/int_users",
-    "intermediate/int_active_months",
-    "intermediate/int_inbound_messages",
-    "intermediate/int_client_activity_daily",
-    "intermediate/int_lead_stage_changes_daily",
-    "intermediate/int_subscription_spells",
-    "marts/analytics_daily",
-    "marts/analytics_weekly",
-    "marts/analytics_monthly",
-    "marts/funnel_events",
-    "marts/lead_funnel",
-    "marts/conversion_funnel",
-    "marts/lead_cohort_funnel",
-    "marts/lead_sources",
-    "marts/response_time_distribution",
-    "marts/client_cohorts",
-    "marts/cohort_retention",
-    "marts/platform_analytics",
-    "marts/plan_adoption_daily",
-    "intermediate/stg_api_request_events",
-    "intermediate/stg_builder_action_events",
-    "intermediate/stg_credit_events",
-    "intermediate/stg_dashboard_events",
-    "intermediate/stg_revenue_events",
-    "intermediate/stg_system_metric_events",
-    "intermediate/int_api_request_events",
-    "intermediate/int_builder_action_events",
-    "intermediate/int_credit_events",
-    "intermediate/int_dashboard_events",
-    "intermediate/int_revenue_events",
-    "intermediate/int_system_metric_events",
-    "intermediate/int_user_days",
-    "intermediate/int_client_costs_daily",
-    "marts/business_metrics",
-    "marts/revenue_daily",
-    "marts/revenue_events",
-    "marts/credit_usage_daily",
-    "marts/builder_usage_daily",
-    "marts/dashboard_usage_daily",
-    "marts/unit_economics_monthly",
-    "marts/api_performance_hourly",
-    "marts/api_performance_daily",
-    "marts/api_errors",
-    "marts/system_metrics_hourly",
-    "intermediate/stg_page_view_events",
-    "intermediate/stg_conversion_events",
-    "intermediate/int_page_view_events",
-    "intermediate/int_conversion_events",
-    "marts/sessions",
-    "marts/stats_hourly",
-    "marts/stats_daily",
-    "marts/traffic_countries_daily",
-    "marts/top_pages_daily",
-    "marts/traffic_sources_daily",
-    "marts/visitor_funnel_monthly",
-    "staging/loads",
-    "staging/used_sequences",
-    "warehouse/alert_actions",
-    "warehouse/builds",
-    "intermediate/referrer_sites",
-    "intermediate/stg_events",
-    "intermediate/stg_event_batches",
-    "intermediate/stg_sequence_uses",
-    "intermediate/int_events",
-    "intermediate/int_sequence_uses",
-    "intermediate/int_api_error_windows",
-    "marts/alert_history",
-    "marts/dashboard_summary",
-    "marts/ingest_loss_daily",
-    "marts/ingest_reconciliation_daily",
-    "marts/warehouse_events",
-    "marts/mart_status",
-    "marts/restatements",
-    "export/analytics_platform_stats",
-}
+# What Dagster is to know: a line each, so that a change of it shows as one.
+DEFINITIONS = Path(__file__).with_name("definitions.txt")
+STAGING = {
+    f"staging/{name}" for name in (
+        "raw_events", "event_batches", "loads", "used_sequences",
+        "clients", "units", "users", "documents",
+    )
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -153,17 +47,66 @@ def definitions(warehouse: psycopg.Connection) -> dg.Definitions:
     return defs
 
 
+def test_dagster_knows_these_assets_checks_jobs_schedules_and_sensors_and_no_others(definitions):
+    graph = definitions.resolve_asset_graph()
+    repository = definitions.get_repository_def()
+    jobs = [job.name for job in repository.get_all_jobs() if not job.name.startswith("__")]
+    partitions = {
+        key: type(graph.get(key).partitions_def).__name__.removesuffix("PartitionsDefinition")
+        for key in graph.get_all_asset_keys()
+    }
+    known = [
+        *(f"asset {key.to_user_string()} {kind}".removesuffix(" NoneType")
+          for key, kind in partitions.items()),
+        *(f"check {key.asset_key.to_user_string()} {key.name}" for key in graph.asset_check_keys),
+        *(f"job {name}" for name in jobs),
+        *(f"schedule {one.name} {one.cron_schedule}" for one in repository.schedule_defs),
+        *(f"sensor {one.name}" for one in repository.sensor_defs),
+    ]  # fmt: skip
+    assert sorted(known) == DEFINITIONS.read_text().splitlines()
+
+
 def test_the_lineage_goes_from_staging_to_the_exported_row(definitions):
     graph = definitions.resolve_asset_graph()
-    assert {key.to_user_string() for key in graph.get_all_asset_keys()} == ASSETS
     above = graph.get_ancestor_asset_keys(dg.AssetKey(["export", "analytics_platform_stats"]))
     assert dg.AssetKey(["staging", "raw_events"]) in above
     assert dg.AssetKey(["staging", "units"]) in above
 
 
-def test_every_asset_is_described(definitions):
+def test_every_asset_is_described_and_owned(definitions):
     graph = definitions.resolve_asset_graph()
     assert [key for key in graph.get_all_asset_keys() if not graph.get(key).description] == []
+    assert [key for key in graph.get_all_asset_keys() if not graph.get(key).owners] == []
+
+
+def test_schedules_and_sensors_say_what_they_keep_fresh(definitions):
+    repository = definitions.get_repository_def()
+    automations = [*repository.schedule_defs, *repository.sensor_defs]
+    assert [one.name for one in automations if not one.description] == []
+    assert {one.execution_timezone for one in repository.schedule_defs} == {"UTC"}
+
+
+@pytest.mark.parametrize(
+    ("mart", "key", "first", "last"),
+    [
+        ("analytics_weekly", "2025-12-29", "2025-12-29", "2026-01-04"),
+        ("analytics_weekly", "2026-02-23", "2026-02-23", "2026-03-01"),
+        ("analytics_monthly", "2026-02-01", "2026-02-01", "2026-02-28"),
+        ("analytics_monthly", "2025-12-01", "2025-12-01", "2025-12-31"),
+    ],
+)
+def test_a_week_and_a_month_are_made_of_their_days(definitions, mart, key, first, last):
+    graph = definitions.resolve_asset_graph()
+    mart_key = dg.AssetKey(["marts", mart])
+    days_key = dg.AssetKey(["intermediate", "int_client_activity_daily"])
+    weeks_or_months, days = graph.get(mart_key).partitions_def, graph.get(days_key).partitions_def
+    of_days = graph.get_partition_mapping(mart_key, days_key)
+    above = of_days.get_upstream_mapped_partitions_result_for_partitions(
+        weeks_or_months.subset_with_partition_keys([key]), weeks_or_months, days
+    )
+    keys = sorted(above.partitions_subset.get_partition_keys())
+    assert (keys[0], keys[-1]) == (first, last)
+    assert len(keys) == (date.fromisoformat(last) - date.fromisoformat(first)).days + 1
 
 
 def test_the_job_takes_dropped_files_to_the_exported_row_and_a_failed_check_leaves_it(
@@ -205,8 +148,169 @@ def test_the_job_takes_dropped_files_to_the_exported_row_and_a_failed_check_leav
     assert not run.success
     assert _failed_checks(run) == ["raw_events_event_in_plan"]
     materialized = {e.asset_key.to_user_string() for e in run.get_asset_materialization_events()}
-    assert materialized == {name for name in ASSETS if name.startswith("staging/")}
+    assert materialized == STAGING
     assert _exported(warehouse) == before
+
+
+def test_a_scheduled_run_tells_of_every_partition_that_it_touched_late_days_included(
+    definitions, warehouse
+):
+    warehouse.execute("drop trigger spoil on staging.raw_events")
+    warehouse.execute("update staging.raw_events set event = 'chat' where event = 'spoilt'")
+    newest = _land(warehouse, _event("chat", "2026-02-20T12:00:00Z"), _event("chat", LATE))
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = _run_everything(definitions, instance=instance)
+        told = _partitions(run)
+        # A run with nothing new touches the row alone: it slides.
+        again = _run_everything(definitions, instance=instance)
+
+    assert told["marts/user_daily_usage"] == {"2026-01-05", "2026-01-31", "2026-02-20"}
+    assert told["marts/user_monthly_usage"] == {"2026-01-01", "2026-02-01"}
+    # No period of its own: the model as a whole.
+    assert told["intermediate/int_chat_events"] == {None}
+    late = next(
+        event.step_materialization_data.materialization
+        for event in run.get_asset_materialization_events()
+        if event.asset_key == dg.AssetKey(["marts", "user_daily_usage"])
+        and event.partition == "2026-01-05"
+    )
+    figures = {name: entry.value for name, entry in late.metadata.items()}
+    assert figures == {
+        "dagster/partition_row_count": 1, "from_batch": newest - 3, "to_batch": newest,
+    }  # fmt: skip
+    assert {key for key in _partitions(again) if not key.startswith("staging/")} == {
+        "intermediate/int_platform_stats",
+        "export/analytics_platform_stats",
+    }
+
+
+def test_chosen_partitions_recompute_that_window_and_move_no_offset(definitions, warehouse):
+    offsets = "select model, batch_seq, as_of::text from warehouse.model_offsets order by model"
+    usage = "select date::text, message_count from marts.user_daily_usage order by date"
+    right, before = warehouse.execute(usage).fetchall(), warehouse.execute(offsets).fetchall()
+    assert right == [("2026-01-05", 1), ("2026-01-31", 2), ("2026-02-20", 1)]
+    warehouse.execute("update marts.user_daily_usage set message_count = 99")
+
+    run = _materialize(definitions, "user_daily_usage", "2026-01-01", "2026-01-31")
+
+    assert run.success
+    assert warehouse.execute(usage).fetchall() == [*right[:2], ("2026-02-20", 99)]
+    assert warehouse.execute(offsets).fetchall() == before
+    # One run, and a materialization of every partition of it.
+    assert len(_partitions(run)["marts/user_daily_usage"]) == 31
+
+    assert _materialize(definitions, "user_monthly_usage", "2026-01-01", "2026-02-01").success
+    assert _materialize(definitions, "user_daily_usage", "2026-02-20", "2026-02-20").success
+    assert warehouse.execute(usage).fetchall() == right
+
+
+def test_a_failed_check_blocks_what_is_below_in_runs_to_come(definitions, warehouse):
+    result = (
+        "insert into warehouse.check_results (check_name, source, model, severity, passed, "
+        "batch_seq) values ('dbt.planted', 'dbt', 'int_rated_chats', 'error', %s, 0)"
+    )
+    warehouse.execute(result, (False,))
+    run = _materialize(definitions, "user_daily_usage", "2026-01-05", "2026-01-05")
+    assert not run.success
+    (failure,) = run.get_step_failure_events()
+    assert "failing checks upstream: dbt.planted" in failure.step_failure_data.error.message
+    # What is not built from it, and it itself, can be built.
+    assert _materialize(
+        definitions, "int_client_activity_daily", "2026-01-05", "2026-01-05"
+    ).success
+    # A whole build tests it anew; here the check is planted, and none of dbt's.
+    before = _exported(warehouse)
+    assert _failed_steps(_run_everything(definitions, raise_on_error=False)) == ["export_the_row"]
+    assert _exported(warehouse) == before
+
+    warehouse.execute(result, (True,))
+    assert _materialize(definitions, "user_daily_usage", "2026-01-05", "2026-01-05").success
+    assert _run_everything(definitions).success
+
+
+def test_a_dropped_file_whose_load_was_cut_off_is_loaded_once(warehouse):
+    drop = settings().drop
+    _drop(drop / "events" / "cut.ndjson", _event("chat"))
+    # Killed after the load, before the file was moved away.
+    with pytest.MonkeyPatch.context() as patch:
+        real, moves = drop_folder._move, iter([True, False])
+        patch.setattr(drop_folder, "_move", lambda *to: real(*to) if next(moves) else _cut_off())
+        with pytest.raises(KeyboardInterrupt):
+            list(drop_folder.load_dropped(drop))
+    loads = "select count(*) from staging.loads"
+    before = warehouse.execute(loads).fetchone()
+    assert [kind for kind, _ in drop_folder.waiting_files(drop)] == ["events"]
+
+    (dropped,) = drop_folder.load_dropped(drop)
+
+    assert (dropped.name, dropped.counts.accepted, dropped.counts.duplicates) == (
+        "cut.ndjson",
+        1,
+        0,
+    )
+    assert warehouse.execute(loads).fetchone() == before
+    assert "cut.ndjson" in _names(drop / "done")
+    assert drop_folder.waiting_files(drop) == []
+
+
+def test_dagster_keeps_its_runs_in_the_warehouse_where_it_is_told_to(
+    definitions, warehouse, monkeypatch
+):
+    monkeypatch.setenv("WAREHOUSE_DAGSTER_STORAGE", "postgres")
+    settings.cache_clear()
+    for name, value in serve.dagster_environment().items():
+        monkeypatch.setenv(name, value)
+    with dg.DagsterInstance.get() as instance:
+        run = definitions.resolve_job_def("landing").execute_in_process(instance=instance)
+    kept = warehouse.execute("select run_id, status from dagster.runs").fetchall()
+    assert kept == [(run.run_id, "SUCCESS")]
+    assert "postgresql" not in (settings().dagster_home / "dagster.yaml").read_text()
+
+
+def _cut_off() -> None:
+    raise KeyboardInterrupt
+
+
+LATE = "2026-01-05T12:00:00Z"
+
+
+def _land(warehouse, *lines: bytes) -> int:
+    """Load the lines, each as a batch of its own; return the last one's number."""
+    for line in lines:
+        path = settings().home / f"{uuid.uuid4()}.ndjson"
+        path.write_bytes(line)
+        load(open_source(str(path)))
+    return warehouse.execute("select max(batch_seq) from staging.event_batches").fetchone()[0]
+
+
+def _materialize(
+    definitions: dg.Definitions, model: str, first: str, last: str
+) -> dg.ExecuteInProcessResult:
+    """Run the chosen partitions of a model as the UI does, as one run."""
+    schema = "intermediate" if model.startswith("int_") else "marts"
+    job = definitions.get_implicit_global_asset_job_def()
+    with dg.DagsterInstance.ephemeral() as instance:
+        return job.execute_in_process(
+            instance=instance,
+            asset_selection=[dg.AssetKey([schema, model])],
+            tags={
+                "dagster/asset_partition_range_start": first,
+                "dagster/asset_partition_range_end": last,
+            },
+            raise_on_error=False,
+        )
+
+
+def _partitions(run: dg.ExecuteInProcessResult) -> dict[str, set[str | None]]:
+    found: dict[str, set[str | None]] = {}
+    for event in run.get_asset_materialization_events():
+        found.setdefault(event.asset_key.to_user_string(), set()).add(event.partition)
+    return found
+
+
+def _failed_steps(run: dg.ExecuteInProcessResult) -> list[str]:
+    return [event.step_key for event in run.get_step_failure_events()]
 
 
 def _failed_checks(run: dg.ExecuteInProcessResult) -> list[str]:
@@ -218,18 +322,22 @@ def _exported(warehouse) -> list[tuple[object, ...]]:
 
 
 def _run_everything(
-    definitions: dg.Definitions, raise_on_error: bool = True
+    definitions: dg.Definitions,
+    raise_on_error: bool = True,
+    instance: dg.DagsterInstance | None = None,
 ) -> dg.ExecuteInProcessResult:
-    with dg.DagsterInstance.ephemeral() as instance:
-        job = definitions.resolve_job_def("everything")
+    job = definitions.resolve_job_def("everything")
+    if instance:
         return job.execute_in_process(instance=instance, raise_on_error=raise_on_error)
+    with dg.DagsterInstance.ephemeral() as own:
+        return job.execute_in_process(instance=own, raise_on_error=raise_on_error)
 
 
-def _event(name: str) -> bytes:
+def _event(name: str, at: str = "2026-01-31T12:00:00Z") -> bytes:
     event = {
         "event_id": str(uuid.uuid4()),
         "event": name,
-        "timestamp": "2026-01-31T12:00:00Z",
+        "timestamp": at,
         "actor": {"client_id": "acme", "unit_id": "u1"},
     }
     return json.dumps(event).encode() + b"\n"

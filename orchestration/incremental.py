@@ -1,0 +1,229 @@
+"""Scheduled runs: what landed, built incrementally by one dbt invocation, checked and exported.
+
+They are jobs of plain ops, because one run writes assets of all kinds of partitions; what a run has
+touched it tells Dagster afterwards, as a materialization of each partition, late days included.
+"""
+
+# No postponed annotations here: Dagster looks at that of `context` itself.
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DbtCliResource
+from dagster_dbt.errors import DagsterDbtCliRuntimeError
+
+from orchestration.build import BuildOptions, slide
+from orchestration.checking import suite_results, watch_results
+from orchestration.exporting import export_result
+from orchestration.landing import landed
+from orchestration.lineage import with_ancestors
+from orchestration.partitions import PARTITIONS, key_of, period_of
+from orchestration.transforming import Translator, building, manifest, parents, with_query
+
+# What a build touched, the whole of a model and its periods.
+TOUCHED = """
+    select t.model, t.period_start, t.rows_written, t.from_batch, t.to_batch
+    from warehouse.touched_periods as t
+    where t.invocation_id = (
+        select b.invocation_id from warehouse.builds as b order by b.started_at desc limit 1
+    )
+    order by t.model, t.period_start
+"""
+
+# A build holds back others of the same warehouse, so that one at a time starts at all.
+ONE_BUILD_AT_A_TIME = {"warehouse/builds": "one at a time"}
+# A run whose process was killed is taken up again, from where it stood.
+TAKEN_UP_AGAIN = {"dagster/max_retries": "1", "dagster/retry_on_asset_or_op_failure": "false"}
+
+Result = dg.MaterializeResult | dg.AssetCheckResult
+Event = dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.Output
+
+
+def _told(results: Iterable[Result]) -> Iterator[Event]:
+    """Yield results as events of a plain op. Raises dg.Failure at the end if an error check failed.
+
+    They are yielded, not logged: of an op that fails Dagster keeps only what it has yielded.
+    """
+    failed = []
+    for result in results:
+        if isinstance(result, dg.MaterializeResult):
+            yield dg.AssetMaterialization(result.asset_key, metadata=dict(result.metadata or {}))
+            continue
+        yield dg.AssetCheckEvaluation(
+            asset_key=result.asset_key,
+            check_name=result.check_name,
+            passed=result.passed,
+            severity=result.severity,
+            metadata=dict(result.metadata or {}),
+        )
+        if not result.passed and result.severity is dg.AssetCheckSeverity.ERROR:
+            failed.append(result.check_name)
+    if failed:
+        raise dg.Failure(f"Checks failed: {', '.join(failed)}. What is downstream stays as it was.")
+
+
+AFTER = {"after": dg.In(dg.Nothing)}
+DONE = dg.Out(dg.Nothing)
+
+
+@dg.op(out=DONE)
+def load_dropped_files(context: dg.OpExecutionContext) -> Iterator[Event]:
+    """Load what waits in the drop folder."""
+    yield from _told(landed(context.log))
+    yield dg.Output(None)
+
+
+@dg.op(ins=AFTER, out=DONE)
+def check_what_landed() -> Iterator[Event]:
+    """Hold what landed since the last passing run against the contract."""
+    yield from _told(suite_results("raw_events", "event_batches"))
+    yield dg.Output(None)
+
+
+@dg.op(ins=AFTER, out=DONE)
+def check_the_row() -> Iterator[Event]:
+    """Hold the candidate of the marketing row against what the site was promised."""
+    yield from _told(suite_results("platform_stats"))
+    yield dg.Output(None)
+
+
+@dg.op(ins=AFTER, out=DONE)
+def export_the_row(context: dg.OpExecutionContext) -> Iterator[Event]:
+    """Write the marketing row, if every blocking check has passed."""
+    yield from _told([export_result(context.run_id)])
+    yield dg.Output(None)
+
+
+@dg.op(out=DONE)
+def watch_over_all() -> Iterator[Event]:
+    """Look at freshness, volume and the shape of staging; the run fails where one is not right."""
+    results = list(watch_results())
+    yield from _told(results)
+    if warned := [result.check_name for result in results if not result.passed]:
+        raise dg.Failure(f"Something is not as it should be: {', '.join(warned)}.")
+    yield dg.Output(None)
+
+
+def _build_op(job: str, of: str | None) -> dg.OpDefinition:
+    """Return the op that builds what a model or family of marts needs, or all."""
+
+    @dg.op(name=f"build_{job}", ins=AFTER, out=DONE)
+    def build_what_is_new(context: dg.OpExecutionContext, dbt: DbtCliResource) -> Iterator[Event]:
+        models = None if of is None else _lineage_of(of)
+        with building(models, BuildOptions()) as connection:
+            if slide(connection, models=None if models is None else sorted(models)):
+                context.log.info("Nothing is new: only what slides with time is rewritten.")
+                yield from _materializations(connection.execute(TOUCHED))
+                # Once a day all tests run, whatever is new: what was right may have been spoilt.
+                if of is None:
+                    yield from _run_dbt(dbt, "test")
+            else:
+                try:
+                    yield from _run_dbt(dbt, "build", of)
+                except DagsterDbtCliRuntimeError:
+                    # Of a build that failed some models stand.
+                    yield from _materializations(connection.execute(TOUCHED))
+                    raise
+                yield from _materializations(connection.execute(TOUCHED))
+        yield dg.Output(None)
+
+    return build_what_is_new
+
+
+def _run_dbt(
+    dbt: DbtCliResource, command: str, of: str | None = None
+) -> Iterator[dg.AssetCheckEvaluation]:
+    """Run dbt and yield what its tests find; models are told of when all are written."""
+    selection = ["--select", f"+{of}", "--indirect-selection", "buildable"] if of else []
+    invocation = dbt.cli(
+        [command, "--exclude", "resource_type:unit_test", *selection],
+        manifest=manifest(),
+        dagster_dbt_translator=Translator(),
+    )
+    for message in invocation.stream_raw_events():
+        for event in message.to_default_asset_events(
+            manifest(), Translator(), target_path=invocation.target_path
+        ):
+            if isinstance(event, dg.AssetCheckEvaluation):
+                yield with_query(event, invocation.target_path)
+
+
+def _lineage_of(of: str) -> set[str]:
+    """Return the models that a model, or the marts of a folder, are built from, and these."""
+    named = [
+        node["name"]
+        for node in manifest()["nodes"].values()
+        if node["resource_type"] == "model" and of in {node["name"], ".".join(node["fqn"][1:-1])}
+    ]
+    return with_ancestors(named, parents()) & parents().keys()
+
+
+def _materializations(
+    touched: Iterable[tuple[str, Any, int, int, int]],
+) -> Iterator[dg.AssetMaterialization]:
+    """Turn what a build touched into materializations, of each partition where there are any."""
+    nodes = {node["name"]: node for node in manifest()["nodes"].values()}
+    for model, period_start, rows, from_batch, to_batch in touched:
+        node = nodes[model]
+        period = period_of(node)
+        if (period is None) != (period_start is None):
+            continue
+        key = None
+        if period:
+            key = key_of(period_start)
+            # Before the first one, where partitions begin later than the data.
+            if not PARTITIONS[period].has_partition_key(key):
+                continue
+        yield dg.AssetMaterialization(
+            Translator().get_asset_key(node),
+            partition=key,
+            metadata={
+                "dagster/partition_row_count" if key else "dagster/row_count": rows,
+                "from_batch": from_batch,
+                "to_batch": to_batch,
+            },
+        )
+
+
+def _job(
+    name: str, description: str, of: str | None, *, lands: bool = False, exports: bool = False
+) -> dg.JobDefinition:
+    build = _build_op(name, of)
+
+    @dg.job(
+        name=name,
+        description=description,
+        # One process: dbt, Great Expectations and their libraries are loaded once.
+        executor_def=dg.in_process_executor,
+        tags=ONE_BUILD_AT_A_TIME | TAKEN_UP_AGAIN,
+    )
+    def job() -> None:
+        checked = check_what_landed(load_dropped_files()) if lands else check_what_landed()
+        built = build(checked)
+        if exports:
+            export_the_row(check_the_row(built))
+
+    return job
+
+
+everything = _job(
+    "everything",
+    "Drop folder, all models, all checks and the marketing row.",
+    None,
+    lands=True,
+    exports=True,
+)
+marketing_row = _job(
+    "marketing_row", "What the marketing row is built from, and the row.", "int_platform_stats",
+    exports=True,
+)  # fmt: skip
+traffic = _job("traffic", "The traffic marts and what they are built from.", "marts.traffic")
+
+
+@dg.job(executor_def=dg.in_process_executor, tags=TAKEN_UP_AGAIN)
+def watch() -> None:
+    """Freshness of marts and row, volume of what landed, shape of staging."""
+    watch_over_all()
+
+
+JOBS = [everything, marketing_row, traffic, watch]

@@ -1,0 +1,45 @@
+"""What is built from what, as dbt's manifest tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+def parents_of_models(manifest: Mapping[str, Any]) -> dict[str, set[str]]:
+    """Return by each model what it is built from; sources as schema.table, all else by its name."""
+    nodes = manifest["nodes"]
+    names = {id: node["name"] for id, node in nodes.items()}
+    names |= {id: node["name"] for id, node in manifest.get("functions", {}).items()}
+    names |= {id: f"{node['schema']}.{node['name']}" for id, node in manifest["sources"].items()}
+    return {
+        node["name"]: {names[parent] for parent in node["depends_on"]["nodes"]}
+        for node in nodes.values()
+        if node["resource_type"] == "model"
+    }
+
+
+def with_ancestors(names: Iterable[str], parents: Mapping[str, set[str]]) -> set[str]:
+    """Return the names and all that they are built from, directly or not."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        if (name := waiting.pop()) not in found:
+            found.add(name)
+            waiting += parents.get(name, ())
+    return found
+
+
+def blocking_checks(
+    failing: Mapping[str, str], built: Iterable[str], parents: Mapping[str, set[str]]
+) -> list[str]:
+    """Return the failing checks that stand in the way of building some models.
+
+    ``failing`` gives the model that each check is of. Those of models that are built now are not
+    in the way: the build tests them again and stops there if they still fail.
+    """
+    building = set(built)
+    above = with_ancestors(building, parents)
+    return sorted(
+        check for check, model in failing.items() if model in above and model not in building
+    )

@@ -1,0 +1,195 @@
+"""Dagster on one machine: its instance, web server and daemon, started and stopped as one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from ingestion import database
+from ingestion.errors import WarehouseError
+from ingestion.migrate import migrate
+from ingestion.settings import PROJECT_DIR, settings
+
+WORKSPACE = PROJECT_DIR / "workspace.yaml"
+DEFINITIONS = "orchestration.definitions"
+STORAGE_URL = "WAREHOUSE_DAGSTER_DATABASE_URL"
+# What a run has to end in after SIGTERM; a statement of its that still runs is cancelled.
+STOP_SECONDS = 60
+POLL_SECONDS = 0.2
+
+
+class ServeError(WarehouseError):
+    """Dagster can't run here."""
+
+
+def instance_config() -> dict[str, Any]:
+    """Return what `dagster.yaml` says of this warehouse's instance."""
+    config: dict[str, Any] = {
+        "telemetry": {"enabled": False},
+        # No sign-up window in front of the lineage.
+        "nux": {"enabled": False},
+        # SQLite, the default storage, locks under concurrency; and builds wait for each other.
+        "concurrency": {
+            "runs": {
+                "max_concurrent_runs": 2,
+                "tag_concurrency_limits": [{"key": "warehouse/builds", "limit": 1}],
+            }
+        },
+        # A run that never starts, or hangs, is no reason for all others to wait.
+        "run_monitoring": {
+            "enabled": True,
+            "start_timeout_seconds": 180,
+            "max_runtime_seconds": 6 * 60 * 60,
+        },
+        # How often is for each job to say, in its tags.
+        "run_retries": {"enabled": True, "max_retries": 0},
+        "retention": {
+            "schedule": {"purge_after_days": 30},
+            "sensor": {"purge_after_days": 7},
+        },
+    }
+    if settings().dagster_storage == "postgres":
+        config["storage"] = {"postgres": {"postgres_url": {"env": STORAGE_URL}}}
+    return config
+
+
+def dagster_environment() -> dict[str, str]:
+    """Write the instance's configuration; return the environment with which Dagster finds it."""
+    import yaml
+
+    home = settings().dagster_home.absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "dagster.yaml").write_text(yaml.safe_dump(instance_config()))
+    environment = os.environ | {"DAGSTER_HOME": str(home)}
+    if settings().dagster_storage == "postgres":
+        environment[STORAGE_URL] = database.sqlalchemy_url(driver="psycopg2", schema="dagster")
+    return environment
+
+
+def develop(arguments: list[str]) -> None:
+    """Become `dagster dev`, which reloads code and asks for nothing else."""
+    _prepare()
+    program = _program("dagster")
+    os.execve(program, [program, "dev", "-w", str(WORKSPACE), *arguments], dagster_environment())  # noqa: S606
+
+
+def serve(host: str, port: int) -> None:
+    """Run code server, web server and daemon until SIGTERM or SIGINT, or until one of them ends.
+
+    Raises ServeError where one of them ends by itself.
+    """
+    _prepare()
+    environment = dagster_environment()
+    _end_lost_runs(environment)
+    stopping: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: stopping.append(number))
+    # A private folder: who can write to the socket can start runs.
+    with tempfile.TemporaryDirectory(prefix="warehouse-") as folder:
+        code_socket = Path(folder) / "code"
+        workspace = Path(folder) / "workspace.yaml"
+        workspace.write_text(_workspace(code_socket))
+        commands = {
+            "code server": [
+                *(_program("dagster"), "api", "grpc", "-m", DEFINITIONS),
+                *("--socket", str(code_socket), "--location-name", DEFINITIONS),
+            ],
+            "web server": [
+                *(_program("dagster-webserver"), "-h", host, "-p", str(port), "-w", str(workspace))
+            ],
+            "daemon": [_program("dagster-daemon"), "run", "-w", str(workspace)],
+        }
+        processes: dict[str, subprocess.Popen[bytes]] = {}
+        try:
+            for name, command in commands.items():
+                # Each leads a group of its own; runs are in that of the code server.
+                processes[name] = subprocess.Popen(command, env=environment, start_new_session=True)
+                while not stopping and _live(processes) and not code_socket.exists():
+                    time.sleep(POLL_SECONDS)
+            while not stopping and _live(processes):
+                time.sleep(POLL_SECONDS)
+            ended = [name for name, process in processes.items() if process.poll() is not None]
+        finally:
+            _stop(list(processes.values()))
+    if ended and not stopping:
+        raise ServeError(f"Dagster's {ended[0]} has ended by itself; its words are above.")
+
+
+def _live(processes: dict[str, subprocess.Popen[bytes]]) -> bool:
+    return all(process.poll() is None for process in processes.values())
+
+
+def _workspace(code_socket: Path) -> str:
+    import yaml
+
+    server = {"host": "localhost", "socket": str(code_socket), "location_name": DEFINITIONS}
+    return yaml.safe_dump({"load_from": [{"grpc_server": server}]})
+
+
+def _prepare() -> None:
+    from orchestration.transforming import manifest_path
+
+    migrate()
+    # Once, before several processes would make it at the same time.
+    manifest_path()
+
+
+def _program(name: str) -> str:
+    return str(Path(sys.executable).with_name(name))
+
+
+def _end_lost_runs(environment: dict[str, str]) -> None:
+    """Mark runs as failed whose process is gone with the daemon that started it.
+
+    No other daemon may run on this instance; then nothing but this one could have runs.
+    """
+    os.environ.update(environment)
+    import dagster as dg
+    from dagster import DagsterRunStatus
+
+    with dg.DagsterInstance.get() as instance:
+        lost = instance.get_runs(
+            dg.RunsFilter(
+                statuses=[
+                    DagsterRunStatus.STARTING,
+                    DagsterRunStatus.STARTED,
+                    DagsterRunStatus.CANCELING,
+                ]
+            )
+        )
+        for run in lost:
+            instance.report_run_failed(run, "Its process is gone, with the last `make up`.")
+
+
+def _stop(processes: list[subprocess.Popen[bytes]]) -> None:
+    """End processes and their whole groups, runs included."""
+    for process in processes:
+        _signal(process, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    while any(_group_lives(process) for process in processes) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    for process in processes:
+        _signal(process, signal.SIGKILL)
+        process.wait()
+
+
+def _signal(process: subprocess.Popen[bytes], number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def _group_lives(process: subprocess.Popen[bytes]) -> bool:
+    # What has ended stays in its group until it is waited for.
+    process.poll()
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

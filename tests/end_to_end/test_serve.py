@@ -1,0 +1,404 @@
+"""Dagster as it runs for good: its UI in a real browser, its daemon, and how all of it ends.
+
+One warehouse and one Dagster for all tests of this file, which tell one story in their order. With
+WAREHOUSE_SCREENSHOTS, a folder, the browser leaves pictures there, as `make docs` does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import psycopg
+import pytest
+import requests
+from playwright.sync_api import Page, expect, sync_playwright
+
+from ingestion import ledger
+from ingestion.settings import settings
+from tests.conftest import WAREHOUSE, Server
+from tests.processes import until
+
+MINUTES = 60
+LOCATION = "orchestration.definitions"
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
+# As a machine without a screen needs it; and nothing calls home.
+CHROMIUM_OPTIONS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+@dataclass
+class Served:
+    """A running Dagster: its address, its process, its database, and what it posted."""
+
+    url: str
+    home: Path
+    process: subprocess.Popen[bytes]
+    warehouse: psycopg.Connection
+    posted: list[str]
+
+    def query(self, text: str, **variables: Any) -> dict[str, Any]:
+        """Ask Dagster's GraphQL, as its UI does."""
+        answer = requests.post(
+            f"{self.url}/graphql", json={"query": text, "variables": variables}, timeout=60
+        ).json()
+        assert "errors" not in answer, answer["errors"]
+        return answer["data"]
+
+    def launch(self, job: str) -> str:
+        """Start a run of a job; return its id."""
+        launched = self.query(
+            "mutation ($params: ExecutionParams!) { launchRun(executionParams: $params) "
+            "{ __typename ... on LaunchRunSuccess { run { runId } } } }",
+            params={"selector": selector(pipelineName=job), "runConfigData": {}},
+        )["launchRun"]
+        assert launched["__typename"] == "LaunchRunSuccess"
+        return launched["run"]["runId"]
+
+    def runs(self, **of: str) -> list[tuple[str, str]]:
+        """Return id and status of runs, the newest first."""
+        found = self.query(
+            "query ($filter: RunsFilter) { runsOrError(filter: $filter) "
+            "{ ... on Runs { results { runId status } } } }",
+            filter=of,
+        )["runsOrError"]["results"]
+        return [(run["runId"], run["status"]) for run in found]
+
+    def status(self, run_id: str) -> str:
+        """Return how a run stands."""
+        return self.query(
+            "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }", id=run_id
+        )["runOrError"]["status"]
+
+    def ends(self, run_id: str) -> str:
+        """Wait until a run has ended; return how."""
+        until(lambda: self.status(run_id) in {"SUCCESS", "FAILURE", "CANCELED"}, 5 * MINUTES)
+        return self.status(run_id)
+
+    def start_sensor(self, name: str) -> None:
+        """Switch a sensor on."""
+        self.query(
+            "mutation ($sensor: SensorSelector!) { startSensor(sensorSelector: $sensor) "
+            "{ __typename } }",
+            sensor=selector(sensorName=name),
+        )
+
+    def drop(self, *lines: dict[str, Any]) -> None:
+        """Put a file of events into the drop folder."""
+        folder = self.home / "drop" / "events"
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"{uuid.uuid4()}.ndjson"
+        (folder / f".{name}").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        (folder / f".{name}").rename(folder / name)
+
+    def row(self) -> list[tuple[object, ...]]:
+        """Return the exported row, with the transaction that wrote it."""
+        return self.warehouse.execute(
+            "select xmin::text, * from export.analytics_platform_stats"
+        ).fetchall()
+
+
+def selector(**of: str) -> dict[str, str]:
+    return {"repositoryLocationName": LOCATION, "repositoryName": "__repository__", **of}
+
+
+def chat(at: str, user: str = "u1") -> dict[str, Any]:
+    return {
+        "event_id": str(uuid.uuid4()),
+        "event": "chat",
+        "timestamp": at,
+        "actor": {"client_id": "acme", "user_id": user},
+    }
+
+
+@contextmanager
+def webhook() -> Iterator[tuple[str, list[str]]]:
+    """Listen as Slack does; give the address, and the texts that come."""
+    posted: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            posted.append(json.loads(body)["text"])
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/hook", posted
+    finally:
+        server.shutdown()
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def served(servers: Callable[[int], Server]) -> Iterator[Served]:
+    """Dagster on a fresh warehouse, its schedules and sensors still off."""
+    server = servers(18)
+    url, port = server.new_database(), free_port()
+    home = Path(tempfile.mkdtemp(prefix="wh-"))
+    with (
+        server.environment(url),
+        pytest.MonkeyPatch.context() as patch,
+        webhook() as (address, posted),
+        psycopg.connect(url, autocommit=True) as warehouse,
+    ):
+        patch.setenv("WAREHOUSE_HOME", str(home))
+        patch.setenv("WAREHOUSE_ALERT_WEBHOOK", address)
+        patch.setenv("WAREHOUSE_DAGSTER_URL", f"http://127.0.0.1:{port}")
+        patch.setenv("DAGSTER_HOME", str(home / "dagster"))
+        settings.cache_clear()
+        with (home / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [*WAREHOUSE, "serve", "--port", str(port)], stdout=log, stderr=log
+            )
+        one = Served(f"http://127.0.0.1:{port}", home, process, warehouse, posted)
+        try:
+            until(lambda: process.poll() is not None or answers(one), 3 * MINUTES)
+            assert process.poll() is None, (home / "log").read_text()
+            yield one
+        finally:
+            process.terminate()
+            process.wait(timeout=2 * MINUTES)
+            shutil.rmtree(home, ignore_errors=True)
+    server.drop_database(url)
+
+
+def answers(served: Served) -> bool:
+    try:
+        repositories = served.query("{ repositoriesOrError { __typename } }")
+    except requests.ConnectionError:
+        return False
+    return repositories["repositoriesOrError"]["__typename"] == "RepositoryConnection"
+
+
+@pytest.fixture(scope="module")
+def page(served: Served) -> Iterator[Page]:
+    """A page of a real browser."""
+    if CHROMIUM is None:
+        missing = "Chromium is not installed (Debian: apt-get install chromium)"
+        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
+        one = browser.new_page(base_url=served.url, viewport={"width": 1600, "height": 1000})
+        one.set_default_timeout(60_000)
+        expect.set_options(timeout=60_000)
+        yield one
+        browser.close()
+
+
+def picture(page: Page, name: str) -> None:
+    if folder := os.environ.get("WAREHOUSE_SCREENSHOTS"):
+        page.wait_for_timeout(2000)
+        page.screenshot(path=f"{folder}/{name}.png")
+
+
+def test_a_dropped_file_lands_by_itself_and_a_run_takes_it_to_the_row(served: Served):
+    for sensor in ("dropped_files", "failures", "recoveries"):
+        served.start_sensor(sensor)
+    served.drop(*(chat(f"2026-01-{day:02}T12:00:00Z") for day in range(5, 16)))
+    until(lambda: (served.home / "drop/done/events").exists(), 2 * MINUTES)
+    assert served.ends(served.launch("everything")) == "SUCCESS"
+    assert served.row()[0][3] == 11
+
+
+def test_the_ui_shows_the_lineage_and_what_each_mart_is(served: Served, page: Page):
+    page.goto("/asset-groups")
+    for group in ("staging", "intermediate", "clients", "ai_usage", "platform", "export"):
+        expect(page.get_by_text(group, exact=True).first).to_be_visible()
+    picture(page, "lineage")
+    page.goto("/assets/marts/user_daily_usage")
+    expect(page.get_by_text("One row per user and UTC day").first).to_be_visible()
+    expect(page.get_by_text("median_response_time_ms").first).to_be_visible()
+    picture(page, "mart")
+
+
+def test_partitions_chosen_in_the_ui_are_recomputed_by_one_run(served: Served, page: Page):
+    usage = "select date::text, message_count from marts.user_daily_usage order by date"
+    offsets = "select model, batch_seq, as_of::text from warehouse.model_offsets order by model"
+    stands = served.warehouse.execute(offsets).fetchall()
+    served.warehouse.execute("update marts.user_daily_usage set message_count = 99")
+    runs_before = len(served.runs())
+
+    page.goto("/assets/marts/user_daily_usage?view=partitions")
+    page.get_by_placeholder("ex: 2025-01-01").first.fill("[2026-01-07...2026-01-12]")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("6 Partitions Selected")).to_be_visible()
+    picture(page, "partitions")
+    page.get_by_role("button", name="Materialize").first.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_text("6 partitions").first).to_be_visible()
+    picture(page, "backfill")
+    dialog.get_by_role("button", name="Launch").click()
+
+    until(lambda: len(served.runs()) > runs_before, 2 * MINUTES)
+    run_id = served.runs()[0][0]
+    assert served.ends(run_id) == "SUCCESS"
+    assert len(served.runs()) == runs_before + 1
+    days = dict(served.warehouse.execute(usage).fetchall())
+    assert [day[-2:] for day, count in days.items() if count == 1] == [
+        "07", "08", "09", "10", "11", "12"
+    ]  # fmt: skip
+    assert served.warehouse.execute(offsets).fetchall() == stands
+    page.goto(f"/runs/{run_id}")
+    expect(page.get_by_text("Success").first).to_be_visible()
+    picture(page, "run")
+    served.warehouse.execute("update marts.user_daily_usage set message_count = 1")
+
+
+def test_a_spoilt_mart_stops_the_ten_minute_run_of_the_daemon_and_the_row_stays(
+    served: Served, page: Page
+):
+    before = served.row()
+    served.warehouse.execute("update marts.platform_analytics set new_mrr_cents = 7")
+    assert served.ends(served.launch("everything")) == "FAILURE"
+    assert served.row() == before
+    page.goto("/assets/marts/platform_analytics?view=checks")
+    page.get_by_text("assert_mrr_movements_add_up").first.click()
+    expect(page.get_by_text("Failed").first).to_be_visible()
+    expect(page.get_by_text("dagster_dbt/failed_row_count").first).to_be_visible()
+    picture(page, "failed-check")
+    page.get_by_text("Show Markdown").first.click()
+    expect(page.get_by_role("dialog")).to_contain_text("platform_analytics")
+
+    switch_on_ten_minutes_ago(served, "marketing_row_schedule")
+    until(lambda: served.runs(pipelineName="marketing_row"), 2 * MINUTES)
+    (run_id, _) = served.runs(pipelineName="marketing_row")[0]
+    assert served.ends(run_id) == "FAILURE"
+    assert served.row() == before
+
+    until(lambda: len(served.posted) == 2, 2 * MINUTES)
+    assert "everything fails since" in served.posted[0]
+    assert "marketing_row fails since" in served.posted[1]
+    assert "dbt.assert_mrr_movements_add_up" in served.posted[1]
+    assert served.posted[1].endswith(f"{served.url}/runs/{run_id}")
+
+
+def switch_on_ten_minutes_ago(served: Served, schedule: str) -> None:
+    """Switch a schedule on so that the daemon finds a tick of its that is due."""
+    served.query(
+        "mutation ($schedule: ScheduleSelector!) { startSchedule(scheduleSelector: $schedule) "
+        "{ __typename } }",
+        schedule=selector(scheduleName=schedule),
+    )
+    with dg.DagsterInstance.get() as instance:
+        (state,) = [state for state in instance.all_instigator_state() if state.name == schedule]
+        data = state.instigator_data
+        earlier = dg._core.scheduler.instigation.ScheduleInstigatorData(
+            data.cron_schedule, data.start_timestamp - 10 * MINUTES
+        )
+        instance.update_instigator_state(state.with_data(earlier))
+
+
+def test_what_works_again_is_told_of_too(served: Served):
+    served.warehouse.execute("update marts.platform_analytics set new_mrr_cents = 0")
+    assert served.ends(served.launch("everything")) == "SUCCESS"
+    assert served.ends(served.launch("marketing_row")) == "SUCCESS"
+    until(lambda: len(served.posted) == 4, 2 * MINUTES)
+    assert all("works again; it failed since" in text for text in served.posted[2:])
+    told = served.warehouse.execute(
+        "select event, detail ->> 'job' from marts.warehouse_events "
+        "where event like 'run%' order by occurred_at"
+    ).fetchall()
+    assert sorted(told) == [
+        ("run_failed", "everything"),
+        ("run_failed", "marketing_row"),
+        ("run_recovered", "everything"),
+        ("run_recovered", "marketing_row"),
+    ]
+
+
+def test_a_killed_run_is_taken_up_from_where_it_stood(served: Served):
+    served.drop(chat("2026-01-20T12:00:00Z"))
+    with held_build(served) as waits:
+        run_id = served.launch("everything")
+        until(waits, 2 * MINUTES)
+        os.kill(worker_of(run_id), signal.SIGKILL)
+    assert served.ends(run_id) == "FAILURE"
+    until(lambda: served.runs(pipelineName="everything")[0][0] != run_id, 2 * MINUTES)
+    assert served.ends(served.runs(pipelineName="everything")[0][0]) == "SUCCESS"
+    assert served.row()[0][3] == 12
+
+
+@contextmanager
+def held_build(served: Served) -> Iterator[Callable[[], bool]]:
+    """Keep builds waiting; give a function that tells whether one does."""
+    lock = ledger.lock_key("build")
+    served.warehouse.execute("select pg_advisory_lock(%s)", (lock,))
+
+    def waits() -> bool:
+        found = served.warehouse.execute(
+            "select exists (select from pg_locks as l inner join pg_stat_activity as a using (pid) "
+            "where l.locktype = 'advisory' and not l.granted "
+            "and a.application_name = 'warehouse dagster' and a.datname = current_database())"
+        ).fetchone()
+        return bool(found and found[0])
+
+    try:
+        yield waits
+    finally:
+        served.warehouse.execute("select pg_advisory_unlock(%s)", (lock,))
+
+
+def worker_of(run_id: str) -> int:
+    """Return the process that works on a run."""
+    with dg.DagsterInstance.get() as instance:
+        pids = [
+            int(entry.user_message.rpartition("pid: ")[2].rstrip(")."))
+            for entry in instance.all_logs(run_id)
+            if "Executing steps in process (pid: " in entry.user_message
+        ]
+    return pids[0]
+
+
+def test_sigterm_in_the_middle_of_a_run_ends_every_process(served: Served):
+    with held_build(served) as waits:
+        run_id = served.launch("everything")
+        until(waits, 2 * MINUTES)
+        assert len(processes_of(served.home)) > 3
+        served.process.terminate()
+        assert served.process.wait(timeout=2 * MINUTES) == 0
+    assert processes_of(served.home) == []
+    with dg.DagsterInstance.get() as instance:
+        assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.FAILURE
+    left = "select count(*) from pg_stat_activity where application_name = 'warehouse dagster'"
+    until(lambda: served.warehouse.execute(left).fetchone() == (0,))
+
+
+def processes_of(home: Path) -> list[int]:
+    """Return the processes whose warehouse is at ``home``, this one excepted."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            variables = (folder / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if f"WAREHOUSE_HOME={home}".encode() in variables and int(folder.name) != os.getpid():
+            found.append(int(folder.name))
+    return found
