@@ -3,10 +3,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-# Dagster keeps its runs here; the embedded server and all other files live beside it.
-export DAGSTER_HOME ?= $(CURDIR)/.warehouse/dagster
 
-.PHONY: demo test dev lint format bench mutants docs stop clean
+.PHONY: demo test dev up lint format bench mutants docs stop clean
 
 demo: $(VENV)/installed
 	$(BIN)/warehouse demo
@@ -15,10 +13,11 @@ test: $(VENV)/installed
 	$(BIN)/python -m pytest
 
 dev: $(VENV)/installed
-	mkdir -p $(DAGSTER_HOME)
-	cp orchestration/dagster.yaml $(DAGSTER_HOME)/dagster.yaml
-	$(BIN)/warehouse init
-	$(BIN)/dagster dev
+	$(BIN)/warehouse serve --dev
+
+# As it runs for good: schedules and sensors are on, one process of each kind.
+up: $(VENV)/installed
+	WAREHOUSE_SCHEDULES_RUN=true $(BIN)/warehouse serve
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -38,6 +37,8 @@ mutants: $(VENV)/installed
 docs: $(VENV)/installed
 	$(BIN)/warehouse plan > docs/events.md
 	$(BIN)/warehouse docs
+	mkdir -p docs/images
+	WAREHOUSE_SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest -n0 -q tests/end_to_end/test_serve.py
 
 stop: $(VENV)/installed
 	$(BIN)/warehouse stop
