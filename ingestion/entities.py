@@ -21,6 +21,7 @@ from psycopg import sql
 from ingestion import database, ledger
 from ingestion.chunks import BYTE_ORDER_MARK, Place
 from ingestion.complaint import explain
+from ingestion.erased import Erased, hold_off_erasures, read_erased
 from ingestion.intake import MOST_TRIES, write_rejected
 from ingestion.judge import FURTHEST_AHEAD, Rejected
 from ingestion.ledger import Batch, Counts
@@ -127,6 +128,10 @@ class Row:
     fault: str | None = None
 
 
+# A row, and its columns or why it is refused.
+Judged = tuple[Row, "dict[str, Any] | Rejected"]
+
+
 def load_entities(kind: EntityKind, source: Source) -> Counts:
     """Upsert the rows of an NDJSON or CSV source; return what became of them.
 
@@ -230,25 +235,30 @@ def _land(
 ) -> tuple[Counts, Place]:
     received_at = datetime.now(UTC)
     judged = [(row, judge_row(kind, row, received_at)) for row in rows]
-    rejected = [
-        (row.number, row.payload, verdict)
-        for row, verdict in judged
-        if isinstance(verdict, Rejected)
-    ]
-    accepted = [verdict for _, verdict in judged if not isinstance(verdict, Rejected)]
     size = sum(len(row.payload) for row in rows)
     end = Place(start.chunks + 1, start.bytes + size, rows[-1].number)
     digest = hashlib.sha256(b"\n".join(row.payload for row in rows)).digest()
     for _ in range(MOST_TRIES):
         try:
             with connection.transaction():
+                hold_off_erasures(connection)
+                kept = _without_erased(judged, read_erased(connection))
+                rejected = [
+                    (row.number, row.payload, verdict)
+                    for row, verdict in kept
+                    if isinstance(verdict, Rejected)
+                ]
+                accepted = [verdict for _, verdict in kept if not isinstance(verdict, Rejected)]
+                erased = len(rows) - len(kept)
                 batch_id = ledger.next_batch_id(connection)
                 standing = _upsert(connection, kind, accepted, batch_id)
                 counts = Counts(
                     received=len(rows),
                     accepted=standing,
                     duplicates=len(accepted) - standing,
+                    suppressed=erased,
                     rejected=len(rejected),
+                    suppressed_erased=erased,
                 )
                 batch = Batch(
                     batch_id, load_id, kind, source, start, end, digest, received_at, counts
@@ -259,6 +269,19 @@ def _land(
             continue
         return counts, end
     raise psycopg.OperationalError(f"a batch met other loaders {MOST_TRIES} times in a row")
+
+
+def _without_erased(judged: list[Judged], erased: Erased | None) -> list[Judged]:
+    """Leave out the rows that hold the identifier of an erased subject, whatever else they are."""
+    if erased is None:
+        return judged
+    return [(row, verdict) for row, verdict in judged if not _is_of_erased(row, verdict, erased)]
+
+
+def _is_of_erased(row: Row, verdict: dict[str, Any] | Rejected, erased: Erased) -> bool:
+    if isinstance(verdict, Rejected):
+        return erased.is_quoted(row.payload) or erased.names(row.cells, None)
+    return erased.names(json.loads(verdict["canonical"]), verdict.get("client_id"))
 
 
 def _upsert(

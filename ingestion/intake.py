@@ -12,6 +12,7 @@ import psycopg
 
 from ingestion import ledger
 from ingestion.chunks import Chunk
+from ingestion.erased import Erased, hold_off_erasures, read_erased
 from ingestion.judge import (
     COPY_COLUMNS,
     EPOCH,
@@ -44,11 +45,15 @@ LONGEST_DETAIL = 500
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The circumstances of a chunk's receipt: when, the salt of that day, the rows' batch id."""
+    """The circumstances of a chunk's receipt: when, the salt of that day, the rows' batch id.
+
+    ``erased`` are those who were erased by then; None where nobody was.
+    """
 
     at: datetime
     salt: bytes
     batch_id: int
+    erased: Erased | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,7 @@ class JudgedChunk:
     duplicates: int
     rejected: list[tuple[int, bytes, Rejected]]
     suppressed: Counter[tuple[str, date]]
+    suppressed_erased: int
     used: list[Sequence]
 
 
@@ -68,10 +74,11 @@ def judge_chunk(
     chunk: Chunk, receipt: Receipt, unstorable: dict[int, str] | None = None
 ) -> JudgedChunk:
     """Judge every line of a chunk. ``unstorable`` tells by line number what jsonb can't hold."""
-    judge = Judge(receipt.at, receipt.salt, receipt.batch_id).judge
+    judge = Judge(receipt.at, receipt.salt, receipt.batch_id, receipt.erased).judge
     accepted: list[Accepted] = []
     rejected: list[tuple[int, bytes, Rejected]] = []
     suppressed: Counter[tuple[str, date]] = Counter()
+    suppressed_erased = 0
     used: list[Sequence] = []
     for number, line in chunk.lines:
         verdict = judge(line)
@@ -84,15 +91,18 @@ def judge_chunk(
             used.append(verdict.sequence)
         if isinstance(verdict, Suppressed):
             suppressed[verdict.event, verdict.day] += 1
+            suppressed_erased += verdict.is_erased
         else:
             rejected.append((number, line, verdict))
-    if chunk.cut_length is not None:
+    if chunk.cut_length is not None and rejected and rejected[-1][0] == chunk.lines[-1][0]:
         number, line, verdict = rejected[-1]
         detail = f"the line has {chunk.cut_length:,} bytes; the first {len(line):,} are kept"
         rejected[-1] = (number, line, replace(verdict, detail=detail))
     first, repeats = _first_of_each(accepted)
     used += [event.sequence for event in repeats if event.sequence]
-    return JudgedChunk(chunk, receipt, first, len(repeats), rejected, suppressed, used)
+    return JudgedChunk(
+        chunk, receipt, first, len(repeats), rejected, suppressed, suppressed_erased, used
+    )
 
 
 def _first_of_each(accepted: list[Accepted]) -> tuple[list[Accepted], list[Accepted]]:
@@ -106,6 +116,10 @@ def _first_of_each(accepted: list[Accepted]) -> tuple[list[Accepted], list[Accep
     return [first[key] for key in sorted(first)], repeats
 
 
+class _ErasedSinceError(Exception):
+    """Somebody was erased since the chunk was judged."""
+
+
 class Intake:
     """Lands judged chunks of one load over one connection, which must be in autocommit."""
 
@@ -117,6 +131,8 @@ class Intake:
         # New events mostly are new: they are copied straight in. Once a chunk has met events that
         # landed before, the next ones ask first, until one meets none.
         self._expects_duplicates = False
+        # Those who were erased when the last chunk was landed.
+        self.erased = read_erased(connection)
 
     def land(
         self, judged: JudgedChunk, with_it: Callable[[psycopg.Connection], object] | None = None
@@ -130,10 +146,17 @@ class Intake:
             leaves_duplicates_out = self._expects_duplicates
             try:
                 with self._connection.transaction():
+                    newest = hold_off_erasures(self._connection)
+                    if newest != (judged.receipt.erased.newest if judged.receipt.erased else 0):
+                        raise _ErasedSinceError
                     counts = self._write(judged)
                     if with_it:
                         with_it(self._connection)
                     return counts
+            except _ErasedSinceError:
+                self.erased = read_erased(self._connection)
+                receipt = replace(judged.receipt, erased=self.erased)
+                judged = judge_chunk(judged.chunk, receipt)
             except psycopg.errors.UniqueViolation:
                 self._expects_duplicates = True
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
@@ -157,7 +180,7 @@ class Intake:
         self._copy(_COPY_EVENTS, (event.row for event in new))
         counts = Counts(
             len(judged.chunk.lines), len(new), duplicates,
-            judged.suppressed.total(), len(judged.rejected),
+            judged.suppressed.total(), len(judged.rejected), judged.suppressed_erased,
         )  # fmt: skip
         instants = [event.microseconds for event in new]
         batch_seq = ledger.commit_batch(
@@ -223,7 +246,7 @@ class Intake:
         beside them.
         """
         receipt = judged.receipt
-        judge = Judge(receipt.at, receipt.salt, receipt.batch_id).judge
+        judge = Judge(receipt.at, receipt.salt, receipt.batch_id, receipt.erased).judge
         verdicts = [(number, judge(line)) for number, line in judged.chunk.lines]
         events = [(number, event) for number, event in verdicts if isinstance(event, Accepted)]
         with self._connection.transaction():

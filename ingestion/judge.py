@@ -19,6 +19,7 @@ import msgspec
 from ingestion.complaint import explain
 from ingestion.countries import country_lookup
 from ingestion.envelope import BROWSER_SOURCES, Slices, event_shapes, event_union
+from ingestion.erased import Erased
 from ingestion.line import (
     EPOCH,
     Reason,
@@ -39,6 +40,8 @@ from ingestion.tracking_plan import Member, tracking_plan
 NAMESPACE = uuid.UUID("6f3c9d1e-2b7a-5c48-9e0d-4a1b8c7d6e5f")
 FIRST_TIMESTAMP = datetime(2000, 1, 1, tzinfo=UTC)
 FURTHEST_AHEAD = timedelta(hours=24)
+# Under this name lines of erased subjects are counted whose event is none of the plan.
+UNKNOWN_EVENT = "unknown"
 ENVELOPE = "event_id, event, timestamp, actor, context, properties"
 
 
@@ -61,11 +64,12 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Suppressed:
-    """A line without consent: what is counted of it."""
+    """A line without consent, or of an erased subject: what is counted of it."""
 
     event: str
     day: date
     sequence: Sequence | None = None
+    is_erased: bool = False
 
 
 class Accepted(msgspec.Struct, frozen=True, gc=False):
@@ -111,6 +115,7 @@ _jsonb_head = struct.Struct("!ib").pack
 _read_length = struct.Struct("!i").unpack_from
 _NULL = _length(-1)
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_any = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -118,11 +123,14 @@ class Judge:
     """Judges the lines of one chunk.
 
     ``received_at`` is the time of receipt; ``salt`` that of its day; ``batch_id`` goes into the
-    rows.
+    rows; ``erased`` are those whose lines are suppressed.
     """
 
-    def __init__(self, received_at: datetime, salt: bytes, batch_id: int) -> None:
+    def __init__(
+        self, received_at: datetime, salt: bytes, batch_id: int, erased: Erased | None = None
+    ) -> None:
         self._received_at = received_at
+        self._erased = erased
         self._last_microseconds = since_epoch(received_at + FURTHEST_AHEAD)
         self._salt = salt
         self._batch_id = batch_id
@@ -135,6 +143,8 @@ class Judge:
 
     def judge(self, line: bytes) -> Verdict:
         """Judge one line, given without its line end."""
+        if self._erased and (suppressed := self._of_erased(line, self._erased)):
+            return suppressed
         try:
             if not line.isascii():
                 line.decode()
@@ -205,6 +215,31 @@ class Judge:
             column = _length(32) + visitor_hash(self._salt, *who)
             self._visitors[who] = column
         return column
+
+    def _of_erased(self, line: bytes, erased: Erased) -> Suppressed | None:
+        """Suppress a line of an erased subject; None for all others.
+
+        A line that is no JSON object would be kept as it is: it is looked through as well.
+        """
+        try:
+            content = parse_object(read_text(line)) if is_unusual(line) else _decode_any(line)
+        except (RejectError, ValueError, RecursionError):
+            content = None
+        if not isinstance(content, dict):
+            if erased.is_quoted(line):
+                return Suppressed(UNKNOWN_EVENT, self._received_at.date(), None, True)
+            return None
+        actor = content.get("actor")
+        if not erased.names(content, actor.get("client_id") if isinstance(actor, dict) else None):
+            return None
+        name = content.get("event")
+        sequence = self._sequence(content)
+        return Suppressed(
+            name if isinstance(name, str) and name in self._shapes else UNKNOWN_EVENT,
+            self._day(content),
+            None if sequence and erased.holds(sequence.producer) else sequence,
+            True,
+        )
 
     def _judge_plainly(self, line: bytes) -> Verdict:
         """Judge step by step, in the contract's order."""

@@ -11,6 +11,7 @@ import psycopg
 from ingestion.chunks import Place
 
 EVENTS = "events"
+ERASURE = "erasure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +25,17 @@ class LastBatch:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What became of some lines: ``received`` is the sum of the others (erased ones aside)."""
+    """What became of some lines: ``received`` is the sum of the next four.
+
+    ``suppressed_erased`` are those of the suppressed ones that are of erased subjects.
+    """
 
     received: int = 0
     accepted: int = 0
     duplicates: int = 0
     suppressed: int = 0
     rejected: int = 0
+    suppressed_erased: int = 0
 
     def __add__(self, other: Counts) -> Counts:
         """Add up, count by count."""
@@ -40,6 +45,7 @@ class Counts:
             self.duplicates + other.duplicates,
             self.suppressed + other.suppressed,
             self.rejected + other.rejected,
+            self.suppressed_erased + other.suppressed_erased,
         )
 
 
@@ -143,7 +149,8 @@ def counts_of(connection: psycopg.Connection, load_id: int) -> Counts:
     row = connection.execute(
         "select coalesce(sum(received), 0)::bigint, coalesce(sum(accepted), 0)::bigint, "
         "coalesce(sum(duplicates), 0)::bigint, coalesce(sum(suppressed), 0)::bigint, "
-        "coalesce(sum(rejected), 0)::bigint from staging.event_batches where load_id = %s",
+        "coalesce(sum(rejected), 0)::bigint, coalesce(sum(suppressed_erased), 0)::bigint "
+        "from staging.event_batches where load_id = %s",
         (load_id,),
     ).fetchone()
     return Counts(*row) if row else Counts()
@@ -161,15 +168,15 @@ def commit_batch(connection: psycopg.Connection, batch: Batch) -> int:
         "insert into staging.event_batches ("
         "batch_seq, batch_id, load_id, kind, source, chunk, start_offset, end_offset, "
         "lines_before, lines, digest, received, accepted, duplicates, suppressed, rejected, "
-        "min_timestamp, max_timestamp, received_at) "
+        "suppressed_erased, min_timestamp, max_timestamp, received_at) "
         "select coalesce(max(batch_seq), 0) + 1, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, "
-        "%s, %s, %s, %s::timestamptz, %s::timestamptz, %s::timestamptz "
+        "%s, %s, %s, %s, %s::timestamptz, %s::timestamptz, %s::timestamptz "
         "from staging.event_batches returning batch_seq",
         batch.batch_id, batch.load_id, batch.kind, batch.source, batch.start.chunks,
         batch.start.bytes, batch.end.bytes, batch.start.lines, batch.end.lines - batch.start.lines,
         batch.digest, batch.counts.received, batch.counts.accepted, batch.counts.duplicates,
-        batch.counts.suppressed, batch.counts.rejected, batch.min_timestamp, batch.max_timestamp,
-        batch.received_at,
+        batch.counts.suppressed, batch.counts.rejected, batch.counts.suppressed_erased,
+        batch.min_timestamp, batch.max_timestamp, batch.received_at,
     )  # fmt: skip
 
 

@@ -106,7 +106,10 @@ def _land_all(
         for chunk in cut(blocks, place):
             received_at = datetime.now(UTC)
             receipt = Receipt(
-                received_at, salts.of(received_at.date()), ledger.next_batch_id(control)
+                received_at,
+                salts.of(received_at.date()),
+                ledger.next_batch_id(control),
+                intake.erased,
             )
             judged: JudgedChunk = judge_chunk(chunk, receipt)
             if before:

@@ -125,7 +125,8 @@ def _replay_up_to(
     ).fetchall():
         chunk = _chunk(waiting, place)
         received_at = datetime.now(UTC)
-        receipt = Receipt(received_at, salts.of(received_at.date()), ledger.next_batch_id(control))
+        salt, batch_id = salts.of(received_at.date()), ledger.next_batch_id(control)
+        receipt = Receipt(received_at, salt, batch_id, intake.erased)
         ids = [reject_id for reject_id, _ in waiting]
         done += intake.land(judge_chunk(chunk, receipt), lambda c, ids=ids: _mark_replayed(c, ids))
         after, place = ids[-1], chunk.end

@@ -333,6 +333,42 @@ def demo(json: Json = False) -> None:
 
 
 @app.command()
+def erase(
+    user_id: Annotated[str | None, typer.Option(help="A user, under whatever client.")] = None,
+    lead_id: Annotated[
+        str | None, typer.Option(help="A lead; with --client-id that client's alone.")
+    ] = None,
+    anonymous_id: Annotated[
+        str | None, typer.Option(help="A visitor; with --client-id of that client alone.")
+    ] = None,
+    client_id: Annotated[str | None, typer.Option(help="A whole client.")] = None,
+    by: By = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Change nothing; tell what would go.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Remove a person or client from the warehouse for good, and leave a receipt."""
+    from orchestration import erase as erasing
+    from orchestration import show
+
+    kinds = erasing.SubjectKind
+    named = {kinds.USER: user_id, kinds.LEAD: lead_id, kinds.ANONYMOUS: anonymous_id}
+    given = [(kind, value) for kind, value in named.items() if value is not None]
+    if client_id is not None and not given:
+        given, client_id = [(kinds.CLIENT, client_id)], None
+    if len(given) != 1:
+        raise typer.BadParameter(
+            "name one subject: --user-id, --lead-id, --anonymous-id or --client-id"
+        )
+    (kind, identifier) = given[0]
+    if kind is kinds.USER and client_id is not None:
+        raise typer.BadParameter("a user is the same under all clients: leave --client-id out")
+    receipt = erasing.erase(erasing.Subject(kind, identifier, client_id), by, dry_run)
+    show.erased(receipt, json)
+
+
+@app.command()
 def docs() -> None:
     """Write the site that describes every model and column."""
     from orchestration.build import write_docs

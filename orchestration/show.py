@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from orchestration.alerts import Alert
     from orchestration.build import BuildResult
     from orchestration.demo import DemoResult
+    from orchestration.erase import Receipt
     from orchestration.export import StatsRow
     from orchestration.status import MartStatus
 
@@ -80,6 +81,7 @@ def loaded(results: Sequence[loader.LoadResult], total: ledger.Counts, json: boo
     for r in results:
         if r.resumed_at_line:
             typer.echo(f"{r.source} was taken up again at line {r.resumed_at_line:,}.", err=True)
+    _tell_of_erased(total)
     if total.rejected:
         typer.echo("Why lines were rejected: `warehouse rejected list`.", err=True)
 
@@ -90,6 +92,7 @@ def counts(verb: str, total: ledger.Counts, json: bool) -> None:
         typer.echo(_json(asdict(total)))
     else:
         table((verb.lower(), *_FATES[1:]), [_counts(total)])
+        _tell_of_erased(total)
 
 
 def entities_loaded(kind: str, total: ledger.Counts, json: bool) -> None:
@@ -102,6 +105,7 @@ def entities_loaded(kind: str, total: ledger.Counts, json: bool) -> None:
         [(kind, *(f"{n:,}" for n in (total.received, total.accepted, total.duplicates)),
           f"{total.rejected:,}")],
     )  # fmt: skip
+    _tell_of_erased(total)
 
 
 def rejected_groups(groups: Sequence[quarantine.RejectedGroup], json: bool) -> None:
@@ -225,8 +229,8 @@ def demo(done: DemoResult, json: bool) -> None:
         return
     typer.echo("\nLines")
     table(
-        ("received", "accepted", "duplicates", "suppressed", "rejected"),
-        [[f"{n:,}" for n in asdict(done.lines).values()]],
+        _FATES,
+        [_counts(done.lines)],
     )
     table(("rejected for", "lines"), [(r, f"{n:,}") for r, n in done.rejected.items()])
     typer.echo("\nTables")
@@ -237,6 +241,23 @@ def demo(done: DemoResult, json: bool) -> None:
     typer.echo("\nNext")
     for command, what in done.next_commands.items():
         typer.echo(f"  {command:<42} {what}")
+
+
+def erased(receipt: Receipt, json: bool) -> None:
+    """Show what an erasure removed, or would remove."""
+    if json:
+        typer.echo(_json(asdict(receipt) | {"dry_run": receipt.erasure_id is None}))
+        return
+    if receipt.removed:
+        table(("table", "rows"), [(name, f"{n:,}") for name, n in sorted(receipt.removed.items())])
+    else:
+        typer.echo("Nothing of it is there.")
+    if receipt.erasure_id is None:
+        typer.echo("Nothing was changed: this was a dry run.", err=True)
+    else:
+        typer.echo(
+            f"Receipt {receipt.erasure_id}: erased, and a search of every table found nothing."
+        )
 
 
 _FATES = ("received", "accepted", "duplicates", "suppressed", "rejected")
@@ -259,7 +280,15 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 
 def _counts(counts: ledger.Counts) -> list[str]:
-    return [f"{n:,}" for n in asdict(counts).values()]
+    return [f"{asdict(counts)[fate]:,}" for fate in _FATES]
+
+
+def _tell_of_erased(counts: ledger.Counts) -> None:
+    if counts.suppressed_erased:
+        typer.echo(
+            f"{counts.suppressed_erased:,} of them are of erased subjects: they were left out.",
+            err=True,
+        )
 
 
 def _text(value: object) -> str:

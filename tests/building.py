@@ -18,6 +18,7 @@ from psycopg import sql
 from psycopg.rows import class_row, dict_row
 
 from ingestion.entities import EntityKind, load_entities
+from ingestion.ledger import Counts
 from ingestion.loader import load
 from ingestion.source import open_source
 from orchestration import build as builds
@@ -51,9 +52,9 @@ def event(
     }
 
 
-def land(directory: Path, events: Iterable[Event]) -> None:
+def land(directory: Path, events: Iterable[Event]) -> Counts:
     """Load the events as one file, that is one batch."""
-    load(open_source(str(_file(directory, events))))
+    return load(open_source(str(_file(directory, events)))).counts
 
 
 def land_units(directory: Path, unit_ids: Iterable[str], updated_at: datetime) -> None:
@@ -62,9 +63,9 @@ def land_units(directory: Path, unit_ids: Iterable[str], updated_at: datetime) -
     land_entities(directory, EntityKind.UNITS, rows)
 
 
-def land_entities(directory: Path, kind: EntityKind, rows: Iterable[dict[str, Any]]) -> None:
+def land_entities(directory: Path, kind: EntityKind, rows: Iterable[dict[str, Any]]) -> Counts:
     """Load entities as one file, that is one batch."""
-    load_entities(kind, open_source(str(_file(directory, rows))))
+    return load_entities(kind, open_source(str(_file(directory, rows))))
 
 
 def build_at(as_of: datetime, **options: Any) -> BuildResult:

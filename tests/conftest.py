@@ -61,12 +61,19 @@ class Server:
         directory = embedded.socket_dir(self.home / f"pg{self.version}")
         return f"postgresql://postgres@/{database}?host={directory}"
 
-    def new_database(self, template: str = TEMPLATE) -> str:
+    def new_database(self, template: str = TEMPLATE, name: str | None = None) -> str:
         """Return the URL of a fresh database."""
         self._made += 1
-        name = f"test_{self._made}"
+        name = name or f"test_{self._made}"
         self._admin.execute(f"create database {name} template {template}")
         return self.url(name)
+
+    def rename_database(self, name: str, new_name: str) -> None:
+        """Rename a database that nobody needs to be connected to any more."""
+        self._admin.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (name,)
+        )
+        self._admin.execute(f"alter database {name} rename to {new_name}")
 
     def drop_database(self, url: str) -> None:
         name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]

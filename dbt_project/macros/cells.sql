@@ -28,6 +28,12 @@
 {%- endmacro %}
 
 
+{# Whether an erasure lies between where the model stands and what this build reads. #}
+{% macro is_past_erasure() -%}
+    current_setting('warehouse.is_past_erasure', true) = 'true'
+{%- endmacro %}
+
+
 {# The last batch that the model has read before. #}
 {% macro from_batch() -%}
     current_setting('warehouse.from_batch')::bigint
@@ -125,6 +131,16 @@
 {% macro in_new_batches() -%}
     batch_seq > {{ from_batch() }}
     and batch_seq <= {{ to_batch() }}
+{%- endmacro %}
+
+
+{# The batches before those that an erasure among the new ones has taken events out of. #}
+{% macro batches_erased_from() -%}
+    select erased_from.batch_seq from {{ ref('stg_event_batches') }} as erased_from
+    where
+        erased_from.batch_seq <= {{ from_batch() }}
+        and erased_from.erased_by > {{ from_batch() }}
+        and erased_from.erased_by <= {{ to_batch() }}
 {%- endmacro %}
 
 

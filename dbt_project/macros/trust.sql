@@ -38,6 +38,7 @@
         differences.old_values,
         differences.new_values,
         case
+            when {{ is_past_erasure() }} then 'erasure'
             when not {{ is_increment() }} then 'rebuild'
             when
                 -- What entities make: that the row is there at all, and these figures.
@@ -77,5 +78,14 @@
         from jsonb_each(to_jsonb(old) - 'updated_at') as figures (name, value)
         where figures.value is distinct from to_jsonb(new) -> figures.name
     ) as differences
-    where differences.names is not null
+    where
+        differences.names is not null
+        {% if restated.client %}
+        -- Of an erased client nothing is told: not even what there was.
+        and not (
+            {{ is_past_erasure() }}
+            and new.{{ meta.cells[0] }} is null
+            and old.{{ restated.client }} not in (select {{ restated.client }} from {{ source }} as others)
+        )
+        {% endif %}
 {%- endmacro %}

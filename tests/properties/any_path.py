@@ -1,11 +1,11 @@
-"""Loads and builds along any path, for tests that hold where it ends against a reference."""
+"""Loads, builds and erasures along any path, to hold where it ends against a reference."""
 
 from __future__ import annotations
 
 import random
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +17,9 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from ingestion.entities import EntityKind
+from ingestion.erased import Subject, SubjectKind
 from orchestration.build import BuildOptions, build
+from orchestration.erase import erase
 from tests.building import build_at, land, land_entities, start_afresh
 from tests.conftest import examples
 
@@ -49,12 +51,18 @@ class AnyPath:
     seed: int
     as_ofs: Sequence[datetime]
     models: Sequence[str]
+    erased: list[Subject] = field(default_factory=list)
 
     def walk(self, events: list[Row], *entities: Entities) -> datetime:
-        """Go from an empty warehouse to one that holds all of this; return its as_of."""
+        """Go from an empty warehouse to one that holds all of this; return its as_of.
+
+        Less what is of the subjects that are erased on the way, which is loaded again after that:
+        see `left`.
+        """
         chance = random.Random(self.seed)
         start_afresh(self.connection)
         looks = sorted(chance.sample(range(len(self.as_ofs)), chance.randint(1, 4)))
+        erases_at = chance.choice(looks)
         for position in looks:
             for batch in _batches(chance, events, parts=len(looks)):
                 land(self.directory, batch)
@@ -63,12 +71,32 @@ class AnyPath:
                     self._land_some(chance, kind)
             build_at(self.as_ofs[position])
             self._detour(chance, self.as_ofs[position])
-        land(self.directory, events)
-        for kind in entities:
-            land_entities(self.directory, kind.kind, kind.rows)
+            if position == erases_at:
+                self._erase_some(chance, events)
+        self._land_all_again(events, entities)
         as_of = self.as_ofs[chance.randint(looks[-1], len(self.as_ofs) - 1)]
         build_at(as_of)
         return as_of
+
+    def left(self, rows: Iterable[Row]) -> list[Row]:
+        """Return the events or entities that nobody erased is in."""
+        return [row for row in rows if not any(_is_of(row, subject) for subject in self.erased)]
+
+    def _erase_some(self, chance: random.Random, events: list[Row]) -> None:
+        subjects = sorted(_subjects(events), key=repr)
+        for subject in chance.sample(subjects, min(len(subjects), chance.randint(1, 2))):
+            # News may wait meanwhile: the erasure's build is the first to see them.
+            land(self.directory, chance.sample(events, len(events) // 4))
+            receipt = erase(subject, "somebody")
+            assert (receipt.state, receipt.found) == ("verified", {})
+            self.erased.append(subject)
+
+    def _land_all_again(self, events: list[Row], entities: Iterable[Entities]) -> None:
+        suppressed = land(self.directory, events).suppressed_erased
+        assert suppressed == len(events) - len(self.left(events))
+        for kind in entities:
+            suppressed = land_entities(self.directory, kind.kind, kind.rows).suppressed_erased
+            assert suppressed == len(kind.rows) - len(self.left(kind.rows))
 
     def _land_some(self, chance: random.Random, entities: Entities) -> None:
         once = [entities.once(chance, row) for row in entities.rows]
@@ -85,6 +113,35 @@ class AnyPath:
                 build(BuildOptions(start=start, end=start + timedelta(days=chance.randint(1, 40))))
             case 2:
                 build_at(as_of, full_refresh=True, select=chance.choice(self.models))
+
+
+def _subjects(events: Iterable[Row]) -> set[Subject]:
+    """Everybody who may be erased; a lead of one client, or whosever lead bears its id."""
+    found = set()
+    for event in events:
+        actor = event["actor"]
+        for kind in SubjectKind:
+            if not actor.get(kind) or actor[kind] == "_platform":
+                continue
+            found.add(Subject(kind, actor[kind]))
+            if kind in (SubjectKind.LEAD, SubjectKind.ANONYMOUS) and actor.get("client_id"):
+                found.add(Subject(kind, actor[kind], actor["client_id"]))
+    return found
+
+
+def _is_of(row: Row, subject: Subject) -> bool:
+    """Tell whether an event or entity holds the identifier, as a whole, in any place."""
+    if subject.of_client and row.get("actor", row).get("client_id") != subject.of_client:
+        return False
+    return subject.identifier in _strings(row)
+
+
+def _strings(value: object) -> set[str]:
+    if isinstance(value, str):
+        return {value}
+    if isinstance(value, dict):
+        return set(value).union(*map(_strings, value.values()))
+    return set().union(*map(_strings, value)) if isinstance(value, list) else set()
 
 
 def _batches(chance: random.Random, events: list[Row], parts: int) -> list[list[Row]]:

@@ -69,6 +69,7 @@ def test_any_path_ends_like_the_reference_and_like_a_full_refresh(
         Entities(EntityKind.CLIENTS, tenants, _once),
         Entities(EntityKind.USERS, users, _once),
     )
+    events, tenants, users = map(path.left, stream)
     expected = clients.all_marts(events, tenants, users, as_of) | platform.all_marts(
         events, tenants, as_of
     )

@@ -58,6 +58,7 @@ def test_any_path_ends_like_the_reference_and_like_a_full_refresh(
 ) -> None:
     path = AnyPath(warm, tmp_path_factory.mktemp("batches"), seed, AS_OFS, MODELS)
     as_of = path.walk(stream)
+    stream = path.left(stream)
     expected = traffic.all_marts(ingested(stream, _hash_of(warm)), as_of)
     _hold(warm, stream, expected)
     ids = _session_ids(warm)

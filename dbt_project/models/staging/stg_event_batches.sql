@@ -14,7 +14,8 @@ events_batches as (
         duplicates,
         suppressed,
         rejected,
-        erased
+        erased,
+        erased_by
     from batches
     where kind = 'events'
 )

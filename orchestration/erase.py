@@ -1,0 +1,279 @@
+"""Erases a subject, and leaves a receipt that holds a keyed hash of who it was.
+
+Four steps, each committed, so that an erasure which was broken off goes on where it stood: from now
+on nothing of the subject lands; it is taken out of what landed and of the facts; the marts are
+built without it; the whole database is searched for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from ingestion import database, ledger
+from ingestion.chunks import Place
+from ingestion.envelope import BROWSER_SOURCES
+from ingestion.erased import Subject, SubjectKind, subject_hash, wait_for_loaders
+from ingestion.errors import WarehouseError
+from ingestion.intake import MOST_TRIES
+from ingestion.ledger import Batch, Counts
+from ingestion.tracking_plan import Member, tracking_plan
+from orchestration.build import BuildError, BuildOptions, build
+
+# Longer ones are in no actor: the plan allows a key of 512 characters at most.
+LONGEST_IDENTIFIER = 512
+
+
+class EraseError(WarehouseError):
+    """The subject can't be erased, or something of it is still there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What came of an erasure: the rows that went, by table, and what a search found afterwards.
+
+    ``removed`` counts, of marts, the rows that named the subject. ``batch_seq`` is None where there
+    was nothing of it; ``erasure_id`` and ``state`` are None for a dry run, which changed nothing.
+    """
+
+    kind: str
+    erasure_id: int | None
+    state: str | None
+    batch_seq: int | None
+    removed: dict[str, int]
+    found: dict[str, int] | None
+    begun_at: datetime | None
+    verified_at: datetime | None
+
+
+def erase(subject: Subject, by: str, dry_run: bool = False) -> Receipt:
+    """Erase a subject, or tell what that would remove.
+
+    Raises EraseError where the identifier is a word of the warehouse's own, or where something of
+    the subject is still there; BuildError where marts could not be built without it. The same call
+    then goes on from there.
+    """
+    _refuse_words(subject.identifier)
+    with database.connect(autocommit=True, application_name="warehouse erase") as connection:
+        # One erasure at a time; the lock goes with the connection.
+        connection.execute("select pg_advisory_lock(%s)", (ledger.lock_key("one erasure"),))
+        if dry_run:
+            return _would_remove(connection, subject)
+        erasure_id = _begin(connection, subject, by)
+        if _receipt(connection, erasure_id).state == "begun":
+            _remove(connection, subject, erasure_id)
+        receipt = _receipt(connection, erasure_id)
+        _forget_statistics(connection, receipt.removed)
+        failed = _build_past(connection, receipt.batch_seq)
+        _verify(connection, subject, erasure_id)
+        if failed:
+            raise failed
+        return _receipt(connection, erasure_id)
+
+
+def receipts(connection: psycopg.Connection) -> list[Receipt]:
+    """Return all receipts, the newest first."""
+    return (
+        connection.cursor(row_factory=class_row(Receipt))
+        .execute(f"{_RECEIPTS} order by erasure_id desc")
+        .fetchall()
+    )
+
+
+_RECEIPTS = (
+    "select kind, erasure_id, state, batch_seq, removed, found, begun_at, verified_at "
+    "from warehouse.erasures"
+)
+
+
+def _receipt(connection: psycopg.Connection, erasure_id: int) -> Receipt:
+    cursor = connection.cursor(row_factory=class_row(Receipt))
+    found = cursor.execute(f"{_RECEIPTS} where erasure_id = %s", (erasure_id,)).fetchone()
+    if found is None:
+        raise EraseError(f"The receipt {erasure_id} is gone.")
+    return found
+
+
+def _refuse_words(identifier: str) -> None:
+    """Refuse an identifier that everybody's events hold: erasing it would empty the warehouse."""
+    plan = tracking_plan()
+    words = {"_platform", "none", ledger.ERASURE, *plan.events, *BROWSER_SOURCES, "api"}
+    for members in (plan.actor, plan.context, *(e.properties for e in plan.events.values())):
+        words.update(_words(members))
+    if identifier in words:
+        raise EraseError(
+            f"{identifier!r} is a word of the tracking plan: the events of everybody hold it. "
+            "Nothing was erased."
+        )
+    if not identifier or "\0" in identifier or len(identifier) > LONGEST_IDENTIFIER:
+        raise EraseError(
+            f"An identifier has 1 to {LONGEST_IDENTIFIER} characters, none of them NUL."
+        )
+
+
+def _words(members: dict[str, Member]) -> Iterator[str]:
+    for name, member in members.items():
+        yield name
+        yield from member.one_of or ()
+        yield from _words(member.members)
+
+
+def _hash(connection: psycopg.Connection, subject: Subject) -> bytes:
+    """Return the subject's hash; the key is drawn with the first erasure."""
+    connection.execute(
+        # Two random UUIDs carry 244 random bits from the server's strong source.
+        "insert into warehouse.erasure_key (key) "
+        "values (uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())) "
+        "on conflict do nothing"
+    )
+    row = connection.execute("select key from warehouse.erasure_key").fetchone()
+    if row is None:
+        raise EraseError("The key of the receipts is gone.")
+    return subject_hash(row[0], subject.identifier, subject.of_client)
+
+
+def _begin(connection: psycopg.Connection, subject: Subject, by: str) -> int:
+    """Make sure that nothing of the subject lands any more; return the erasure's id."""
+    digest = _hash(connection, subject)
+    if by in (subject.identifier, subject.of_client):
+        by = "(erased)"
+    with connection.transaction():
+        unfinished = connection.execute(
+            "select erasure_id from warehouse.erasures "
+            "where subject_hash = %s and kind = %s and state <> 'verified'",
+            (digest, subject.kind.value),
+        ).fetchone()
+        if unfinished:
+            return unfinished[0]
+        wait_for_loaders(connection)
+        row = connection.execute(
+            "insert into warehouse.erasures (kind, is_of_one_client, subject_hash, requested_by) "
+            "values (%s, %s, %s, %s) returning erasure_id",
+            (subject.kind.value, subject.of_client is not None, digest, by),
+        ).fetchone()
+    if row is None:
+        raise EraseError("The erasure could not be noted.")
+    return row[0]
+
+
+def _remove(connection: psycopg.Connection, subject: Subject, erasure_id: int) -> None:
+    """Take the subject out of what landed and of the facts, in one transaction."""
+    for _ in range(MOST_TRIES):
+        # A replay may wait for this in a circle.
+        with suppress(psycopg.errors.DeadlockDetected), connection.transaction():
+            removed = _remove_now(connection, subject)
+            batch_seq = None
+            if removed:
+                batch_seq = _commit_batch(connection)
+                connection.execute(
+                    "select warehouse.note_erasure(%s, %s)", (batch_seq, subject.identifier)
+                )
+            connection.execute(
+                "update warehouse.erasures set state = 'removed', removed_at = clock_timestamp(), "
+                "removed = %s, batch_seq = %s where erasure_id = %s",
+                (Jsonb(removed), batch_seq, erasure_id),
+            )
+            return
+    raise EraseError(f"The erasure met loads {MOST_TRIES} times in a row; run it again.")
+
+
+def _remove_now(connection: psycopg.Connection, subject: Subject) -> dict[str, int]:
+    """Remove the subject; return how many rows of it there were, by table."""
+    named = {
+        table: rows
+        for table, rows in _search(connection, subject).items()
+        if table.startswith(("intermediate.", "marts."))
+    }
+    row = connection.execute(
+        "select warehouse.remove_subject(%s, %s)", (subject.identifier, subject.of_client)
+    ).fetchone()
+    return named | (row[0] if row else {})
+
+
+def _commit_batch(connection: psycopg.Connection) -> int:
+    batch_id = ledger.next_batch_id(connection)
+    row = connection.execute("select now()").fetchone()
+    if row is None:
+        raise EraseError("The database does not know the time.")
+    return ledger.commit_batch(
+        connection,
+        Batch(
+            batch_id, -batch_id, ledger.ERASURE, "erase", Place(), Place(), b"", row[0], Counts()
+        ),
+    )
+
+
+def _would_remove(connection: psycopg.Connection, subject: Subject) -> Receipt:
+    """Remove the subject and take that back: so the counts are those that an erasure would have."""
+    with connection.transaction(force_rollback=True):
+        removed = _remove_now(connection, subject)
+    return Receipt(subject.kind.value, None, None, None, removed, None, None, None)
+
+
+def _forget_statistics(connection: psycopg.Connection, removed: dict[str, int]) -> None:
+    """Take dead rows off the pages, and the subject out of what the planner remembers."""
+    for table in removed:
+        connection.execute(
+            sql.SQL("vacuum (analyze) {}").format(sql.Identifier(*table.split(".", 1)))
+        )
+
+
+def _build_past(connection: psycopg.Connection, batch_seq: int | None) -> BuildError | None:
+    """Build the marts without the subject, as of where they stand.
+
+    Returns why the build failed although all models are past the erasure: of a check, that is.
+    Raises BuildError where some are not.
+    """
+    if batch_seq is None or not _models_before(connection, batch_seq):
+        return None
+    row = connection.execute("select warehouse.last_as_of()").fetchone()
+    try:
+        build(BuildOptions(as_of=row[0] if row else None))
+    except BuildError as error:
+        if _models_before(connection, batch_seq):
+            raise
+        return error
+    return None
+
+
+def _models_before(connection: psycopg.Connection, batch_seq: int) -> bool:
+    row = connection.execute(
+        "select exists (select from warehouse.model_offsets where batch_seq < %s)", (batch_seq,)
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def _verify(connection: psycopg.Connection, subject: Subject, erasure_id: int) -> None:
+    """Search the whole database, and note what came of it on the receipt."""
+    found = _search(connection, subject)
+    connection.execute(
+        "update warehouse.erasures set found = %s, "
+        "state = case when %s then 'verified' else state end, "
+        "verified_at = case when %s then clock_timestamp() end where erasure_id = %s",
+        (Jsonb(found), not found, not found, erasure_id),
+    )
+    if found:
+        places = ", ".join(f"{table} ({rows})" for table, rows in found.items())
+        raise EraseError(
+            f"Something of the subject is still there: {places}. Remove it there, and run the same "
+            "command again."
+        )
+
+
+def _search(connection: psycopg.Connection, subject: Subject) -> dict[str, int]:
+    return dict(
+        connection.execute(
+            'select "table", "rows" from warehouse.search(%s, %s)',
+            (subject.identifier, subject.of_client),
+        ).fetchall()
+    )
+
+
+__all__ = ["EraseError", "Receipt", "Subject", "SubjectKind", "erase", "receipts"]
