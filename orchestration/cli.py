@@ -334,6 +334,7 @@ def demo(json: Json = False) -> None:
 
 @app.command()
 def erase(
+    by: By,
     user_id: Annotated[str | None, typer.Option(help="A user, under whatever client.")] = None,
     lead_id: Annotated[
         str | None, typer.Option(help="A lead; with --client-id that client's alone.")
@@ -342,7 +343,6 @@ def erase(
         str | None, typer.Option(help="A visitor; with --client-id of that client alone.")
     ] = None,
     client_id: Annotated[str | None, typer.Option(help="A whole client.")] = None,
-    by: By = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Change nothing; tell what would go.")
     ] = False,

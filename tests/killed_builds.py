@@ -21,12 +21,17 @@ PATIENCE = 60
 
 def start_build(*arguments: str) -> subprocess.Popen[str]:
     """Start `warehouse build` in a process of its own, of the models that this one builds."""
+    return start_command("build", *arguments)
+
+
+def start_command(*arguments: str) -> subprocess.Popen[str]:
+    """Start `warehouse` in a process of its own; what it builds are the models of this one."""
     program = (
         f"from orchestration import build; build.DBT_BUILD = {builds.DBT_BUILD!r}; "
         "from orchestration.cli import main; main()"
     )
     return subprocess.Popen(
-        [sys.executable, "-c", program, "build", *arguments],
+        [sys.executable, "-c", program, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

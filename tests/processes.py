@@ -112,9 +112,18 @@ def held(connection: psycopg.Connection, trigger: str) -> Iterator[Callable[[], 
     try:
         yield is_waiting
     finally:
-        connection.execute("select pg_advisory_unlock(%s)", (_HELD,))
+        release(connection)
         until(lambda: not is_waiting())
         connection.execute("drop function public.hold() cascade")
+
+
+def release(connection: psycopg.Connection) -> None:
+    """Let those who are held go on; more than once does no harm."""
+    connection.execute(
+        "select pg_advisory_unlock(%s) from pg_locks where locktype = 'advisory' and objid = %s "
+        "and pid = pg_backend_pid() and granted",
+        (_HELD, _HELD),
+    )
 
 
 def batches(connection: psycopg.Connection) -> int:
