@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from uuid import UUID
 
 import psycopg
 
@@ -133,6 +134,8 @@ class Intake:
         self._expects_duplicates = False
         # Those who were erased when the last chunk was landed.
         self.erased = read_erased(connection)
+        # As of the transaction that is under way: retention waits for it.
+        self._dropped_months: set[date] = set()
 
     def land(
         self, judged: JudgedChunk, with_it: Callable[[psycopg.Connection], object] | None = None
@@ -149,6 +152,7 @@ class Intake:
                     newest = hold_off_erasures(self._connection)
                     if newest != (judged.receipt.erased.newest if judged.receipt.erased else 0):
                         raise _ErasedSinceError
+                    self._dropped_months = _dropped_months(self._connection)
                     counts = self._write(judged)
                     if with_it:
                         with_it(self._connection)
@@ -159,6 +163,9 @@ class Intake:
                 judged = judge_chunk(judged.chunk, receipt)
             except psycopg.errors.UniqueViolation:
                 self._expects_duplicates = True
+            except psycopg.errors.CheckViolation:
+                # Retention has dropped a partition that was there before.
+                self._months.clear()
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
                 continue
             except psycopg.DataError:
@@ -171,9 +178,11 @@ class Intake:
 
     def _write(self, judged: JudgedChunk) -> Counts:
         new, used, duplicates = judged.accepted, judged.used, judged.duplicates
+        landed = self._landed_and_dropped(new)
         if self._expects_duplicates:
-            landed = self._landed_before(new)
+            landed |= self._landed_before(new)
             self._expects_duplicates = bool(landed)
+        if landed:
             used = used + [new[i].sequence for i in sorted(landed) if new[i].sequence]
             new = [event for i, event in enumerate(new) if i not in landed]
             duplicates += len(landed)
@@ -232,9 +241,28 @@ class Intake:
         )
         return {position for (position,) in found}
 
+    def _landed_and_dropped(self, events: list[Accepted]) -> set[int]:
+        """Return the positions of the events that landed in months that retention has dropped."""
+        old = [
+            position
+            for position, event in enumerate(events)
+            if self._dropped_months and _month(event.microseconds) in self._dropped_months
+        ]
+        if not old:
+            return set()
+        found = self._connection.execute(
+            "select staging.landed_and_dropped(%s::text[], %s::uuid[], %s::timestamptz[])",
+            (
+                [events[position].client_id.decode() for position in old],
+                [UUID(bytes=events[position].event_id) for position in old],
+                [_instant(events[position].microseconds) for position in old],
+            ),
+        )
+        return {old[index] for (index,) in found}
+
     def _add_partitions(self, judged: JudgedChunk) -> None:
         days = {event.microseconds // _DAY for event in judged.accepted}
-        months = {_instant(day * _DAY).date().replace(day=1) for day in days} - self._months
+        months = {_month(day * _DAY) for day in days} - self._months
         if months:
             self._connection.execute("select staging.add_raw_partitions(%s)", (sorted(months),))
             self._months |= months
@@ -310,6 +338,15 @@ def _printable(detail: str) -> str:
     if len(detail) > LONGEST_DETAIL:
         detail = detail[: LONGEST_DETAIL - 1] + "…"
     return detail.replace("\0", "\\u0000").encode("utf-8", "backslashreplace").decode()
+
+
+def _dropped_months(connection: psycopg.Connection) -> set[date]:
+    found = connection.execute("select month from staging.dropped_months").fetchall()
+    return {month for (month,) in found}
+
+
+def _month(microseconds: int) -> date:
+    return _instant(microseconds).date().replace(day=1)
 
 
 def _instant(microseconds: int) -> datetime:

@@ -34,15 +34,20 @@ def is_bot(user_agent: str) -> bool:
     return crawleruseragents.is_crawler(user_agent[:LONGEST_USER_AGENT])
 
 
+def destroy_salts(connection: psycopg.Connection) -> int:
+    """Destroy the salts that have had their time; return how many."""
+    return connection.execute(
+        "delete from staging.visitor_salts where day <= %s",
+        (datetime.now(UTC).date() - timedelta(days=SALT_DAYS),),
+    ).rowcount
+
+
 def salt_of(connection: psycopg.Connection, day: date) -> bytes:
     """Return the salt of a day of receipt (UTC), drawn by the server if it is the first use.
 
     Destroys the salts that have had their time.
     """
-    connection.execute(
-        "delete from staging.visitor_salts where day <= %s",
-        (datetime.now(UTC).date() - timedelta(days=SALT_DAYS),),
-    )
+    destroy_salts(connection)
     connection.execute(
         # Two random UUIDs carry 244 random bits from the server's strong source.
         "insert into staging.visitor_salts (day, salt) "

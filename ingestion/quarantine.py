@@ -54,7 +54,7 @@ def rejected_groups(connection: psycopg.Connection) -> list[RejectedGroup]:
         connection.cursor(row_factory=class_row(RejectedGroup))
         .execute(
             "select r.reason, b.kind, b.source, count(*) as rejected, "
-            "count(*) filter (where r.replayed_at is null) as waiting, "
+            "count(*) filter (where r.replayed_at is null and r.expired_at is null) as waiting, "
             "max(r.received_at) as last_received_at, max(r.reject_id) as example_id "
             "from staging.rejected_events as r "
             "inner join staging.event_batches as b on r.batch_seq = b.batch_seq "
@@ -118,7 +118,8 @@ def _replay_up_to(
     while waiting := control.execute(
         "select r.reject_id, r.payload from staging.rejected_events as r "
         "inner join staging.event_batches as b on r.batch_seq = b.batch_seq "
-        "where r.replayed_at is null and b.kind = 'events' and r.reject_id > %s "
+        "where r.replayed_at is null and r.expired_at is null and b.kind = 'events' "
+        "and r.reject_id > %s "
         "and r.reject_id <= %s and (%s::text is null or r.reason = %s) "
         "order by r.reject_id limit %s",
         (after, newest, reason, reason, REPLAYED_AT_ONCE),

@@ -75,6 +75,10 @@ class Settings(BaseSettings):
         description="MaxMind DB file that tells an IP's country; without it countries are unknown.",
     )
 
+    retention_days: int = Field(
+        default=365, ge=1, description="Age in days from which on raw events are dropped by month."
+    )
+
     @property
     def drop(self) -> Path:
         """The drop folder in force."""

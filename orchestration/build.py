@@ -29,13 +29,17 @@ class BuildError(WarehouseError):
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """What to build: all that is new, by default. ``end`` is the day after the window's last."""
+    """What to build: all that is new, by default. ``end`` is the day after the window's last.
+
+    ``allow_lost_events`` lets typed facts be rebuilt although retention has dropped some events.
+    """
 
     full_refresh: bool = False
     start: date | None = None
     end: date | None = None
     select: str | None = None
     as_of: datetime | None = None
+    allow_lost_events: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,7 @@ def build(options: BuildOptions | None = None) -> BuildResult:
         database.connect(autocommit=True, application_name="warehouse build") as connection,
         one_build_at_a_time(connection),
     ):
+        _refuse_to_lose_events(connection, options)
         try:
             ran_dbt = not _needs_no_dbt(connection, options)
             if ran_dbt:
@@ -67,6 +72,25 @@ def build(options: BuildOptions | None = None) -> BuildResult:
     if row is None:
         raise BuildError("dbt ran without taking a pin: is on-run-start in dbt_project.yml?")
     return BuildResult(row[0], row[1], ran_dbt)
+
+
+def _refuse_to_lose_events(connection: psycopg.Connection, options: BuildOptions) -> None:
+    """Refuse a full refresh of everything where some events are in the typed facts alone.
+
+    That of some models is refused by those of them that are typed facts.
+    """
+    if not options.full_refresh or options.select or options.allow_lost_events:
+        return
+    row = connection.execute(
+        "select count(*), min(month), max(month), sum(events) from staging.dropped_months"
+    ).fetchone()
+    if row and row[0]:
+        raise BuildError(
+            f"Retention has dropped {row[3]:,} raw events of {row[0]} months from {row[1]:%Y-%m} "
+            f"to {row[2]:%Y-%m}: typed facts that were rebuilt would lose them. All else is "
+            "rebuilt by `--full-refresh --select config.incremental_strategy:replace_cells`; to "
+            "lose these events, add --allow-lost-events."
+        )
 
 
 def code_digest() -> str:
@@ -176,6 +200,7 @@ def build_environment(options: BuildOptions) -> dict[str, str]:
         "WAREHOUSE_BUILD_AS_OF": options.as_of.isoformat() if options.as_of else "",
         "WAREHOUSE_BUILD_START": options.start.isoformat() if options.start else "",
         "WAREHOUSE_BUILD_END": options.end.isoformat() if options.end else "",
+        "WAREHOUSE_BUILD_ALLOWS_LOST_EVENTS": "true" if options.allow_lost_events else "",
         # A backfill vouches for a window alone.
         "WAREHOUSE_BUILD_CODE_DIGEST": "" if options.start else code_digest(),
     }

@@ -234,6 +234,12 @@ def build(
         datetime | None,
         typer.Option(parser=_parse_instant, help="The instant to look from; default now."),
     ] = None,
+    allow_lost_events: Annotated[
+        bool,
+        typer.Option(
+            "--allow-lost-events", help="Rebuild typed facts less what retention has dropped."
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Build the marts from what is new."""
@@ -244,7 +250,9 @@ def build(
         raise typer.BadParameter("a window has a --start and a later --end, the day after its last")
     if start and (as_of or full_refresh):
         raise typer.BadParameter("a window is recomputed as of the last build, and not in full")
-    result = builds.build(builds.BuildOptions(full_refresh, start, end, select, as_of))
+    result = builds.build(
+        builds.BuildOptions(full_refresh, start, end, select, as_of, allow_lost_events)
+    )
     show.built(result, json)
 
 
@@ -366,6 +374,23 @@ def erase(
         raise typer.BadParameter("a user is the same under all clients: leave --client-id out")
     receipt = erasing.erase(erasing.Subject(kind, identifier, client_id), by, dry_run)
     show.erased(receipt, json)
+
+
+@app.command()
+def retain(
+    days: Annotated[
+        int | None, typer.Option(min=1, help="How long raw events are kept; default 365.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Change nothing; tell what would go.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Drop raw events and payloads that have had their time; facts and marts stay as they are."""
+    from orchestration import show
+    from orchestration.retention import retain as retain_days
+
+    show.retained(retain_days(days, dry_run), json)
 
 
 @app.command()

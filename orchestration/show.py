@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from orchestration.demo import DemoResult
     from orchestration.erase import Receipt
     from orchestration.export import StatsRow
+    from orchestration.retention import Retained
     from orchestration.status import MartStatus
 
 
@@ -258,6 +259,27 @@ def erased(receipt: Receipt, json: bool) -> None:
         typer.echo(
             f"Receipt {receipt.erasure_id}: erased, and a search of every table found nothing."
         )
+
+
+def retained(done: Retained, json: bool) -> None:
+    """Show what retention dropped, or would drop."""
+    if json:
+        typer.echo(_json(asdict(done)))
+        return
+    if done.months:
+        table(
+            ("month", "events", "raw events"),
+            [
+                (f"{m.month:%Y-%m}", f"{m.events:,}", f"kept: {m.kept}" if m.kept else "dropped")
+                for m in done.months
+            ],
+        )
+    typer.echo(
+        f"Raw events of months that ended by {done.cutoff:%Y-%m-%d}; {done.salts} salts and "
+        f"{done.payloads:,} quarantined payloads have had their time."
+    )
+    if done.dry_run:
+        typer.echo("Nothing was changed: this was a dry run.", err=True)
 
 
 _FATES = ("received", "accepted", "duplicates", "suppressed", "rejected")

@@ -23,6 +23,10 @@
         set models = array[{{ "'" ~ selected_models() | join("', '") ~ "'" if selected_models() }}]::text []
         where invocation_id = '{{ invocation_id }}';
         {% endif %}
+        {% if env_var('WAREHOUSE_BUILD_ALLOWS_LOST_EVENTS', '') %}
+        update warehouse.builds set allows_lost_events = true
+        where invocation_id = '{{ invocation_id }}';
+        {% endif %}
         commit;
     {% else %}
         select 1

@@ -1,4 +1,4 @@
--- Erasure: who was erased is known by a keyed hash alone.
+-- Erasure, and retention. Who was erased is known by a keyed hash alone.
 
 create table warehouse.erasure_key (
     is_the_one boolean primary key default true check (is_the_one),
@@ -44,6 +44,9 @@ comment on column staging.event_batches.kind is
 'events; the entity that the batch changed: clients, units, users, documents; or erasure, which took events out of earlier batches.';
 comment on column staging.event_batches.load_id is
 'The load that it is a chunk of; of an erasure, which is no load, its batch_id below zero.';
+
+comment on column staging.event_batches.erased is
+'Accepted events that are gone since: an erasure took them out, or a rebuild of the typed facts was allowed to lose what retention had dropped. What is modelled is fewer by these.';
 
 alter table staging.event_batches add column erased_by bigint;
 
@@ -396,6 +399,80 @@ begin
 end
 $$;
 
+-- Retention --------------------------------------------------------------------------------------
+
+create table staging.dropped_months (
+    month date primary key,
+    events bigint not null,
+    dropped_at timestamptz not null default clock_timestamp()
+);
+
+comment on table staging.dropped_months is
+'The months of staging.raw_events that retention has dropped, with how many events: those are in the typed facts alone.';
+comment on column staging.dropped_months.dropped_at is 'The last time: what lands of such a month later is dropped again.';
+
+alter table staging.rejected_events add column expired_at timestamptz;
+
+comment on column staging.rejected_events.expired_at is
+'When its payload and detail were removed, 30 days after receipt.';
+
+alter table warehouse.builds add column allows_lost_events boolean not null default false;
+
+comment on column warehouse.builds.allows_lost_events is
+'Typed facts may be rebuilt although retention has dropped some of their events.';
+
+-- Drops a month of raw events, as the owner. Returns how many there were; NULL, with nothing done,
+-- where one of them came with a batch after `consumed`. Loaders wait meanwhile.
+create function staging.drop_raw_month(month_start date, consumed bigint) returns bigint
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    partition regclass := to_regclass(format('staging.%I', 'raw_events_' || to_char(month_start, 'YYYY_MM')));
+    is_ahead boolean;
+    n bigint;
+begin
+    perform pg_advisory_xact_lock(7110002);
+    -- In the order in which loaders take them.
+    lock table only staging.raw_events in access exclusive mode;
+    execute format('lock table %s in access exclusive mode', partition);
+    execute format(
+        'select exists (select from staging.event_batches as b where b.batch_seq > $1 '
+        'and exists (select from %s as r where r.batch_id = b.batch_id))',
+        partition
+    ) into is_ahead using consumed;
+    if is_ahead then
+        return null;
+    end if;
+    execute format('select count(*) from %s', partition) into n;
+    execute format('drop table %s', partition);
+    insert into staging.dropped_months as d (month, events) values (month_start, n)
+    on conflict (month) do update
+    set events = d.events + excluded.events, dropped_at = excluded.dropped_at;
+    return n;
+end
+$$;
+revoke all on function staging.drop_raw_month(date, bigint) from public;
+
+-- Of some events those that landed and were dropped since: the typed facts know them. As the owner,
+-- for a loader reads no facts.
+create function staging.landed_and_dropped(
+    clients text [], event_ids uuid [], instants timestamptz []
+) returns setof bigint
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if to_regclass('intermediate.int_events') is not null then
+        return query execute
+            'select k.position - 1 from unnest($1, $2, $3) with ordinality '
+            'as k (client_id, event_id, happened_at, position) where ('
+            'select true from intermediate.int_events as e where e.client_id = k.client_id '
+            'and e.event_id = k.event_id and e.occurred_at = k.happened_at)'
+        using clients, event_ids, instants;
+    end if;
+end
+$$;
+revoke all on function staging.landed_and_dropped(text [], uuid [], timestamptz []) from public;
+comment on function staging.landed_and_dropped(text [], uuid [], timestamptz []) is
+'The positions, from 0, of the events that the typed facts know.';
+
 -- Builds -----------------------------------------------------------------------------------------
 -- A model that goes past an erasure is recomputed in full, in place.
 create or replace function warehouse.begin_model(
@@ -440,6 +517,24 @@ begin
     );
     if is_new or stands.model is null or stands.checksum <> code_checksum or pin.full_refresh then
         run_mode := 'full';
+        if is_fact and not pin.allows_lost_events and exists (select from staging.dropped_months) then
+            raise exception '% can not be rebuilt: retention has dropped events that are nowhere else',
+                model_name
+            using hint = 'To lose them, build with --allow-lost-events.';
+        end if;
+        -- The fact of all events tells what is modelled: what it loses now is explained.
+        if model_name = 'int_events' then
+            update staging.event_batches as b
+            set erased = b.accepted - (
+                select count(*) from staging.raw_events as r where r.batch_id = b.batch_id
+            )
+            where b.batch_seq <= goes_to.batch_seq and exists (
+                select from staging.dropped_months as d
+                where
+                    d.month >= date_trunc('month', b.min_timestamp at time zone 'utc')
+                    and d.month <= b.max_timestamp at time zone 'utc'
+            );
+        end if;
     elsif pin.window_start is not null then
         run_mode := 'window';
         goes_to := stands;

@@ -1,0 +1,122 @@
+"""Drops what has had its time: raw events by the month, visitors' salts, quarantined payloads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+import psycopg
+
+from ingestion import database, privacy
+from ingestion.erased import wait_for_loaders
+from ingestion.settings import settings
+from orchestration import build as builds
+
+# As the contract promises to those whose lines were refused.
+PAYLOAD_DAYS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """A month of raw events that is older than the period; ``kept`` says why it stays."""
+
+    month: date
+    events: int
+    kept: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Retained:
+    """What retention dropped, or would drop; what ended before ``cutoff`` is too old."""
+
+    dry_run: bool
+    cutoff: datetime
+    months: list[Month]
+    salts: int
+    payloads: int
+
+
+def retain(days: int | None = None, dry_run: bool = False) -> Retained:
+    """Drop the raw events of months older than so many days, and what else has had its time.
+
+    ``days`` is the setting's where none is given. A month stays until every typed fact has read
+    all of it, and marts look from after its end. Each month is a transaction of its own.
+    """
+    with database.connect(autocommit=True, application_name="warehouse retain") as connection:
+        cutoff, months = _old_months(connection, days or settings().retention_days)
+        consumed, why = _consumed(connection)
+        done = [_drop(connection, month, consumed, why, dry_run) for month in months]
+        # In a transaction of its own, which a dry run takes back.
+        with connection.transaction(force_rollback=dry_run):
+            salts = privacy.destroy_salts(connection)
+            payloads = connection.execute(
+                "update staging.rejected_events set payload = '', detail = '', expired_at = now() "
+                "where expired_at is null and received_at < now() - make_interval(days => %s)",
+                (PAYLOAD_DAYS,),
+            ).rowcount
+    return Retained(dry_run, cutoff, done, salts, payloads)
+
+
+def _old_months(
+    connection: psycopg.Connection, days: int
+) -> tuple[datetime, list[tuple[date, datetime, datetime]]]:
+    """Return the cutoff, and the months with raw events that ended before it: start and end."""
+    cutoff = connection.execute("select now() - make_interval(days => %s)", (days,)).fetchone()
+    months = connection.execute(
+        "select p.month, p.month::timestamp at time zone 'utc', "
+        "(p.month + interval '1 month') at time zone 'utc' from ("
+        "select to_date(right(c.relname, 7), 'YYYY_MM') as month from pg_inherits as i "
+        "inner join pg_class as c on i.inhrelid = c.oid "
+        "where i.inhparent = 'staging.raw_events'::regclass) as p "
+        "where (p.month + interval '1 month') at time zone 'utc' <= %s order by p.month",
+        cutoff,
+    ).fetchall()
+    if cutoff is None:
+        raise RuntimeError("the database does not know the time")
+    return cutoff[0], months
+
+
+def _consumed(connection: psycopg.Connection) -> tuple[int, str | None]:
+    """Return the batch up to which every typed fact has read, or why that can't be said."""
+    facts = _typed_facts()
+    row = connection.execute(
+        "select count(*), coalesce(min(batch_seq), 0) from warehouse.model_offsets "
+        "where model = any(%s)",
+        (facts,),
+    ).fetchone()
+    if row is None or row[0] < len(facts):
+        return 0, "not every typed fact is built"
+    return row[1], None
+
+
+def _typed_facts() -> list[str]:
+    """Return the names of the typed facts that builds are of."""
+    folder = builds.DBT_PROJECT / "models" / "intermediate" / "facts"
+    return sorted({path.stem for path in folder.glob("*.sql")} - set(builds.DBT_BUILD))
+
+
+def _drop(
+    connection: psycopg.Connection,
+    month: tuple[date, datetime, datetime],
+    consumed: int,
+    why: str | None,
+    dry_run: bool,
+) -> Month:
+    start, *span = month
+    row = connection.execute(
+        "select count(*), warehouse.last_as_of() >= %s from staging.raw_events "
+        'where "timestamp" >= %s and "timestamp" < %s',
+        (span[1], *span),
+    ).fetchone()
+    events, is_past = row or (0, False)
+    if why is None and not is_past:
+        why = "marts look from before its end"
+    if why is None:
+        with connection.transaction(force_rollback=dry_run):
+            wait_for_loaders(connection)
+            row = connection.execute(
+                "select staging.drop_raw_month(%s, %s)", (start, consumed)
+            ).fetchone()
+        if row is None or row[0] is None:
+            why = "typed facts have not read all of it"
+    return Month(start, events, why)
