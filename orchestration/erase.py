@@ -72,6 +72,7 @@ def erase(subject: Subject, by: str, dry_run: bool = False) -> Receipt:
         receipt = _receipt(connection, erasure_id)
         _forget_statistics(connection, receipt.removed)
         failed = _build_past(connection, receipt.batch_seq)
+        _forget_rows(connection, erasure_id)
         _verify(connection, subject, erasure_id)
         if failed:
             raise failed
@@ -241,6 +242,18 @@ def _build_past(connection: psycopg.Connection, batch_seq: int | None) -> BuildE
             raise
         return error
     return None
+
+
+def _forget_rows(connection: psycopg.Connection, erasure_id: int) -> None:
+    """Empty the table by which models found what to recompute."""
+    with connection.transaction():
+        connection.execute("delete from warehouse.erased_rows")
+        connection.execute(
+            "update warehouse.erasures set rows_forgotten_at = clock_timestamp() "
+            "where erasure_id = %s",
+            (erasure_id,),
+        )
+    connection.execute("vacuum (analyze) warehouse.erased_rows")
 
 
 def _models_before(connection: psycopg.Connection, batch_seq: int) -> bool:

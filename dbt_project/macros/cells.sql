@@ -3,7 +3,8 @@
 
         cells        the columns that make a cell, such as [client_id, date]
         touched_by   by upstream model, the select that turns its new rows (`new_rows`) into cells;
-                     may hold Jinja, which is rendered when the build runs
+                     may hold Jinja, which is rendered when the build runs. Rows that an erasure
+                     took are among them, marked by `is_erased`
         window_on    the cell column that a backfill's --start and --end speak of
 
     A model without cells is small: it is rewritten whole.
@@ -168,6 +169,7 @@
 {% macro list_touched_cells() -%}
     {% set meta = config.get('meta') %}
     {% set touching = {} %}
+    {% set has_erased = run_query('select exists (select from warehouse.erased_rows)').columns[0].values()[0] %}
     {% for upstream, cells_of_new_rows in meta.touched_by.items() %}
         {# Nothing is asked where there is nothing yet that could be touched. #}
         {% set cells = render(cells_of_new_rows) | trim %}
@@ -180,7 +182,10 @@
         {{ 'union all' if not loop.first }}
         select *
         from (
-            with new_rows as (select * from {{ ref(upstream) }} where {{ is_news(upstream) }})
+            with new_rows as (
+                select *, false as is_erased from {{ ref(upstream) }} where {{ is_news(upstream) }}
+                {% if has_erased %}union all {{ erased_rows(upstream) }}{% endif %}
+            )
 
             {{ cells }}
         ) as touched_by_{{ upstream }}
@@ -188,6 +193,42 @@
     ) as touched ({{ meta.cells | join(', ') }})
     where {{ in_window(meta.window_on) }};
     analyze {{ touched_table() }};
+{%- endmacro %}
+
+
+{#
+    The rows of an upstream model that an erasure took, or for which one had it replaced, as they
+    were: among the new rows they touch the cells that they were in. Look-ups do not find them.
+#}
+{% macro erased_rows(upstream) -%}
+    select gone.*, true as is_erased
+    from warehouse.erased_rows as noted
+    cross join lateral jsonb_populate_record(
+        null::{{ ref(upstream).include(database=false) }}, noted.content
+    ) as gone
+    where
+        {{ is_past_erasure() }}
+        and noted.model = '{{ upstream }}'
+        and noted.batch_seq > {{ from_batch() }}
+        and noted.batch_seq <= {{ to_batch() }}
+{%- endmacro %}
+
+
+{#
+    Notes the rows that a model is about to replace for an erasure, where models downstream look for
+    rebuilt rows: of one that vanishes they would not hear.
+#}
+{% macro note_replaced_sql(target_relation) -%}
+    {% set cells = config.get('meta').cells | join(', ') %}
+    insert into warehouse.erased_rows (model, batch_seq, content)
+    select '{{ model.name }}', {{ to_batch() }}, to_jsonb(replaced)
+    from {{ target_relation }} as replaced
+    where
+        {{ is_past_erasure() }}
+        and (
+            current_setting('warehouse.mode') = 'full'
+            or ({{ cells }}) in (select {{ cells }} from {{ touched_table() }})
+        )
 {%- endmacro %}
 
 
@@ -255,6 +296,9 @@
     {% endif %}
     {% if meta.get('cells') %}
         {% set cells = meta.cells | join(', ') %}
+        {% if 'built_batch_seq' in columns | map(attribute='name') %}
+            {% do statements.append(note_replaced_sql(target_relation)) %}
+        {% endif %}
         {% do statements.append(
             "delete from " ~ target_relation ~ " where current_setting('warehouse.mode') = 'full'"
         ) %}

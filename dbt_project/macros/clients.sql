@@ -69,7 +69,7 @@
         select
             spans.client_id,
             starts.start_on::date as start_on
-        from {{ client_spans('new_rows') }} as spans
+        from {{ client_spans('(select * from new_rows where not is_erased) as standing') }} as spans
         cross join lateral generate_series(
             date_trunc('{{ unit }}', spans.first_on::timestamp),
             spans.last_on::timestamp,
@@ -179,6 +179,9 @@
             )
             {% endfor %}
         ) as creations
+        union
+        select client_id, lead_id, occurred_on from {{ leads }} as erased
+        where is_erased and event = 'lead_created'
     )
 {%- endmacro %}
 

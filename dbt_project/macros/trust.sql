@@ -85,7 +85,7 @@
         and not (
             {{ is_past_erasure() }}
             and new.{{ meta.cells[0] }} is null
-            and old.{{ restated.client }} not in (select {{ restated.client }} from {{ source }} as others)
+            and old.{{ restated.client }} not in (select client_id from {{ ref('int_clients') }})
         )
         {% endif %}
 {%- endmacro %}

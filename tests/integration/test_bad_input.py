@@ -102,6 +102,7 @@ def test_each_bad_line_is_refused_with_its_reason_and_those_around_it_land(
         "duplicates": 0,
         "suppressed": 0,
         "rejected": len(reasons),
+        "suppressed_erased": 0,
     }
     assert value(warehouse, "select count(*) from staging.raw_events") == accepted
     found = rows(

@@ -276,6 +276,7 @@ def test_bad_lines_are_refused_and_the_others_go_on(
         "duplicates": 0,
         "suppressed": 0,
         "rejected": len(bad),
+        "suppressed_erased": 0,
     }
     found = rows(
         warehouse,

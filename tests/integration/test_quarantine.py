@@ -198,7 +198,7 @@ def test_a_replay_that_is_strict_tells_of_what_is_still_refused(
 
 def test_a_replay_of_nothing_changes_nothing(warehouse: psycopg.Connection) -> None:
     assert answer("replay") == dict.fromkeys(
-        ("received", "accepted", "duplicates", "suppressed", "rejected"), 0
+        ("received", "accepted", "duplicates", "suppressed", "rejected", "suppressed_erased"), 0
     )
     assert value(warehouse, "select count(*) from staging.event_batches") == 0
 

@@ -13,6 +13,7 @@
                     left join {{ this }} as known on new_rows.client_id = known.client_id
                     where
                         not {{ is_increment() }}
+                        or new_rows.is_erased
                         or known.first_seen_at is null
                         or new_rows.occurred_at < known.first_seen_at
                         or new_rows.occurred_on > known.last_on

@@ -16,7 +16,11 @@
                     where
                         new_rows.user_id is not null
                         {% if load_cached_relation(this) is not none %}
-                        and (not {{ is_increment() }} or known.user_id is null)
+                        and (
+                            not {{ is_increment() }}
+                            or new_rows.is_erased
+                            or known.user_id is null
+                        )
                         {% endif %}
                 ",
                 'int_revenue_events': "
@@ -30,6 +34,7 @@
                         {% if load_cached_relation(this) is not none %}
                         and (
                             not {{ is_increment() }}
+                            or new_rows.is_erased
                             or known.has_converted is distinct from true
                         )
                         {% endif %}

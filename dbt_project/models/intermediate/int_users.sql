@@ -14,6 +14,7 @@
                         {% if load_cached_relation(this) is not none %}
                         and (
                             not {{ is_increment() }}
+                            or new_rows.is_erased
                             or known.first_seen_at is null
                             or new_rows.occurred_at < known.first_seen_at
                         )

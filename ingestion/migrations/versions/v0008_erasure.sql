@@ -19,6 +19,7 @@ create table warehouse.erasures (
     removed_at timestamptz,
     verified_at timestamptz,
     batch_seq bigint,
+    rows_forgotten_at timestamptz,
     removed jsonb not null default '{}',
     found jsonb
 );
@@ -37,6 +38,22 @@ comment on column warehouse.erasures.removed is
 'How many rows went, by table; of marts, how many named the subject.';
 comment on column warehouse.erasures.found is
 'What the search found afterwards, by table: nothing, if all is well.';
+
+comment on column warehouse.erasures.rows_forgotten_at is
+'When warehouse.erased_rows was emptied: a model that has not read the erasure by then is recomputed in full.';
+
+create table warehouse.erased_rows (
+    model text not null,
+    batch_seq bigint not null,
+    content jsonb not null
+);
+
+comment on table warehouse.erased_rows is
+'What facts and entities were erased, and the rows of models that were replaced for it: models downstream find the cells that this touches. Empty but while an erasure is under way.';
+comment on column warehouse.erased_rows.batch_seq is
+'The erasure''s batch; of a replaced row, the batch up to which its model was built then.';
+
+create index erased_rows_by_model on warehouse.erased_rows (model);
 
 create index erasures_by_subject on warehouse.erasures (subject_hash);
 
@@ -284,6 +301,9 @@ begin
     end loop;
     analyze pg_temp.erased_events;
 
+    -- Models find by these what they have to recompute (see warehouse.erased_rows).
+    create temporary table erased_rows (model text, content jsonb) on commit drop;
+
     -- Their numbers stay used: erasure is no loss.
     create temporary table erased_sequences on commit drop as
     select distinct
@@ -303,16 +323,22 @@ begin
 
     for place in select f.relation from pg_temp.erased_facts as f loop
         execute format(
+            'with gone as ('
             'delete from %s as f using pg_temp.erased_events as e '
             'where f.client_id = e.client_id and f.event_id = e.event_id '
-            'and f.occurred_at = e.occurred_at',
-            place.relation
+            'and f.occurred_at = e.occurred_at returning f.*'
+            ') insert into pg_temp.erased_rows '
+            'select (select c.relname from pg_class as c where c.oid = %s), to_jsonb(g) from gone as g',
+            place.relation, place.relation::oid
         );
         get diagnostics n = row_count;
         gone := gone || jsonb_build_object(place.relation, n);
     end loop;
     if to_regclass('intermediate.int_sequence_uses') is not null then
         -- Another event may have come with the same number at the same time.
+        with
+
+        gone as (
         delete from intermediate.int_sequence_uses as u using pg_temp.erased_sequences as s
         where
             u.producer = s.producer
@@ -327,10 +353,30 @@ begin
                     and r."timestamp" = s.occurred_at
                     and r.context ->> 'producer' = s.producer
                     and (r.context ->> 'sequence')::numeric = s."sequence"
-            );
+            )
+        returning u.*
+        )
+
+        insert into pg_temp.erased_rows select 'int_sequence_uses', to_jsonb(g) from gone as g;
         get diagnostics n = row_count;
         gone := gone || jsonb_build_object('intermediate.int_sequence_uses', n);
     end if;
+
+    -- Entities, as the models read them.
+    for place in
+        select e.name, e.key
+        from (values ('clients', 'client_id'), ('users', 'user_id')) as e (name, key)
+        where to_regclass('intermediate.stg_' || e.name) is not null
+    loop
+        execute format(
+            'insert into pg_temp.erased_rows select %L, to_jsonb(v) from intermediate.%I as v '
+            'where v.%I in (select %I from staging.%I where %s)',
+            'stg_' || place.name, 'stg_' || place.name, place.key, place.key, place.name,
+            warehouse.condition_of_holding(
+                format('staging.%I', place.name)::regclass, of_client is not null
+            )
+        ) using sought, of_client;
+    end loop;
 
     -- Rows that go where they hold the value.
     for place in
@@ -349,7 +395,11 @@ begin
         gone := gone || jsonb_build_object(place.relation, n);
     end loop;
     if of_client is null and to_regclass('intermediate.int_sequence_uses') is not null then
-        delete from intermediate.int_sequence_uses as u where u.producer = sought;
+        with gone as (
+            delete from intermediate.int_sequence_uses as u where u.producer = sought returning u.*
+        )
+
+        insert into pg_temp.erased_rows select 'int_sequence_uses', to_jsonb(g) from gone as g;
     end if;
     if of_client is null then
         -- Usage alerts bear a hash of their user in their names.
@@ -388,6 +438,8 @@ begin
         select batch_seq, count(*) as events from pg_temp.erased_events group by batch_seq
     ) as e
     where b.batch_seq = e.batch_seq;
+    insert into warehouse.erased_rows (model, batch_seq, content)
+    select r.model, erasure_batch, r.content from pg_temp.erased_rows as r;
     insert into staging.used_sequences (batch_seq, producer, "sequence", day)
     select distinct
         erasure_batch,
@@ -474,7 +526,7 @@ comment on function staging.landed_and_dropped(text [], uuid [], timestamptz [])
 'The positions, from 0, of the events that the typed facts know.';
 
 -- Builds -----------------------------------------------------------------------------------------
--- A model that goes past an erasure is recomputed in full, in place.
+-- A model that goes past an erasure which is forgotten is recomputed in full, in place.
 create or replace function warehouse.begin_model(
     model_name text, invocation text, code_checksum text, upstream text [], is_fact boolean,
     is_new boolean
@@ -543,13 +595,13 @@ begin
         -- Another build may have moved the model past this one's pin: then nothing is left to do.
         goes_to.batch_seq := greatest(goes_to.batch_seq, stands.batch_seq);
         goes_to.as_of := greatest(goes_to.as_of, stands.as_of);
-        -- What was erased is gone from the facts: nothing there tells which cells it was in.
+        -- What was erased tells which cells it was in, until that is forgotten.
         if is_past_erasure and exists (
-            select from staging.event_batches as b
+            select from warehouse.erasures as e
             where
-                b.kind = 'erasure'
-                and b.batch_seq > stands.batch_seq
-                and b.batch_seq <= goes_to.batch_seq
+                e.rows_forgotten_at is not null
+                and e.batch_seq > stands.batch_seq
+                and e.batch_seq <= goes_to.batch_seq
         ) then
             run_mode := 'full';
         end if;

@@ -37,6 +37,9 @@
                         values (changed.first_on), (changed.was_first_on), (next_number.first_on)
                     ) as days (date)
                     where changed.first_on is distinct from changed.was_first_on and days.date is not null
+                    union all
+                    select producer, occurred_on from new_rows
+                    where is_erased
                 ",
             },
             'window_on': 'date',
