@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from ingestion import database
+from ingestion import database, roles
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def migrate() -> list[str]:
-    """Run the pending migrations in one transaction; return their revisions, oldest first.
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """What was done: the revisions that ran, and what a DBA must run, for this role may not."""
+
+    ran: list[str]
+    for_dba: list[str]
+
+
+def migrate() -> Migrated:
+    """Run the pending migrations in one transaction, oldest first, then set the roles up.
 
     Safe to run at any time and from many places at once: the second waits for the first and then
     finds nothing to do. Raises ``database.DatabaseError`` where the server can't be used.
@@ -36,4 +45,4 @@ def migrate() -> list[str]:
         ).get_current_revision()
     if current is None:
         raise RuntimeError(f"no migration found in {MIGRATIONS}")
-    return ran
+    return Migrated(ran, roles.set_up())

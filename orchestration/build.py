@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psycopg
 
-from ingestion import database, ledger
+from ingestion import database, ledger, roles
 from ingestion.errors import WarehouseError
 from ingestion.settings import PROJECT_DIR, settings
 
@@ -59,6 +59,8 @@ def build(options: BuildOptions | None = None) -> BuildResult:
         one_build_at_a_time(connection),
     ):
         _refuse_to_lose_events(connection, options)
+        if roles.builds_as_builder(connection):
+            connection.execute(f"set role {roles.BUILDER}")
         try:
             ran_dbt = not _needs_no_dbt(connection, options)
             if ran_dbt:
@@ -119,6 +121,15 @@ def dbt_environment() -> dict[str, str]:
         "DBT_PROJECT_DIR": str(DBT_PROJECT),
         "DBT_PROFILES_DIR": str(DBT_PROJECT),
     }
+
+
+def builder_environment() -> dict[str, str]:
+    """Return dbt's environment for builds. What they make belongs to one role, whoever builds."""
+    environment = dbt_environment()
+    with database.connect() as connection:
+        if roles.builds_as_builder(connection):
+            environment["PGOPTIONS"] += f" -c role={roles.BUILDER}"
+    return environment
 
 
 def _needs_no_dbt(connection: psycopg.Connection, options: BuildOptions) -> bool:
@@ -204,7 +215,7 @@ def build_environment(options: BuildOptions) -> dict[str, str]:
         # A backfill vouches for a window alone.
         "WAREHOUSE_BUILD_CODE_DIGEST": "" if options.start else code_digest(),
     }
-    return dbt_environment() | given
+    return builder_environment() | given
 
 
 @contextlib.contextmanager

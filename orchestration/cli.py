@@ -112,9 +112,16 @@ def init(json: Json = False) -> None:
     from ingestion.migrate import migrate
     from orchestration import show
 
-    ran = migrate()
-    done = f"ran {len(ran)} migrations" if ran else "was up to date"
-    show.result({"migrations": ran}, f"The warehouse at {database.where()} {done}.", json)
+    migrated = migrate()
+    done = f"ran {len(migrated.ran)} migrations" if migrated.ran else "was up to date"
+    text = f"The warehouse at {database.where()} {done}."
+    if migrated.for_dba:
+        text += " It works; a DBA of the server must run, for roles to have their rights:"
+    show.result(
+        {"migrations": migrated.ran, "for_dba": migrated.for_dba},
+        "\n".join([text, *migrated.for_dba]),
+        json,
+    )
 
 
 @app.command()
@@ -421,10 +428,9 @@ def environment() -> None:
     import shlex
 
     from ingestion import database
-    from orchestration.build import dbt_environment
+    from orchestration.build import builder_environment
 
-    database.connect().close()
-    for name, value in dbt_environment().items():
+    for name, value in builder_environment().items():
         typer.echo(f"export {name}={shlex.quote(value)}")
 
 

@@ -17,6 +17,7 @@ import pytest
 from psycopg import sql
 from psycopg.rows import class_row, dict_row
 
+from ingestion import roles
 from ingestion.entities import EntityKind, load_entities
 from ingestion.ledger import Counts
 from ingestion.loader import load
@@ -145,8 +146,9 @@ def cold_dbt() -> Callable[..., Any]:
 
 def start_afresh(connection: psycopg.Connection) -> None:
     """Bring the warehouse back to what migrations leave: nothing landed, nothing built."""
-    connection.execute("drop schema if exists intermediate cascade")
-    connection.execute("drop schema if exists marts cascade")
+    for schema in ("intermediate", "marts"):
+        connection.execute(f"drop schema if exists {schema} cascade")
+        connection.execute(f"create schema {schema} authorization {roles.BUILDER}")
     tables = connection.execute(
         "select schemaname, tablename from pg_tables "
         "where schemaname in ('staging', 'warehouse', 'export') and tablename <> 'migrations'"

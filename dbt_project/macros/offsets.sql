@@ -110,7 +110,8 @@
         ~ "select checksum from warehouse.model_offsets where model = any(array['"
         ~ upstream_models(model) | join("', '") ~ "']) order by 1"
     ) %}
-    {% set meta = tojson(config.get('meta', {}), sort_keys=true) %}
+    {# Who may read it makes no other rows. #}
+    {% set meta = tojson(dict(config.get('meta', {}).items() | rejectattr(0, 'equalto', 'access')), sort_keys=true) %}
     {{ return(local_md5(
         ([model.compiled_code, meta] + seed_checksums(model) + built_from.columns[0].values() | list) | join(' ')
     )) }}

@@ -7,7 +7,9 @@
     {%- set target_relation = this.incorporate(type='view') -%}
     {%- set existing = load_cached_relation(this) -%}
     {%- set view_name = target_relation.schema ~ '.' ~ target_relation.identifier -%}
-    {%- set digest = local_md5(sql) -%}
+    {#- A mart shows what its reader may see of what it reads; other views are read by marts alone. -#}
+    {%- set options = 'with (security_invoker = true) ' if target_relation.schema == 'marts' else '' -%}
+    {%- set digest = local_md5(options ~ sql) -%}
 
     {% if existing is not none and not existing.is_view %}
         {% do exceptions.raise_compiler_error(
@@ -24,16 +26,18 @@
             {{ get_assert_columns_equivalent(sql) if config.get('contract').enforced }}
             do $make_view$
             begin
-                create or replace view {{ target_relation }} as (
+                create or replace view {{ target_relation }} {{ options }}as (
                     {{ sql }}
                 );
             exception when invalid_table_definition then
                 -- Columns went or changed their type: that takes a new view. Where others build on
                 -- the old one, dropping it fails and says which.
                 drop view {{ target_relation }};
-                create view {{ target_relation }} as (
+                create view {{ target_relation }} {{ options }}as (
                     {{ sql }}
                 );
+                -- What may be read went with the old one.
+                perform warehouse.apply_access();
             end
             $make_view$;
             insert into warehouse.view_digests (view_name, digest)
