@@ -26,8 +26,8 @@ BUILDER = "warehouse_transformer"
 # One `init` of a database at a time: that of the migrations (ingestion/migrations/env.py).
 INIT_LOCK = 7_110_001
 
-# By role and object: what it may do there, of some columns alone where they are named. Whatever else
-# these roles, or everybody, may do in these schemas is taken from them.
+# By role and object: what it may do there, of some columns alone where they are named. Whatever
+# else these roles, or everybody, may do in these schemas is taken from them.
 RIGHTS: dict[str, dict[str, str]] = {
     "warehouse_loader": {
         "schema staging": "usage",
@@ -111,7 +111,7 @@ RIGHTS: dict[str, dict[str, str]] = {
     },
 }
 # Loads and builds work with temporary tables; nobody else makes anything.
-DATABASE_RIGHTS = {role: "connect" for role in ROLES} | {
+DATABASE_RIGHTS = dict.fromkeys(ROLES, "connect") | {
     "warehouse_loader": "connect, temporary",
     "warehouse_transformer": "connect, temporary",
 }
@@ -157,7 +157,7 @@ def set_up() -> list[str]:
 
 
 def builds_as_builder(connection: psycopg.Connection) -> bool:
-    """Tell whether the role of builds is there, has its rights, and is this connection's to take."""
+    """Tell whether the role of builds owns what they make, and is this connection's to take."""
     ((found,),) = connection.execute(
         "select exists (select from pg_roles where rolname = %s and pg_has_role(oid, 'set')) "
         "and exists (select from pg_namespace where nspname = 'marts' "

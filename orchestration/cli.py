@@ -427,7 +427,6 @@ def environment() -> None:
     """Print the environment with which bare `dbt` finds the warehouse, for `eval`."""
     import shlex
 
-    from ingestion import database
     from orchestration.build import builder_environment
 
     for name, value in builder_environment().items():

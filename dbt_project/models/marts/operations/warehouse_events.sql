@@ -2,8 +2,16 @@
 
 with
 
+-- Columns by name: what is named here analysts may read (ingestion/roles.py).
 loads as (
-    select * from {{ source('staging', 'loads') }}
+    select
+        load_id,
+        kind,
+        source,
+        state,
+        error,
+        ended_at
+    from {{ source('staging', 'loads') }}
     where state <> 'running'
 ),
 
@@ -17,7 +25,17 @@ batches as (
 ),
 
 builds as (
-    select * from {{ source('warehouse', 'builds') }}
+    select
+        invocation_id,
+        batch_seq,
+        as_of,
+        window_start,
+        window_end,
+        full_refresh,
+        state,
+        started_at,
+        ended_at
+    from {{ source('warehouse', 'builds') }}
     where state <> 'running'
 ),
 

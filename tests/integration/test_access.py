@@ -1,0 +1,542 @@
+"""Who may do what: every table, view and function, for every role, and whose rows they show."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from ingestion import roles
+from tests.building import build_at, warm_warehouse
+from tests.conftest import Server
+from tests.lines import rows, value
+from tests.people import AS_OF, PEOPLE, land_both_tenants, people, sign_in
+
+LOADER, TRANSFORMER, ANALYST, TENANT, MARKETING = roles.ROLES
+NOBODY = "nobody_in_particular"
+SCHEMAS = ("staging", "intermediate", "marts", "export", "warehouse")
+PRIVILEGES = ("select", "insert", "update", "delete", "truncate", "references", "trigger")
+
+# What tenants read in marts, and by which column their own rows are told. All else there is for
+# analysts alone: whoever adds a mart says here which it is.
+OF_TENANTS = {
+    "client_id": {
+        "analytics_daily", "analytics_weekly", "analytics_monthly", "funnel_events", "lead_funnel",
+        "conversion_funnel", "lead_cohort_funnel", "lead_sources", "response_time_distribution",
+        "client_cohorts", "builder_usage_daily", "unit_economics_monthly", "sessions",
+        "stats_hourly", "stats_daily", "traffic_countries_daily", "top_pages_daily",
+        "traffic_sources_daily", "visitor_funnel_monthly", "restatements",
+        "chat_events", "revenue_events", "api_errors",
+    },
+    "user_id": {
+        "user_daily_usage", "user_monthly_usage", "credit_usage_daily", "user_monthly_summary",
+        "user_current_month", "user_recent_activity",
+    },
+}  # fmt: skip
+OF_ANALYSTS = {
+    "cohort_retention", "document_usage", "system_daily_metrics", "document_popularity",
+    "platform_analytics", "plan_adoption_daily", "business_metrics", "revenue_daily",
+    "dashboard_usage_daily", "api_performance_hourly", "api_performance_daily",
+    "system_metrics_hourly", "ingest_loss_daily", "ingest_reconciliation_daily", "alert_history",
+    "dashboard_summary", "warehouse_events", "mart_status",
+}  # fmt: skip
+# Of these a user's own rows are told, too: one who is mapped to a client and a user sees those.
+OF_USERS = {"chat_events", "revenue_events", "api_errors", *OF_TENANTS["user_id"]}
+
+UPSERTED = {LOADER: "select insert update", TRANSFORMER: "select"}
+TABLES: dict[str, dict[str, str]] = {
+    "staging.raw_events": {LOADER: "insert", TRANSFORMER: "select"},
+    "staging.loads": {LOADER: "select insert", TRANSFORMER: "select"},
+    "staging.event_batches": {LOADER: "select insert", TRANSFORMER: "select"},
+    "staging.rejected_events": {LOADER: "insert"},
+    "staging.suppressed_events": {LOADER: "insert", TRANSFORMER: "select"},
+    "staging.used_sequences": {LOADER: "insert", TRANSFORMER: "select"},
+    "staging.visitor_salts": {LOADER: "select insert delete"},
+    "staging.clients": UPSERTED,
+    "staging.units": UPSERTED,
+    "staging.users": UPSERTED,
+    "staging.documents": UPSERTED,
+    "export.analytics_platform_stats": {MARKETING: "select"},
+    "warehouse.migrations": {},
+    "warehouse.tenants": {},
+    "warehouse.builds": {TRANSFORMER: "select insert update delete"},
+    "warehouse.model_offsets": {TRANSFORMER: "select insert update"},
+    "warehouse.sliding_models": {TRANSFORMER: "select insert update"},
+    "warehouse.view_digests": {TRANSFORMER: "select insert update"},
+    "warehouse.access": {TRANSFORMER: "select insert update delete"},
+    "warehouse.check_results": {TRANSFORMER: "select insert"},
+    "warehouse.restatements": {TRANSFORMER: "select insert"},
+    "warehouse.alert_actions": {TRANSFORMER: "select"},
+    "warehouse.objects": {TRANSFORMER: "select"},
+    "warehouse.rights": {TRANSFORMER: "select"},
+}
+# Rights on some columns alone: what views of marts read of the bookkeeping and of facts.
+RESTATED = "mart client_id period old_values new_values cause run restated_at"
+COLUMNS: dict[tuple[str, str, str], str] = {
+    (LOADER, "staging.raw_events", "select"): "client_id event_id timestamp",
+    (LOADER, "staging.loads", "update"): "state error ended_at",
+    (ANALYST, "staging.loads", "select"): "load_id kind source state error ended_at",
+    (ANALYST, "staging.event_batches", "select"): "load_id received accepted",
+    (ANALYST, "warehouse.model_offsets", "select"): "model batch_seq as_of row_count",
+    (ANALYST, "warehouse.check_results", "select"): "check_name model severity passed checked_at",
+    (ANALYST, "warehouse.builds", "select"): "invocation_id batch_seq as_of window_start "
+    "window_end full_refresh state started_at ended_at",
+    (ANALYST, "warehouse.alert_actions", "select"): "alert_id action taken_by taken_at",
+    (ANALYST, "warehouse.restatements", "select"): RESTATED,
+    (TENANT, "warehouse.restatements", "select"): RESTATED,
+    (TENANT, "warehouse.tenants", "select"): "role_name client_id user_id",
+    (TENANT, "intermediate.stg_documents", "select"): "document_id city zone",
+}
+# Facts that views and functions of marts read: by tenants, of whom policies hold others' rows back.
+FACTS_READ = {
+    TENANT: {"int_events", "int_revenue_events", "int_lead_events"},
+    ANALYST: {
+        "int_events", "int_revenue_events", "int_lead_events", "int_api_request_events",
+        "int_system_metric_events", "int_api_error_windows", "stg_documents",
+    },
+}  # fmt: skip
+READ_STANDS = {ANALYST, TENANT, TRANSFORMER}
+FUNCTIONS: dict[str, set[str]] = {
+    "staging.add_raw_partitions": {LOADER},
+    "warehouse.stands_at": READ_STANDS,
+    "warehouse.last_as_of": READ_STANDS,
+    "warehouse.percentile": {ANALYST, TRANSFORMER},
+    **{
+        f"warehouse.{name}": {TRANSFORMER}
+        for name in (
+            "pin_build", "refuse_earlier_as_of", "begin_model", "end_model", "has_news", "slide",
+            "differences", "protection", "apply_access",
+        )
+    },
+    **{
+        f"marts.{name}": {ANALYST, TENANT, TRANSFORMER}
+        for name in (
+            "calculate_user_engagement", "get_daily_active_users", "calculate_conversion_rate",
+            "get_conversion_funnel",
+        )
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def owner(
+    servers: Callable[[int], Server], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[psycopg.Connection]:
+    """The owner of a warehouse with two tenants in it, built; all sorts of people may sign in."""
+    with warm_warehouse(servers(18)) as connection:
+        land_both_tenants(tmp_path_factory.mktemp("events"))
+        build_at(AS_OF)
+        for client in ("acme", "rival"):
+            connection.execute(
+                "insert into warehouse.restatements "
+                "(mart, client_id, period, old_values, cause, run) "
+                "values ('analytics_daily', %s, '2026-01-29', '{}', 'rebuild', %s)",
+                (client, f"run of {client}"),
+            )
+        assert roles.set_up() == []
+        connection.execute(f"create role {NOBODY} nologin")
+        with people(connection):
+            yield connection
+        connection.execute(f"drop role {NOBODY}")
+
+
+def relations(owner: psycopg.Connection) -> dict[str, int]:
+    """All tables, views and sequences in the database that are not the server's own, with oids."""
+    return dict(
+        rows(
+            owner,
+            "select nspname || '.' || relname, c.oid::bigint from pg_class as c "
+            "inner join pg_namespace as n on c.relnamespace = n.oid "
+            "where relkind in ('r', 'p', 'v', 'm', 'f') "
+            "and nspname !~ '^pg_' and nspname <> 'information_schema'",
+        )
+    )
+
+
+def expected_on(relation: str) -> dict[str, str]:
+    """What each role may do with a table or view."""
+    schema, _, name = relation.partition(".")
+    if schema in ("intermediate", "marts"):
+        readers = {TRANSFORMER: " ".join(PRIVILEGES)}
+        if schema == "marts":
+            readers |= {ANALYST: "select"}
+            if name in OF_TENANTS["client_id"] | OF_TENANTS["user_id"]:
+                readers |= {TENANT: "select"}
+        return readers
+    if re.fullmatch(r"staging\.raw_events_\d{4}_\d{2}", relation):
+        return {}
+    return TABLES[relation]
+
+
+def test_every_role_may_do_with_every_table_and_view_what_it_should_and_no_more(
+    owner: psycopg.Connection,
+) -> None:
+    found = relations(owner)
+    marts = {name.removeprefix("marts.") for name in found if name.startswith("marts.")}
+    assert marts == OF_ANALYSTS.union(*OF_TENANTS.values()), "a mart of which nobody says whose"
+    expected = {
+        (role, relation, privilege)
+        for relation in found
+        for role, privileges in expected_on(relation).items()
+        for privilege in privileges.split()
+    }
+    actual = set(
+        rows(
+            owner,
+            "select role, relation, privilege from unnest(%s::text[], %s::bigint[]) "
+            "as c (relation, oid) cross join unnest(%s::text[]) as r (role) "
+            "cross join unnest(%s::text[]) as p (privilege) "
+            "where has_table_privilege(role, c.oid::oid, privilege)",
+            list(found), list(found.values()), [*roles.ROLES, NOBODY], list(PRIVILEGES),
+        )
+    )  # fmt: skip
+    assert actual - expected == set()
+    assert expected - actual == set()
+
+
+def test_every_role_may_do_with_some_columns_what_it_should_and_no_more(
+    owner: psycopg.Connection,
+) -> None:
+    facts = {
+        (role, f"intermediate.{fact}", "select")
+        for role, read in FACTS_READ.items()
+        for fact in read
+    }
+    actual: dict[tuple[str, str, str], set[str]] = {}
+    for role, relation, privilege, column in rows(
+        owner,
+        "select role, nspname || '.' || relname, privilege, attname from pg_attribute "
+        "inner join pg_class as c on attrelid = c.oid "
+        "inner join pg_namespace as n on relnamespace = n.oid "
+        "cross join unnest(%s::text[]) as r (role) "
+        "cross join unnest(array['select', 'insert', 'update', 'references']) as p (privilege) "
+        "where nspname = any(%s) and relkind in ('r', 'p', 'v', 'm', 'f') "
+        "and attnum > 0 and not attisdropped "
+        "and has_column_privilege(role, c.oid, attnum, privilege) "
+        "and not has_table_privilege(role, c.oid, privilege)",
+        [*roles.ROLES, NOBODY], list(SCHEMAS),
+    ):  # fmt: skip
+        actual.setdefault((role, relation, privilege), set()).add(column)
+    assert {on for on in actual if on not in COLUMNS} == facts - COLUMNS.keys()
+    named = {on: columns for on, columns in actual.items() if on in COLUMNS}
+    assert named == {on: set(columns.split()) for on, columns in COLUMNS.items()}
+    for fact in FACTS_READ[TENANT]:
+        protected = "select relrowsecurity from pg_class where oid = %s::regclass"
+        assert value(owner, protected, f"intermediate.{fact}")
+
+
+def test_every_role_may_call_the_functions_that_it_should_and_no_others(
+    owner: psycopg.Connection,
+) -> None:
+    found = rows(
+        owner,
+        "select nspname || '.' || proname, p.oid, prosecdef, "
+        "array(select role from unnest(%s::text[]) as r (role) "
+        "where has_function_privilege(role, p.oid, 'execute')) from pg_proc as p "
+        "inner join pg_namespace as n on pronamespace = n.oid where nspname = any(%s)",
+        [*roles.ROLES, NOBODY], [*SCHEMAS, "public"],
+    )  # fmt: skip
+    assert {name: set(who) for name, _, _, who in found} == FUNCTIONS
+    # With its owner's rights runs only what gives away nothing but how far builds are.
+    definers = {name for name, _, is_definer, _ in found if is_definer}
+    assert definers == {
+        "staging.add_raw_partitions", "warehouse.stands_at", "warehouse.last_as_of"
+    }  # fmt: skip
+
+
+def test_nobody_makes_anything_where_it_does_not_belong(owner: psycopg.Connection) -> None:
+    schemas = [name for (name,) in rows(
+        owner,
+        "select nspname from pg_namespace "
+        "where nspname !~ '^pg_' and nspname <> 'information_schema'",
+    )]  # fmt: skip
+    assert set(schemas) == {*SCHEMAS, "public"}
+    found = rows(
+        owner,
+        "select role, schema, privilege from unnest(%s::text[]) as s (schema) "
+        "cross join unnest(%s::text[]) as r (role) "
+        "cross join unnest(array['usage', 'create']) as p (privilege) "
+        "where has_schema_privilege(role, schema, privilege) "
+        "and (schema, privilege) <> ('public', 'usage')",
+        schemas, [*roles.ROLES, NOBODY],
+    )  # fmt: skip
+    uses = {
+        LOADER: "staging", TRANSFORMER: "staging intermediate marts warehouse",
+        ANALYST: "marts warehouse", TENANT: "marts", MARKETING: "export",
+    }  # fmt: skip
+    usage = {(role, s, "usage") for role, names in uses.items() for s in names.split()}
+    made = {(TRANSFORMER, schema, "create") for schema in ("intermediate", "marts")}
+    assert set(found) == usage | made
+    found = rows(
+        owner,
+        "select role, privilege from unnest(%s::text[]) as r (role) "
+        "cross join unnest(array['connect', 'create', 'temporary']) as p (privilege) "
+        "where has_database_privilege(role, current_database(), privilege)",
+        [*roles.ROLES, NOBODY],
+    )
+    temporary = {(LOADER, "temporary"), (TRANSFORMER, "temporary")}
+    assert set(found) == {(role, "connect") for role in roles.ROLES} | temporary
+    sequences = rows(
+        owner,
+        "select role, c.oid::regclass::text from pg_class as c "
+        "cross join unnest(%s::text[]) as r (role) "
+        "where relkind = 'S' and has_sequence_privilege(role, c.oid, 'usage, select, update')",
+        [*roles.ROLES, NOBODY],
+    )  # fmt: skip
+    assert sequences == [(LOADER, "staging.batch_ids")]
+
+
+def test_all_that_dbt_makes_belongs_to_the_role_of_builds(owner: psycopg.Connection) -> None:
+    owners = rows(
+        owner,
+        "select distinct pg_get_userbyid(owner_id) from warehouse.objects "
+        "where schema_name in ('intermediate', 'marts')",
+    )
+    assert owners == [(TRANSFORMER,)]
+    not_invoking = rows(
+        owner,
+        "select relname from pg_class where relnamespace = 'marts'::regnamespace "
+        "and relkind = 'v' and not coalesce(reloptions @> '{security_invoker=true}', false)",
+    )
+    assert not_invoking == []
+
+
+def test_where_nothing_differs_nothing_is_altered_or_locked(owner: psycopg.Connection) -> None:
+    with owner.transaction():
+        owner.execute("select warehouse.apply_access()")
+        strong = rows(
+            owner,
+            "select relation::regclass::text, mode from pg_locks where pid = pg_backend_pid() "
+            "and mode <> 'AccessShareLock' and relation::regclass::text ~ '^(marts|intermediate)'",
+        )
+        assert strong == []
+    again = "select warehouse.differences(array['intermediate', 'marts'], '[]') limit 1"
+    assert rows(owner, again), "it is not blind: without wishes all rights are surplus"
+    before = rows(owner, "select * from warehouse.rights order by 1, 2, 3, 4, 5, 6, 7")
+    assert roles.set_up() == []
+    assert rows(owner, "select * from warehouse.rights order by 1, 2, 3, 4, 5, 6, 7") == before
+
+
+# Whose rows -------------------------------------------------------------------------------------
+
+
+def all_that(owner: psycopg.Connection, who: str) -> dict[str, list[Any]]:
+    """What someone reads in all marts that they may read."""
+    with sign_in(owner, who) as person:
+        readable = rows(
+            person,
+            "select relname from pg_class where relnamespace = to_regnamespace('marts') "
+            "and relkind in ('r', 'v') and has_table_privilege(oid, 'select')",
+        )
+        return {
+            name: rows(person, f"select to_jsonb(t) - 'updated_at' from marts.{name} as t")  # noqa: S608
+            for (name,) in readable
+        }
+
+
+def test_analysts_read_everything_in_marts(owner: psycopg.Connection) -> None:
+    read = all_that(owner, "ann_analyst")
+    assert read.keys() == OF_ANALYSTS.union(*OF_TENANTS.values())
+    empty = {name for name, found in read.items() if not found}
+    # Of no tenant, and nothing of it happens in the story.
+    assert empty == {"dashboard_usage_daily", "system_metrics_hourly", "ingest_loss_daily"} & empty
+    for name in set(read) - OF_ANALYSTS:
+        assert "acme" in repr(read[name]), name
+        assert "rival" in repr(read[name]), name
+
+
+@pytest.mark.parametrize(("who", "client"), [("acme_app", "acme"), ("rival_app", "rival")])
+def test_a_client_sees_all_of_its_own_rows_and_none_of_others(
+    owner: psycopg.Connection, who: str, client: str
+) -> None:
+    (other,) = {"acme", "rival"} - {client}
+    everything = all_that(owner, "ann_analyst")
+    read = all_that(owner, who)
+    assert read.keys() == OF_TENANTS["client_id"] | OF_TENANTS["user_id"]
+    assert other not in repr(read)
+    for name in OF_TENANTS["client_id"]:
+        own = [row for row in everything[name] if row[0]["client_id"] == client]
+        assert sorted(read[name], key=repr) == sorted(own, key=repr), name
+        assert own, name
+    # A user is nobody's but their own; but chats of the last days are the client's, too.
+    seen = {name for name in OF_TENANTS["user_id"] if read[name]}
+    assert seen == {"user_recent_activity"}
+
+
+def test_a_user_sees_their_own_rows_and_none_of_others(owner: psycopg.Connection) -> None:
+    everything = all_that(owner, "ann_analyst")
+    read = all_that(owner, "acme_user")
+    assert {name for name, found in read.items() if found} == OF_USERS
+    for name in OF_USERS:
+        own = [row for row in everything[name] if row[0]["user_id"] == "u1 of acme"]
+        assert sorted(read[name], key=repr) == sorted(own, key=repr), name
+
+
+def test_a_tenant_who_is_not_mapped_sees_none(owner: psycopg.Connection) -> None:
+    read = all_that(owner, "stranger")
+    assert read.keys() == OF_TENANTS["client_id"] | OF_TENANTS["user_id"]
+    assert {name: found for name, found in read.items() if found} == {}
+
+
+@pytest.mark.parametrize(
+    ("call", "of_acme", "of_user"),
+    [
+        ("calculate_user_engagement('u1 of acme', 90)", 16, 16),
+        ("calculate_user_engagement('u1 of rival', 90)", 0, 0),
+        ("get_daily_active_users('2026-01-26')", 2, 1),
+        ("calculate_conversion_rate(90)", 100, 100),
+        ("get_conversion_funnel('acme', '2026-01-01', '2026-02-01')", 5, 0),
+        ("get_conversion_funnel('rival', '2026-01-01', '2026-02-01')", 0, 0),
+    ],
+)
+def test_functions_see_what_who_calls_them_sees(
+    owner: psycopg.Connection, call: str, of_acme: int, of_user: int
+) -> None:
+    # Of the funnel, how many leads came to its stages: it has six rows always.
+    what = "sum(leads)::int" if "funnel" in call else "*"
+    for who, expected in (("acme_app", of_acme), ("acme_user", of_user)):
+        with sign_in(owner, who) as person:
+            found = value(person, f"select {what} from marts.{call}")  # noqa: S608
+        assert (found or 0) == expected, who
+
+
+def test_the_site_reads_its_row_and_nothing_else(owner: psycopg.Connection) -> None:
+    with sign_in(owner, "site") as site:
+        assert rows(site, "select * from export.analytics_platform_stats") == []
+        for relation in set(relations(owner)) - {"export.analytics_platform_stats"}:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                site.execute(sql.SQL("select from {}").format(sql.Identifier(*relation.split("."))))
+
+
+def test_the_policy_is_evaluated_once_a_query_and_its_rows_are_found_by_an_index(
+    owner: psycopg.Connection,
+) -> None:
+    with sign_in(owner, "acme_app") as person:
+        person.execute("set enable_seqscan = off; set enable_bitmapscan = off")
+        plan = [
+            line
+            for (line,) in rows(person, "explain (costs off) select * from marts.analytics_daily")
+        ]
+    assert any("InitPlan" in line for line in plan), plan
+    condition = "Index Cond: (client_id = (InitPlan 1).col1)"
+    assert any(condition in line for line in plan), plan
+    assert not any("SubPlan" in line for line in plan), plan
+
+
+def test_people_of_the_test_are_of_all_roles() -> None:
+    assert {group for group, _ in PEOPLE.values()} == set(roles.ROLES)
+
+
+# What a tenant may try ---------------------------------------------------------------------------
+
+LEAKY = """
+    create function pg_temp.leak(text) returns boolean language plpgsql cost 0.0000001 as
+    $$ begin raise notice 'leaked %', $1; return true; end $$;
+    create function pg_temp.always(text, text) returns boolean language sql as 'select true';
+    create operator pg_temp.= (leftarg = text, rightarg = text, function = pg_temp.always);
+    create operator pg_temp.<<< (leftarg = text, rightarg = text, function = pg_temp.always);
+"""
+# By kind: attempts, each a line of statements.
+ATTEMPTS = {
+    kind: [line for line in lines.splitlines() if line]
+    for kind, lines in re.findall(
+        r"^--- (.*)\n((?:(?!---).*\n)*)",
+        Path(__file__).with_name("attempts.sql").read_text("utf-8"),
+        re.MULTILINE,
+    )
+}
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS)
+def test_no_statement_of_a_tenant_shows_anothers_rows(
+    owner: psycopg.Connection, attempt: str
+) -> None:
+    # More than a tenant has: temporary functions of their own must not help, either.
+    grant = sql.SQL("{} temporary on database {} {} acme_app")
+    database = sql.Identifier(owner.info.dbname)
+    owner.execute(grant.format(sql.SQL("grant"), database, sql.SQL("to")))
+    allowed = 0
+    try:
+        for line in ATTEMPTS[attempt]:
+            succeeded, told = told_of(owner, line)
+            # The words of the attempt itself may come back.
+            assert "rival" not in re.sub(r"rival_app|rival_too|/rival", "", told), line
+            allowed += succeeded
+    finally:
+        owner.execute(grant.format(sql.SQL("revoke"), database, sql.SQL("from")))
+    # Attempts that are refused to the last would prove little: most kinds get somewhere.
+    assert allowed or attempt in {"another role", "the mapping", "locks, writes and changes"}
+
+
+def told_of(owner: psycopg.Connection, statements: str) -> tuple[bool, str]:
+    """Whether acme_app may run these, one after the other, and all that it is told."""
+    told: list[str] = []
+    with sign_in(owner, "acme_app") as person:
+        person.execute(LEAKY)
+        person.add_notice_handler(lambda notice: told.append(str(notice.message_primary)))
+        try:
+            for statement in statements.split("; "):
+                if statement.endswith("to stdout"):
+                    with person.cursor().copy(statement) as copy:
+                        told += [bytes(block).decode() for block in copy]
+                    continue
+                cursor = person.execute(statement)
+                if cursor.description:
+                    told.append(repr(cursor.fetchall()))
+        except psycopg.Error as error:
+            parts = ("message_primary", "message_detail", "message_hint", "context")
+            told += [str(getattr(error.diag, part)) for part in parts]
+            return False, "\n".join(told)
+    return True, "\n".join(told)
+
+
+def test_the_attempts_would_show_what_is_not_held_back(owner: psycopg.Connection) -> None:
+    shown = set()
+    owner.execute("alter table marts.chat_events disable row level security")
+    grant = sql.SQL("{} temporary on database {} {} acme_app")
+    database = sql.Identifier(owner.info.dbname)
+    owner.execute(grant.format(sql.SQL("grant"), database, sql.SQL("to")))
+    try:
+        for name, lines in ATTEMPTS.items():
+            for line in lines:
+                if "chat_events" in line and "rival" in told_of(owner, line)[1]:
+                    shown.add(name)
+    finally:
+        owner.execute(grant.format(sql.SQL("revoke"), database, sql.SQL("from")))
+        owner.execute("select warehouse.apply_access()")
+    assert shown >= {
+        "errors that tell values", "functions and operators of one's own", "views of one's own",
+        "prepared statements and cursors", "copies", "rows counted around the policy",
+        "what lies beneath",
+    }  # fmt: skip
+    assert value(
+        owner, "select relrowsecurity from pg_class where oid = 'marts.chat_events'::regclass"
+    )
+
+
+def test_a_tenant_makes_nothing_and_connects_to_no_other_warehouse(
+    owner: psycopg.Connection, servers: Callable[[int], Server]
+) -> None:
+    with sign_in(owner, "acme_app") as person:
+        for statement in (
+            "create table public.t ()", "create temporary table t ()", "create schema s",
+            "create function pg_temp.f() returns int language sql as 'select 1'",
+        ):  # fmt: skip
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                person.execute(statement)
+    server = servers(18)
+    url = server.new_database()
+    with server.environment(url):
+        assert roles.set_up() == []
+    owner.execute("create role passer_by login")
+    try:
+        with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+            psycopg.connect(url.replace("postgres@", "passer_by@"))
+    finally:
+        owner.execute("drop role passer_by")
+        server.drop_database(url)

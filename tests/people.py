@@ -1,0 +1,130 @@
+"""Two tenants with something in every mart, and people who sign in to read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from ingestion.entities import EntityKind
+from tests.building import land, land_entities
+from tests.lines import event
+
+JANUARY = datetime(2026, 1, 5, 12, tzinfo=UTC)
+AS_OF = datetime(2026, 1, 31, tzinfo=UTC)
+CLIENTS = ("acme", "rival")
+
+# By login role: the group that it is in, and whose rows it sees.
+PEOPLE: dict[str, tuple[str, tuple[str, str | None] | None]] = {
+    "ann_analyst": ("warehouse_analyst", None),
+    "acme_app": ("warehouse_tenant", ("acme", None)),
+    "acme_user": ("warehouse_tenant", ("acme", "u1 of acme")),
+    "rival_app": ("warehouse_tenant", ("rival", None)),
+    "stranger": ("warehouse_tenant", None),
+    "lou_loader": ("warehouse_loader", None),
+    "tim_transformer": ("warehouse_transformer", None),
+    "site": ("warehouse_marketing", None),
+}
+
+
+def land_both_tenants(directory: Path) -> None:
+    """Land the same story of two clients; every text of it ends in its client's name."""
+    for client in CLIENTS:
+        land_entities(directory, EntityKind.CLIENTS, [_entity("client_id", client, client)])
+        land_entities(
+            directory,
+            EntityKind.USERS,
+            [
+                _entity("user_id", f"u{n} of {client}", client, monthly_message_limit=1)
+                for n in (1, 2)
+            ],
+        )
+        document = {"document_id": f"d of {client}", "city": f"city of {client}"}
+        land_entities(
+            directory, EntityKind.DOCUMENTS, [document | {"updated_at": JANUARY.isoformat()}]
+        )
+        land(directory, story_of(client))
+
+
+def _entity(key: str, id: str, client: str, **more: Any) -> dict[str, Any]:
+    at = JANUARY.isoformat()
+    return {key: id, "client_id": client, "created_at": at, "updated_at": at} | more
+
+
+def story_of(client: str) -> list[dict[str, Any]]:
+    """Events that put rows of the client into every mart that has rows of clients or of users."""
+    money = {"value_cents": 900}
+    lead = [
+        ("lead_created", {"source": f"source of {client}"}),
+        ("lead_stage_changed", {"stage": "hot"}),
+        ("message", {"direction": "inbound", "sender_type": "lead"}),
+        ("message", {"direction": "outbound", "sender_type": "ai"}),
+        ("first_response", {}), ("qualified", {}), ("quote_sent", money), ("job_won", money),
+        ("invoice_sent", money), ("payment_received", money), ("review_received", {"rating": 5}),
+    ]  # fmt: skip
+    user = [
+        ("chat", {"document_id": f"d of {client}", "conversation_id": f"c of {client}",
+                  "message_id": f"m of {client}", "model_name": f"model of {client}"}),
+        ("revenue", {"type": "purchase", "amount_usd": 5, "payment_id": f"p of {client}"}),
+        ("credit_used", {"feature_name": f"feature of {client}", "credits_used": 1}),
+        ("api_request", {"endpoint": f"/api of {client}", "method": "GET", "response_time_ms": 1,
+                         "status_code": 500, "error_message": f"error of {client}"}),
+        ("builder_action", {"action": f"action of {client}"}),
+        ("page_view", {}), ("contact_submitted", {}), ("session", {}),
+    ]  # fmt: skip
+    whole = [
+        ("subscription_started", {"subscription_id": f"s of {client}", "plan": f"plan of {client}",
+                                  "mrr_cents": 500}),
+        ("api_cost", {"cost_cents": 5, "service": f"service of {client}"}),
+    ]  # fmt: skip
+    actors = [
+        ({"lead_id": f"lead of {client}"}, lead), ({"user_id": f"u1 of {client}"}, user),
+        ({"user_id": f"u2 of {client}"}, user), ({}, whole),
+    ]  # fmt: skip
+    told = [(who, *happened) for who, story in actors for happened in story]
+    return [
+        event(
+            0,
+            event_id=None,
+            event=name,
+            # The story of the last days of January, so that views of recent days show it.
+            timestamp=(AS_OF - timedelta(days=5) + timedelta(minutes=minute)).isoformat(),
+            actor={"client_id": client} | who,
+            context={"source": "api", "page": {"path": f"/page of {client}"}},
+            properties=properties,
+        )
+        for minute, (who, name, properties) in enumerate(told)
+    ]
+
+
+@contextmanager
+def people(owner: psycopg.Connection) -> Iterator[None]:
+    """Let PEOPLE sign in, each a member of its group, and map the tenants among them."""
+    for name, (group, rows) in PEOPLE.items():
+        owner.execute(
+            sql.SQL("create role {} login in role {}").format(
+                sql.Identifier(name), sql.Identifier(group)
+            )
+        )
+        if rows:
+            owner.execute("insert into warehouse.tenants values (%s, %s, %s)", (name, *rows))
+    try:
+        yield
+    finally:
+        for name in PEOPLE:
+            owner.execute(sql.SQL("drop owned by {0}; drop role {0}").format(sql.Identifier(name)))
+
+
+def url_of(owner: psycopg.Connection, name: str) -> str:
+    """The database's URL for one of PEOPLE."""
+    return f"postgresql://{name}@/{owner.info.dbname}?host={owner.info.host}"
+
+
+def sign_in(owner: psycopg.Connection, name: str) -> psycopg.Connection:
+    """Connect as one of PEOPLE: a real login, not `set role`."""
+    return psycopg.connect(url_of(owner, name), autocommit=True)
