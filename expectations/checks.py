@@ -132,8 +132,9 @@ def run_checks(*, docs: bool = False, suites: Sequence[str] | None = None) -> li
     """Run the suites (all of them by default) and record a row per check, in one transaction.
 
     With ``docs`` the Data Docs site is written anew, with the suites that ran and their results.
-    Raises CheckError for an unknown suite and where the candidate of the marketing row was never
-    built, and database.DatabaseError; nothing is recorded then.
+    Raises CheckError for an unknown suite, where the candidate of the marketing row was never
+    built and where the exported one may not be read, and database.DatabaseError; nothing is
+    recorded then.
     """
     names = [name for name in ROWS if suites is None or name in suites]
     if unknown := set(suites or ()) - set(names):
@@ -199,6 +200,12 @@ def _candidate(connection: psycopg.Connection) -> _Window:
         raise CheckError(
             "There is no candidate of the marketing row (intermediate.int_platform_stats) yet; "
             "build first: warehouse build"
+        )
+    # A check that may not look would be recorded as one that has failed, and block the export.
+    if connection.execute("select has_schema_privilege('export', 'usage')").fetchone() != (True,):
+        raise CheckError(
+            "The row is held against the exported one, which this role may not read: check as the "
+            "warehouse's owner."
         )
     return _Window(ROWS["platform_stats"], *built)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,18 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from expectations.checks import CheckError, run_checks
 from ingestion import roles
-from tests.building import build_at, warm_warehouse
+from ingestion.entities import EntityKind, load_entities
+from ingestion.loader import load
+from ingestion.quarantine import replay
+from ingestion.source import open_source
+from orchestration import build as builds
+from orchestration.export import export_row
+from tests.building import build_at, cold_dbt, land, warm_warehouse
 from tests.conftest import Server
-from tests.lines import rows, value
-from tests.people import AS_OF, PEOPLE, land_both_tenants, people, sign_in
+from tests.lines import event, line, mixed_file, rows, value
+from tests.people import AS_OF, PEOPLE, land_both_tenants, people, sign_in, url_of
 
 LOADER, TRANSFORMER, ANALYST, TENANT, MARKETING = roles.ROLES
 NOBODY = "nobody_in_particular"
@@ -127,10 +136,15 @@ FUNCTIONS: dict[str, set[str]] = {
 def owner(
     servers: Callable[[int], Server], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[psycopg.Connection]:
-    """The owner of a warehouse with two tenants in it, built; all sorts of people may sign in."""
-    with warm_warehouse(servers(18)) as connection:
-        land_both_tenants(tmp_path_factory.mktemp("events"))
-        build_at(AS_OF)
+    """The owner of a warehouse with two tenants in it, built; people of all roles may sign in."""
+    server = servers(18)
+    with warm_warehouse(server) as connection, people(connection):
+        assert roles.set_up() == []
+        # As in life: one signs in to load, another to build, and neither may do more than that.
+        with server.environment(url_of(connection, "lou_loader")):
+            land_both_tenants(tmp_path_factory.mktemp("events"))
+        with server.environment(url_of(connection, "tim_transformer")):
+            build_at(AS_OF)
         for client in ("acme", "rival"):
             connection.execute(
                 "insert into warehouse.restatements "
@@ -138,10 +152,8 @@ def owner(
                 "values ('analytics_daily', %s, '2026-01-29', '{}', 'rebuild', %s)",
                 (client, f"run of {client}"),
             )
-        assert roles.set_up() == []
         connection.execute(f"create role {NOBODY} nologin")
-        with people(connection):
-            yield connection
+        yield connection
         connection.execute(f"drop role {NOBODY}")
 
 
@@ -540,3 +552,167 @@ def test_a_tenant_makes_nothing_and_connects_to_no_other_warehouse(
     finally:
         owner.execute("drop role passer_by")
         server.drop_database(url)
+
+
+# Who works on it ---------------------------------------------------------------------------------
+
+
+def test_a_loader_loads_whatever_comes_and_reads_no_more_than_that_takes(
+    owner: psycopg.Connection, servers: Callable[[int], Server], tmp_path: Path
+) -> None:
+    events = tmp_path / "events.ndjson"
+    # A month that has no partition yet, refused lines, repeats within the file and of earlier ones.
+    events.write_bytes(mixed_file(300) + line(9000, timestamp="2019-05-01T00:00:00Z"))
+    units = tmp_path / "units.csv"
+    units.write_text("unit_id,updated_at\nu1,2026-01-01T00:00:00Z\nu2,never\n")
+    with servers(18).environment(url_of(owner, "lou_loader")):
+        first, second = (load(open_source(str(events))).counts for _ in range(2))
+        assert first.accepted > 100
+        assert first.rejected
+        assert (second.accepted, second.duplicates) == (0, first.accepted + first.duplicates)
+        assert load_entities(EntityKind.UNITS, open_source(str(units))).rejected == 1
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            replay()
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            build_at(AS_OF)
+    with sign_in(owner, "lou_loader") as person:
+        for query in (
+            "select payload from staging.rejected_events", "select actor from staging.raw_events",
+            "select * from staging.used_sequences", "select from marts.chat_events",
+            "delete from staging.raw_events", "delete from staging.event_batches",
+            "update staging.event_batches set accepted = 0", "update staging.loads set source = ''",
+            "drop table staging.raw_events_2019_05",
+        ):  # fmt: skip
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                person.execute(query)
+
+
+def test_a_builder_builds_and_neither_reads_payloads_nor_checks_nor_exports(
+    owner: psycopg.Connection, servers: Callable[[int], Server], tmp_path: Path
+) -> None:
+    before = rights_and_policies(owner)
+    land(tmp_path, [event(9001)])
+    with servers(18).environment(url_of(owner, "tim_transformer")):
+        assert build_at(AS_OF).ran_dbt
+        assert not build_at(AS_OF + timedelta(minutes=5)).ran_dbt
+        with pytest.raises(CheckError, match="check as the warehouse's owner"):
+            run_checks()
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            load_entities(EntityKind.UNITS, open_source("/dev/null"))
+    with sign_in(owner, "tim_transformer") as person:
+        for query in (
+            "select from staging.rejected_events", "select from staging.visitor_salts",
+            "select from warehouse.tenants", "insert into warehouse.tenants values ('x', 'acme')",
+            "insert into export.analytics_platform_stats values (1, 0, 0, 0, 0, now())",
+            "delete from staging.raw_events", "create schema theirs", "create table staging.t ()",
+            "delete from warehouse.check_results",
+            "alter function warehouse.has_news owner to current_user",
+        ):  # fmt: skip
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                person.execute(query)
+    run_checks()
+    with (
+        servers(18).environment(url_of(owner, "tim_transformer")),
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        export_row()
+    assert export_row().updated_at == AS_OF + timedelta(minutes=5)
+    assert rights_and_policies(owner) == before
+
+
+def test_what_a_builder_plants_is_not_run_with_the_rights_of_the_owner(
+    owner: psycopg.Connection,
+) -> None:
+    planted = "insert into warehouse.tenants values ('tim_transformer', 'acme')"
+    with sign_in(owner, "tim_transformer") as person:
+        person.execute(
+            "update warehouse.sliding_models set statements = array_prepend(%s, statements)",
+            (planted,),
+        )
+    try:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            build_at(AS_OF + timedelta(minutes=10))
+    finally:
+        owner.execute("update warehouse.sliding_models set statements = statements[2:]")
+
+
+# Builds ------------------------------------------------------------------------------------------
+
+
+def rights_and_policies(owner: psycopg.Connection) -> list[Any]:
+    return [
+        rows(owner, query)
+        for query in (
+            "select *, acl::text from warehouse.objects as o order by object, column_name",
+            "select * from warehouse.rights order by role, object, column_name, privilege",
+            "select * from pg_policies order by schemaname, tablename, policyname",
+            "select oid::regclass::text, oid, relrowsecurity, reloptions::text from pg_class "
+            "where relnamespace = 'marts'::regnamespace and relkind in ('r', 'v') order by 1",
+        )
+    ]
+
+
+NEW_MART = """
+    {{ config(meta={'access': 'client'}) }}
+    select client_id, count(*) as chats, now() as updated_at
+    from {{ ref('chat_events') }} group by client_id
+"""
+NEW_YML = """
+version: 2
+models:
+  - name: new_mart
+    config: {contract: {enforced: false}}
+  - name: silent_mart
+    config: {contract: {enforced: false}}
+"""
+RUN_COLUMN = """      - name: run
+        data_type: text
+        description: "The build that changed them."
+"""
+
+
+def test_marts_keep_rights_and_policies_through_every_build(
+    owner: psycopg.Connection,
+    servers: Callable[[int], Server],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = rights_and_policies(owner)
+    later = AS_OF + timedelta(hours=1)
+    # Whoever builds, and however: the owner, too, makes nothing of its own.
+    build_at(later, full_refresh=True)
+    assert rights_and_policies(owner) == before
+
+    project = tmp_path / "dbt_project"
+    shutil.copytree(builds.DBT_PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
+    monkeypatch.setattr(builds, "DBT_PROJECT", project)
+    monkeypatch.setattr("dbt.cli.main.dbtRunner", cold_dbt())
+    marts = project / "models/marts"
+    (marts / "clients/new_mart.sql").write_text(NEW_MART)
+    (marts / "clients/silent_mart.sql").write_text(NEW_MART.replace("'access'", "'axis'"))
+    (marts / "clients/_new.yml").write_text(NEW_YML)
+    # A changed model is rebuilt; a view that loses a column is made anew.
+    for file, old, new in (
+        ("clients/lead_sources.sql", "select * from", "select /* changed */ * from"),
+        ("trust/restatements.sql", "    run,\n", ""),
+        ("trust/_trust__models.yml", RUN_COLUMN, ""),
+    ):
+        text = (marts / file).read_text()
+        assert old in text, file
+        (marts / file).write_text(text.replace(old, new, 1))
+    with servers(18).environment(url_of(owner, "tim_transformer")):
+        build_at(later, select="lead_sources restatements new_mart silent_mart")
+
+    made = {"new_mart", "silent_mart"}
+    after = rights_and_policies(owner)
+    replaced = value(owner, "select 'marts.restatements'::regclass::oid::bigint")
+    assert replaced not in {row[1] for row in before[3]}, "the view is a new one"
+    for old, new in zip(before[:3], after[:3], strict=True):
+        kept = [row for row in new if not made & {*map(str, row)}]
+        assert kept == old
+    new_rights = {row[5:] for row in after[1] if "new_mart" in row}
+    assert new_rights == {(ANALYST, "select"), (TENANT, "select")}
+    assert not [row for row in after[1] if "silent_mart" in row]
+    with sign_in(owner, "acme_app") as person:
+        assert rows(person, "select client_id, chats from marts.new_mart") == [("acme", 2)]
+        assert rows(person, "select client_id from marts.restatements") == [("acme",)]

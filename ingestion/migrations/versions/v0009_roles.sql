@@ -8,7 +8,8 @@ create schema if not exists intermediate;
 
 create table warehouse.tenants (
     role_name name primary key,
-    client_id text not null check (client_id not in ('', '_platform')),
+    -- These are nobody's: events of no client, and what is known of no one.
+    client_id text not null check (client_id not in ('', '_platform', 'none')),
     user_id text check (user_id not in ('', 'none'))
 );
 
