@@ -35,20 +35,21 @@ PEOPLE: dict[str, tuple[str, tuple[str, str | None] | None]] = {
 def land_both_tenants(directory: Path) -> None:
     """Land the same story of two clients; every text of it ends in its client's name."""
     for client in CLIENTS:
-        land_entities(directory, EntityKind.CLIENTS, [_entity("client_id", client, client)])
-        land_entities(
-            directory,
-            EntityKind.USERS,
-            [
-                _entity("user_id", f"u{n} of {client}", client, monthly_message_limit=1)
-                for n in (1, 2)
-            ],
-        )
-        document = {"document_id": f"d of {client}", "city": f"city of {client}"}
-        land_entities(
-            directory, EntityKind.DOCUMENTS, [document | {"updated_at": JANUARY.isoformat()}]
-        )
+        for kind, entities in entities_of(client).items():
+            land_entities(directory, kind, entities)
         land(directory, story_of(client))
+
+
+def entities_of(client: str) -> dict[EntityKind, list[dict[str, Any]]]:
+    """A client, two users of it with limits that they reach, and a document."""
+    document = {"document_id": f"d of {client}", "city": f"city of {client}"}
+    return {
+        EntityKind.CLIENTS: [_entity("client_id", client, client, name=f"name of {client}")],
+        EntityKind.USERS: [
+            _entity("user_id", f"u{n} of {client}", client, monthly_message_limit=1) for n in (1, 2)
+        ],
+        EntityKind.DOCUMENTS: [document | {"updated_at": JANUARY.isoformat()}],
+    }
 
 
 def _entity(key: str, id: str, client: str, **more: Any) -> dict[str, Any]:
@@ -57,7 +58,10 @@ def _entity(key: str, id: str, client: str, **more: Any) -> dict[str, Any]:
 
 
 def story_of(client: str) -> list[dict[str, Any]]:
-    """Events that put rows of the client into every mart that has rows of clients or of users."""
+    """Events that put rows of the client into every mart that has rows of clients or of users.
+
+    What names a kind has at most 128 characters: there the client's name stands alone.
+    """
     money = {"value_cents": 900}
     lead = [
         ("lead_created", {"source": f"source of {client}"}),
@@ -71,16 +75,16 @@ def story_of(client: str) -> list[dict[str, Any]]:
         ("chat", {"document_id": f"d of {client}", "conversation_id": f"c of {client}",
                   "message_id": f"m of {client}", "model_name": f"model of {client}"}),
         ("revenue", {"type": "purchase", "amount_usd": 5, "payment_id": f"p of {client}"}),
-        ("credit_used", {"feature_name": f"feature of {client}", "credits_used": 1}),
+        ("credit_used", {"feature_name": client, "credits_used": 1}),
         ("api_request", {"endpoint": f"/api of {client}", "method": "GET", "response_time_ms": 1,
                          "status_code": 500, "error_message": f"error of {client}"}),
-        ("builder_action", {"action": f"action of {client}"}),
+        ("builder_action", {"action": client}),
         ("page_view", {}), ("contact_submitted", {}), ("session", {}),
     ]  # fmt: skip
     whole = [
-        ("subscription_started", {"subscription_id": f"s of {client}", "plan": f"plan of {client}",
+        ("subscription_started", {"subscription_id": f"s of {client}", "plan": client,
                                   "mrr_cents": 500}),
-        ("api_cost", {"cost_cents": 5, "service": f"service of {client}"}),
+        ("api_cost", {"cost_cents": 5, "service": client}),
     ]  # fmt: skip
     actors = [
         ({"lead_id": f"lead of {client}"}, lead), ({"user_id": f"u1 of {client}"}, user),

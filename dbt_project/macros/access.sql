@@ -7,15 +7,17 @@
                  user              those of their user
                  shared            of a view in intermediate: nobody's rows, which marts of tenants read
 
-    What has no access is for whoever builds alone. A table or view in intermediate declares it where
-    marts or functions of tenants read it. The database makes it so (warehouse.apply_access), here
+    What declares no access is for whoever builds alone (`builders`). A table or view in intermediate
+    declares it where marts or functions of tenants read it. The database makes it so (warehouse.apply_access), here
     and in `warehouse init`, and alters nothing that is so already.
 #}
 {% macro declare_access() -%}
     {% if execute and flags.WHICH in ['build', 'run'] %}
         {% set declared = [] %}
-        {% for node in graph.nodes.values() | list + graph.functions.values() | list if node.config.meta.access %}
-            {% do declared.append({'schema_name': node.schema, 'name': node.name, 'access': node.config.meta.access}) %}
+        {% for node in graph.nodes.values() | list + graph.functions.values() | list if node.resource_type in ['model', 'seed', 'function'] %}
+            {% do declared.append({
+                'schema_name': node.schema, 'name': node.name, 'access': node.config.meta.access or 'builders'
+            }) %}
         {% endfor %}
         begin;
         with declared as (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -24,7 +26,16 @@ from orchestration.export import export_row
 from tests.building import build_at, cold_dbt, land, warm_warehouse
 from tests.conftest import Server
 from tests.lines import event, line, mixed_file, rows, value
-from tests.people import AS_OF, PEOPLE, land_both_tenants, people, sign_in, url_of
+from tests.people import (
+    AS_OF,
+    PEOPLE,
+    entities_of,
+    land_both_tenants,
+    people,
+    sign_in,
+    story_of,
+    url_of,
+)
 
 LOADER, TRANSFORMER, ANALYST, TENANT, MARKETING = roles.ROLES
 NOBODY = "nobody_in_particular"
@@ -636,6 +647,107 @@ def test_what_a_builder_plants_is_not_run_with_the_rights_of_the_owner(
         owner.execute("update warehouse.sliding_models set statements = statements[2:]")
 
 
+# Whatever they are called ------------------------------------------------------------------------
+
+HOSTILE = [
+    "o'neil \"quoted\" ''", "x'; drop table staging.raw_events; --", "NULL", " spaces ",
+    "$$ $1 $body$ $make_view$ %(a)s %s", "back\\slash \\' \\n \\u0041 \\.", "*?[a]~|&<>()^",
+    "{{ 1 / 0 }} {% raw %} {# no #} {0} {x!r}", "new\nline\ttab\r\x1b[31m\x7f",
+    "\u202ertl\u202c \u200f", "zero\u200bwidth\u200d\ufeff", "e\u0301", "\u00e9",
+    "\U0001f469\u200d\U0001f467", "x" * 128, "\U0001f600" * 128, "'" * 128,
+]  # fmt: skip
+# Names that a computer gives: another one for each client, whatever it is called.
+GIVEN = {
+    "event_id", "session_id", "updated_at", "alert_id", "run", "restated_at", "built_as_of",
+    "built_batch_seq", "batch_seq",
+}  # fmt: skip
+
+
+def test_whatever_ids_and_values_are_called_they_come_out_as_they_came(
+    owner: psycopg.Connection, tmp_path: Path
+) -> None:
+    told_before = told(owner)
+    directory = tmp_path / "it's; $$ {{ no }} %s \U0001f469 \\ \u202e"
+    directory.mkdir()
+    mapping = directory / "map'; drop table x; -- {{ no }} %s.sql"
+    mapping.write_text(
+        "select * from read_ndjson(getvariable('source'), columns = {event: 'varchar', "
+        "timestamp: 'varchar', actor: 'json', context: 'json', properties: 'json'})"
+    )
+    sources = []
+    for number, client in enumerate(HOSTILE):
+        for kind, entities in entities_of(client).items():
+            file = directory / f"{kind}_{number}.{'csv' if kind == 'documents' else 'ndjson'}"
+            with file.open("w", encoding="utf-8", newline="") as out:
+                if kind == EntityKind.DOCUMENTS:
+                    writer = csv.DictWriter(out, entities[0])
+                    writer.writeheader()
+                    writer.writerows(entities)
+                else:
+                    out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in entities)
+            assert load_entities(kind, open_source(str(file))).rejected == 0
+        events = directory / f"events_{number}.ndjson"
+        events.write_text(
+            "".join(
+                json.dumps(event, ensure_ascii=bool(number % 2)) + "\n"
+                for event in story_of(client)
+            ),
+            "utf-8",
+        )  # fmt: skip
+        source = open_source(str(events), None if number % 3 else mapping)
+        assert load(source).counts.rejected == 0
+        sources.append(source.name)
+    as_of = AS_OF + timedelta(minutes=20)
+    build_at(as_of)
+    assert [result.check_name for result in run_checks() if not result.passed] == []
+    assert export_row().updated_at == as_of
+
+    marts = told(owner)
+    assert told_before.keys() - WITHOUT_TENANTS
+    for name in told_before.keys() - WITHOUT_TENANTS:
+        # The same story as acme's, but for the names in it; all else stands as it stood.
+        story = [row for row in told_before[name] if "acme" in repr(row)]
+        assert story, name
+        expected = [renamed(row, client) for row in story for client in HOSTILE]
+        assert sorted(marts[name], key=repr) == sorted(told_before[name] + expected, key=repr), name
+    loaded = [row["detail"].get("source") for row in marts["warehouse_events"]]
+    assert set(sources) <= set(loaded)
+
+    owner.execute("insert into warehouse.tenants values ('stranger', %s)", (HOSTILE[1],))
+    try:
+        own = [row for row in marts["chat_events"] if row["client_id"] == HOSTILE[1]]
+        read = all_that(owner, "stranger")["chat_events"]
+        assert len(read) == len(own) == 2
+    finally:
+        owner.execute("delete from warehouse.tenants where role_name = 'stranger'")
+
+
+# Marts in which nothing of a client's own name stands.
+WITHOUT_TENANTS = {
+    "cohort_retention", "platform_analytics", "business_metrics", "system_daily_metrics",
+    "revenue_daily",
+    "dashboard_usage_daily", "system_metrics_hourly", "ingest_loss_daily", "dashboard_summary",
+    "ingest_reconciliation_daily", "warehouse_events", "mart_status", "restatements",
+}  # fmt: skip
+
+
+def told(owner: psycopg.Connection) -> dict[str, list[Any]]:
+    """All that analysts read, less names that are given anew for every client."""
+    return {
+        name: [{k: v for k, v in row.items() if k not in GIVEN} for (row,) in found]
+        for name, found in all_that(owner, "ann_analyst").items()
+    }
+
+
+def renamed(told: Any, client: str) -> Any:
+    """The same with the client's name in the place of acme's, however deep."""
+    if isinstance(told, dict):
+        return {key: renamed(item, client) for key, item in told.items()}
+    if isinstance(told, list):
+        return [renamed(item, client) for item in told]
+    return told.replace("acme", client) if isinstance(told, str) else told
+
+
 # Builds ------------------------------------------------------------------------------------------
 
 
@@ -710,7 +822,7 @@ def test_marts_keep_rights_and_policies_through_every_build(
     for old, new in zip(before[:3], after[:3], strict=True):
         kept = [row for row in new if not made & {*map(str, row)}]
         assert kept == old
-    new_rights = {row[5:] for row in after[1] if "new_mart" in row}
+    new_rights = {row[6:] for row in after[1] if "new_mart" in row}
     assert new_rights == {(ANALYST, "select"), (TENANT, "select")}
     assert not [row for row in after[1] if "silent_mart" in row]
     with sign_in(owner, "acme_app") as person:

@@ -115,6 +115,22 @@ def test_every_model_says_in_its_first_words_what_a_row_is(parsed: tuple[Any, li
     assert [m.name for m in models(manifest) if not grain.match(m.description)] == []
 
 
+def test_every_mart_and_function_declares_who_reads_it(parsed: tuple[Any, list[str]]) -> None:
+    manifest, _ = parsed
+    marts = [node for node in models(manifest) if node.schema == "marts"]
+    silent = [
+        node.name
+        for node in [*marts, *manifest.functions.values()]
+        if node.config.meta.get("access") not in {"analysts", "client", "client_and_user", "user"}
+    ]
+    assert silent == []
+    # By what it declares rows are told apart: the columns must be there.
+    by = {"client": {"client_id"}, "user": {"user_id"}, "client_and_user": {"client_id", "user_id"}}
+    for node in models(manifest):
+        missing = by.get(node.config.meta.get("access"), set()) - node.columns.keys()
+        assert not missing, node.name
+
+
 def test_every_column_of_the_database_is_in_the_contract_with_its_type(
     database: psycopg.Connection, parsed: tuple[Any, list[str]]
 ) -> None:

@@ -28,14 +28,30 @@ create table warehouse.access (
     schema_name text not null check (schema_name in ('intermediate', 'marts')),
     name text not null,
     access text not null
-    check (access in ('analysts', 'client', 'client_and_user', 'user', 'shared')),
+    check (access in ('builders', 'analysts', 'client', 'client_and_user', 'user', 'shared')),
     primary key (schema_name, name)
 );
 
 comment on table warehouse.access is
-'Who may read what dbt makes, as its models and functions declare it: written by every build, and kept for `warehouse init`.';
+'All that dbt makes, and who may read it as models and functions declare it: written by every build, and kept for `warehouse init`.';
 comment on column warehouse.access.access is
-'analysts: they alone. client, client_and_user, user: tenants, too, of these columns their own rows. shared: nobody''s rows, which marts read for whomever.';
+'builders: nobody else. analysts: they alone. client, client_and_user, user: tenants, too, of these columns their own rows. shared: nobody''s rows, which marts read for whomever.';
+
+-- What was built before there were roles is handed over to them with what will be.
+insert into warehouse.access (schema_name, name, access)
+select n.nspname, c.relname, 'builders'
+from pg_catalog.pg_class as c
+inner join pg_catalog.pg_namespace as n on c.relnamespace = n.oid
+where
+    n.nspname in ('intermediate', 'marts')
+    and c.relkind in ('r', 'v')
+    and (
+        c.relname in (select model from warehouse.model_offsets)
+        or n.nspname || '.' || c.relname in (select view_name from warehouse.view_digests)
+        or c.relname = 'referrer_sites'
+    )
+union
+select 'marts', proname, 'builders' from pg_catalog.pg_proc where pronamespace = 'marts'::regnamespace;
 
 -- Rights as the catalogue has them ---------------------------------------------------------------
 
@@ -113,6 +129,7 @@ select
     o.name,
     o.object,
     o.column_name,
+    o.owner_id,
     coalesce(r.rolname::text, 'public') as role,
     lower(a.privilege_type) as privilege
 from warehouse.objects as o
@@ -155,7 +172,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     existing as (
         select kind, object, column_name, role, privilege
         from warehouse.rights
-        where schema_name = any(schemas)
+        -- What others keep in these schemas is theirs.
+        where schema_name = any(schemas) and pg_has_role(owner_id, 'usage')
     ),
 
     surplus as (
@@ -213,7 +231,10 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     wanted (name, role, condition) as (
         select 'analysts', 'warehouse_analyst', 'true'
         from protected
-        where is_protected or access in ('client', 'client_and_user', 'user')
+        where
+            access in ('client', 'client_and_user', 'user')
+            -- Once it was for tenants.
+            or (access = 'analysts' and is_protected)
         union all
         select
             'tenant_client',
@@ -277,6 +298,10 @@ begin
         from warehouse.objects as o
         where
             o.schema_name in ('intermediate', 'marts')
+            and (
+                o.kind = 'schema'
+                or (o.schema_name, o.name) in (select a.schema_name, a.name from warehouse.access as a)
+            )
             and o.column_name is null
             and pg_get_userbyid(o.owner_id) <> 'warehouse_transformer'
         order by o.kind = 'schema' desc
@@ -353,7 +378,7 @@ begin
     left join warehouse.access as a on w.schema_name = a.schema_name and w.name = a.name
     where
         w.role = 'warehouse_tenant' and w.schema_name = 'intermediate'
-        and coalesce(a.access = 'analysts', true)
+        and coalesce(a.access in ('builders', 'analysts'), true)
     limit 1;
     if found then
         raise exception 'a mart of tenants reads intermediate.%, which declares no access', undeclared
