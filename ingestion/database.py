@@ -27,7 +27,12 @@ def url() -> str:
     Raises DatabaseError where it is no URL, or leaves host, user or database to be guessed, which
     dbt, SQLAlchemy and psycopg would each do in their own way.
     """
-    configured = settings().database_url
+    try:
+        configured = settings().server_url
+    except OSError as error:
+        raise DatabaseError(
+            f"WAREHOUSE_DATABASE_URL_FILE can't be read: {error.strerror}, {error.filename}."
+        ) from None
     if configured is None:
         return embedded.url()
     given = configured.get_secret_value()
@@ -59,7 +64,7 @@ def _refuse_unescaped(url: str) -> None:
 
 def is_embedded() -> bool:
     """Tell whether the embedded server is in use."""
-    return settings().database_url is None
+    return settings().database_url is None and settings().database_url_file is None
 
 
 def connect(*, autocommit: bool = False, application_name: str = "warehouse") -> psycopg.Connection:
@@ -88,6 +93,17 @@ def connect(*, autocommit: bool = False, application_name: str = "warehouse") ->
             f"{OLDEST_SERVER} or newer."
         )
     return connection
+
+
+def reason(error: psycopg.Error) -> str:
+    """Return in one line why the server refused, for logs and people: without what rows hold.
+
+    Details quote rows, and so do the messages of data exceptions.
+    """
+    message, code = error.diag.message_primary, error.sqlstate
+    if code and code.startswith("22"):
+        return f"a value does not fit ({type(error).__name__}, SQLSTATE {code})"
+    return " ".join((message or str(error) or type(error).__name__).split())
 
 
 def where() -> str:

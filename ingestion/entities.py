@@ -37,6 +37,7 @@ from ingestion.line import (
     reject,
     shown,
 )
+from ingestion.loader import reason as broken_off
 from ingestion.source import Source, SourceError
 from ingestion.tracking_plan import LARGEST_NUMBER
 
@@ -151,7 +152,7 @@ def load_entities(kind: EntityKind, source: Source) -> Counts:
                     counts, place = _land(connection, kind, load_id, source.name, batch, place)
                     done += counts
         except BaseException as error:
-            ledger.end_load(connection, load_id, "abandoned", str(error) or type(error).__name__)
+            ledger.end_load(connection, load_id, "abandoned", broken_off(error))
             raise
         ledger.end_load(connection, load_id, "finished")
     return done

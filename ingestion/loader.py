@@ -89,7 +89,7 @@ def load(source: Source, progress: Callable[[int, Counts], None] | None = None) 
         except BaseException as error:
             # Where the server is gone the load stays `running` without a loader: as good as failed.
             with suppress(psycopg.Error):
-                ledger.end_load(control, load_id, "failed", _reason(error))
+                ledger.end_load(control, load_id, "failed", reason(error))
             if isinstance(error, psycopg.Error):
                 raise LoadError(_broken_off(source, error)) from error
             raise
@@ -168,13 +168,15 @@ def _thread_switches_every(seconds: float) -> Iterator[None]:
         sys.setswitchinterval(before)
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
+    """Return in a line why a load broke off, for the ledger."""
+    if isinstance(error, psycopg.Error):
+        return database.reason(error)
     return str(error) or type(error).__name__
 
 
 def _broken_off(source: Source, error: psycopg.Error) -> str:
-    reason = " ".join(str(error).split()) or type(error).__name__
     return (
-        f"The load of {source.name} broke off: {reason}. Committed chunks stay, nothing is half "
-        "done; mend that and run the same command again: it goes on where it stood."
+        f"The load of {source.name} broke off: {database.reason(error)}. Committed chunks stay, "
+        "nothing is half done; mend that and run the same command again: it goes on where it stood."
     )

@@ -1,7 +1,8 @@
 """The one place that turns the environment into settings.
 
 Every variable starts with ``WAREHOUSE_``; dbt, Dagster, Great Expectations and psycopg all take
-their connection from here. The environment alone is read: no file of the project holds secrets.
+their connection from here. The environment alone is read, or a file that it names: no file of the
+project holds secrets.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         default=None,
         description="libpq URL of a PostgreSQL server, 16 or newer; without it the embedded one.",
+    )
+    database_url_file: Path | None = Field(
+        default=None,
+        description="File that holds that URL instead, as secrets are mounted.",
     )
     home: Path = Field(
         default=PROJECT_DIR / ".warehouse",
@@ -78,6 +83,13 @@ class Settings(BaseSettings):
     retention_days: int = Field(
         default=365, ge=1, description="Age in days from which on raw events are dropped by month."
     )
+
+    @property
+    def server_url(self) -> SecretStr | None:
+        """The URL in force, wherever it comes from. Raises OSError for a file that is none."""
+        if self.database_url or self.database_url_file is None:
+            return self.database_url
+        return SecretStr(self.database_url_file.read_text("utf-8").strip())
 
     @property
     def drop(self) -> Path:

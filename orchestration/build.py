@@ -19,6 +19,8 @@ from ingestion.errors import WarehouseError
 from ingestion.settings import PROJECT_DIR, settings
 
 DBT_PROJECT = PROJECT_DIR / "dbt_project"
+# On dbt's path: what dbt tells of errors is told without what rows hold.
+DBT_PLUGINS = PROJECT_DIR / "orchestration" / "dbt_plugins"
 # Unit tests prove the code, on made-up rows: they belong to the test suite.
 DBT_BUILD = ("build", "--exclude", "resource_type:unit_test")
 
@@ -120,6 +122,9 @@ def dbt_environment() -> dict[str, str]:
         "DBT_LOG_LEVEL_FILE": "info",
         "DBT_PROJECT_DIR": str(DBT_PROJECT),
         "DBT_PROFILES_DIR": str(DBT_PROJECT),
+        "PYTHONPATH": os.pathsep.join(
+            filter(None, (str(DBT_PLUGINS), os.environ.get("PYTHONPATH")))
+        ),
     }
 
 
@@ -159,6 +164,9 @@ def slide(
 
 def _run_dbt(options: BuildOptions) -> None:
     from dbt.cli.main import dbtRunner
+
+    # In this process, whose path is made up already.
+    import orchestration.dbt_plugins.dbt_discretion  # noqa: F401
 
     arguments = list(DBT_BUILD)
     if options.full_refresh:

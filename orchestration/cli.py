@@ -95,8 +95,9 @@ def main() -> None:
         if psycopg and isinstance(error, psycopg.Error):
             if error.sqlstate in NOT_SET_UP:
                 _fail("The database is not set up for this version: run `warehouse init`.")
-            reason = " ".join(str(error).split())
-            _fail(f"The database refused: {reason}. Nothing is half done.")
+            from ingestion.database import reason
+
+            _fail(f"The database refused: {reason(error)}. Nothing is half done.")
         raise
 
 

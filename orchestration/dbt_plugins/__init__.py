@@ -1,0 +1,1 @@
+"""What dbt loads of the warehouse."""

@@ -1,0 +1,168 @@
+"""What must stay in the database stays there: passwords, and people's data."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from ingestion import database
+from ingestion.settings import settings
+from tests.conftest import WAREHOUSE, Server
+from tests.lines import event
+
+PASSWORD = "planted%2Fpass%3Aword"  # noqa: S105
+# As it stands in the URL, and as it is.
+PLANTED = (
+    PASSWORD, "planted/pass:word", "planted.person@example.com", "203.0.113.199",
+    "planted words of a question", "planted-lead",
+)  # fmt: skip
+
+
+def planted_events() -> list[dict[str, Any]]:
+    """A question, its rating and a lead, all of one person, in lines that land and that do not."""
+    actor = {"client_id": "acme", "user_id": PLANTED[2], "lead_id": PLANTED[5]}
+    context = {"source": "api", "ip": PLANTED[3], "user_agent": "Mozilla/5.0"}
+    told = [
+        ("chat", {"message_id": "m1", "error_message": PLANTED[4]}),
+        ("chat_feedback", {"message_id": "m1", "rating": 5, "text": PLANTED[4]}),
+        ("lead_created", {"source": "web_form"}),
+        ("chat", {"message_id": "m2", "tokens_prompt": PLANTED[4]}),
+        (PLANTED[4], {}),
+        ("revenue", {"type": PLANTED[4], "amount_usd": 1}),
+    ]
+    return [
+        event(n, event=name, actor=actor, context=context, properties=properties)
+        for n, (name, properties) in enumerate(told)
+    ]
+
+
+@pytest.fixture
+def planted(
+    servers: Callable[[int], Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> psycopg.Connection:
+    """A fresh warehouse, a home of its own, and a URL with a password in it."""
+    server = servers(18)
+    url = server.new_database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        monkeypatch.setenv("WAREHOUSE_HOME", str(tmp_path / "home"))
+        monkeypatch.delenv("WAREHOUSE_DATABASE_URL", raising=False)
+        monkeypatch.delenv("DBT_LOG_LEVEL", raising=False)
+        secret = tmp_path / "url"
+        secret.write_text(url.replace("postgres@", f"postgres:{PASSWORD}@") + "\n")
+        monkeypatch.setenv("WAREHOUSE_DATABASE_URL_FILE", str(secret))
+        yield connection
+    server.drop_database(url)
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    """Run the command; return its code and all that it said."""
+    done = subprocess.run(
+        [*WAREHOUSE, *map(str, arguments)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300,
+    )  # fmt: skip
+    assert not [word for word in PLANTED if word in done.stdout], done.stdout
+    return done.returncode, done.stdout
+
+
+def done(*arguments: object) -> None:
+    code, said = run(*arguments)
+    assert code == 0, said
+
+
+def leaks(folder: Path) -> list[tuple[str, str]]:
+    return [
+        (str(path.relative_to(folder)), word)
+        for path in folder.rglob("*")
+        if path.is_file()
+        for word in PLANTED
+        if word.encode() in path.read_bytes()
+    ]
+
+
+def test_passwords_and_personal_data_reach_no_file_and_no_terminal(
+    planted: psycopg.Connection, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    events = tmp_path / "events.ndjson"
+    events.write_text("".join(json.dumps(event) + "\n" for event in planted_events()))
+
+    # A load that breaks off in the middle, then one that does not.
+    planted.execute(
+        "alter table staging.raw_events "
+        "add constraint planted check (actor ->> 'client_id' <> 'acme')"
+    )
+    code, said = run("load", events)
+    assert (code, "violates check constraint" in said) == (1, True)
+    (noted,) = planted.execute("select error from staging.loads").fetchone()
+    assert "planted" in noted
+    assert not [word for word in PLANTED if word in noted]
+    planted.execute("alter table staging.raw_events drop constraint planted")
+    code, said = run("load", events)
+    assert (code, "rejected" in said) == (0, True)
+    assert planted.execute("select count(*) from staging.rejected_events").fetchone() == (3,)
+    done("rejected", "list")
+
+    select = ("--select", "+user_daily_usage +int_platform_stats mart_status")
+    done("build", *select)
+    done("check", "--docs")
+    done("status")
+
+    # Builds that fail over what rows hold: a constraint of the table, and a cast in the model.
+    planted.execute(
+        "alter table marts.user_daily_usage add constraint planted check (user_id = 'x') not valid"
+    )
+    code, said = run("build", "--full-refresh", *select)
+    assert (code, "violates check constraint" in said) == (1, True)
+    planted.execute("alter table marts.user_daily_usage drop constraint planted")
+    planted.execute(
+        "create function public.cast_it() returns trigger language plpgsql as "
+        "'begin perform new.user_id::int; return new; end'"
+    )
+    planted.execute(
+        "create trigger planted before insert on marts.user_daily_usage "
+        "for each row execute function public.cast_it()"
+    )
+    code, said = run("build", "--full-refresh", *select)
+    assert (code, "a value does not fit" in said) == (1, True)
+
+    # The same by dbt itself, as Dagster runs it.
+    exports = subprocess.run(
+        [*WAREHOUSE, "environment"], capture_output=True, text=True, check=True
+    ).stdout
+    bare = subprocess.run(
+        ["bash", "-c", 'eval "$EXPORTS"; exec dbt build --full-refresh -s user_daily_usage'],  # noqa: S607
+        env=os.environ | {"EXPORTS": exports}, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert (bare.returncode, "a value does not fit" in bare.stdout) == (1, True), bare.stdout
+    assert not [word for word in PLANTED if word in bare.stdout + bare.stderr]
+
+    written = {path.suffix for path in home.rglob("*") if path.is_file()}
+    assert written >= {".json", ".log", ".sql", ".html"}, "artifacts, logs and Data Docs"
+    assert leaks(home) == []
+    # It would have been found.
+    (home / "found").write_text(PLANTED[2])
+    assert leaks(home) == [("found", PLANTED[2])]
+
+
+def test_a_url_comes_from_a_file_that_is_named_or_a_clear_sentence(
+    planted: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.cache_clear()
+    try:
+        with database.connect() as connection:
+            assert connection.info.dbname == planted.info.dbname
+        assert not database.is_embedded()
+        assert PASSWORD not in repr(settings())
+    finally:
+        settings.cache_clear()
+    monkeypatch.setenv("WAREHOUSE_DATABASE_URL_FILE", str(tmp_path / "nowhere"))
+    code, said = run("status")
+    assert code == 1
+    assert said.startswith("warehouse: WAREHOUSE_DATABASE_URL_FILE can't be read: No such file")
