@@ -33,6 +33,12 @@ RIGHTS: dict[str, dict[str, str]] = {
         "schema staging": "usage",
         "sequence staging.batch_ids": "usage",
         "function staging.add_raw_partitions": "execute",
+        "function staging.landed_and_dropped": "execute",
+        "table staging.dropped_months": "select",
+        # Whose lines are suppressed.
+        "schema warehouse": "usage",
+        "table warehouse.erasures": "select (erasure_id, is_of_one_client, subject_hash)",
+        "table warehouse.erasure_key": "select",
         # Read for duplicates, by key alone.
         "table staging.raw_events": "insert, select (client_id, event_id, timestamp)",
         "table staging.loads": "select, insert, update (state, error, ended_at)",
@@ -50,7 +56,8 @@ RIGHTS: dict[str, dict[str, str]] = {
         "schema staging": "usage",
         "table staging.raw_events": "select",
         "table staging.loads": "select",
-        "table staging.event_batches": "select",
+        # What a rebuild that may lose events counts as erased, too.
+        "table staging.event_batches": "select, update (erased)",
         "table staging.suppressed_events": "select",
         "table staging.used_sequences": "select",
         "table staging.clients": "select",
@@ -66,6 +73,12 @@ RIGHTS: dict[str, dict[str, str]] = {
         "table warehouse.check_results": "select, insert",
         "table warehouse.restatements": "select, insert",
         "table warehouse.alert_actions": "select",
+        "table warehouse.touched_periods": "select, insert, delete",
+        "table warehouse.erased_rows": "select, insert",
+        "table warehouse.erasures": "select (erasure_id, batch_seq, rows_forgotten_at)",
+        "table warehouse.run_events": "select",
+        "table warehouse.exports": "select",
+        "table staging.dropped_months": "select",
         "table warehouse.objects": "select",
         "table warehouse.rights": "select",
         "function warehouse.pin_build": "execute",
@@ -91,6 +104,9 @@ RIGHTS: dict[str, dict[str, str]] = {
         "table warehouse.restatements": "select (mart, client_id, period, old_values, new_values, "
         "cause, run, restated_at)",
         "table warehouse.alert_actions": "select (alert_id, action, taken_by, taken_at)",
+        "table warehouse.run_events": "select (run_id, event, job, occurred_at, detail)",
+        "table warehouse.exports": "select (export_id, target, state, reason, accepted_by, run, "
+        "build, ended_at)",
         "table staging.loads": "select (load_id, kind, source, state, error, ended_at)",
         "table staging.event_batches": "select (load_id, received, accepted)",
         "function warehouse.last_as_of": "execute",

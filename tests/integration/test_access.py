@@ -92,6 +92,13 @@ TABLES: dict[str, dict[str, str]] = {
     "warehouse.check_results": {TRANSFORMER: "select insert"},
     "warehouse.restatements": {TRANSFORMER: "select insert"},
     "warehouse.alert_actions": {TRANSFORMER: "select"},
+    "warehouse.touched_periods": {TRANSFORMER: "select insert delete"},
+    "warehouse.erased_rows": {TRANSFORMER: "select insert"},
+    "warehouse.run_events": {TRANSFORMER: "select"},
+    "warehouse.exports": {TRANSFORMER: "select"},
+    "warehouse.erasures": {},
+    "warehouse.erasure_key": {LOADER: "select"},
+    "staging.dropped_months": {LOADER: "select", TRANSFORMER: "select"},
     "warehouse.objects": {TRANSFORMER: "select"},
     "warehouse.rights": {TRANSFORMER: "select"},
 }
@@ -108,6 +115,12 @@ COLUMNS: dict[tuple[str, str, str], str] = {
     "window_end full_refresh state started_at ended_at",
     (ANALYST, "warehouse.alert_actions", "select"): "alert_id action taken_by taken_at",
     (ANALYST, "warehouse.restatements", "select"): RESTATED,
+    (ANALYST, "warehouse.run_events", "select"): "run_id event job occurred_at detail",
+    (ANALYST, "warehouse.exports", "select"): "export_id target state reason accepted_by run build "
+    "ended_at",
+    (LOADER, "warehouse.erasures", "select"): "erasure_id is_of_one_client subject_hash",
+    (TRANSFORMER, "warehouse.erasures", "select"): "erasure_id batch_seq rows_forgotten_at",
+    (TRANSFORMER, "staging.event_batches", "update"): "erased",
     (TENANT, "warehouse.restatements", "select"): RESTATED,
     (TENANT, "warehouse.tenants", "select"): "role_name client_id user_id",
     (TENANT, "intermediate.stg_documents", "select"): "document_id city zone",
@@ -123,6 +136,16 @@ FACTS_READ = {
 READ_STANDS = {ANALYST, TENANT, TRANSFORMER}
 FUNCTIONS: dict[str, set[str]] = {
     "staging.add_raw_partitions": {LOADER},
+    "staging.landed_and_dropped": {LOADER},
+    # Erasure and retention are the owner's.
+    "staging.drop_raw_month": set(),
+    **{
+        f"warehouse.{name}": set()
+        for name in (
+            "client_of", "condition_of_holding", "holds", "quotes", "search", "remove_subject",
+            "note_erasure",
+        )
+    },
     "warehouse.stands_at": READ_STANDS,
     "warehouse.last_as_of": READ_STANDS,
     "warehouse.percentile": {ANALYST, TRANSFORMER},
@@ -268,6 +291,7 @@ def test_every_role_may_call_the_functions_that_it_should_and_no_others(
     # With its owner's rights runs only what gives away nothing but how far builds are.
     definers = {name for name, _, is_definer, _ in found if is_definer}
     assert definers == {
+        "staging.drop_raw_month", "staging.landed_and_dropped",
         "staging.add_raw_partitions", "warehouse.stands_at", "warehouse.last_as_of"
     }  # fmt: skip
 

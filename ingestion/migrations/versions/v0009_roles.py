@@ -3,7 +3,7 @@
 from ingestion.migrations.sql import run_sql_beside
 
 revision = "0009"
-down_revision = "0006"
+down_revision = "0008"
 
 
 def upgrade() -> None:
