@@ -70,9 +70,10 @@ def erase(subject: Subject, by: str, dry_run: bool = False) -> Receipt:
         if _receipt(connection, erasure_id).state == "begun":
             _remove(connection, subject, erasure_id)
         receipt = _receipt(connection, erasure_id)
-        _forget_statistics(connection, receipt.removed)
         failed = _build_past(connection, receipt.batch_seq)
-        _forget_rows(connection, erasure_id)
+        if receipt.batch_seq is not None:
+            _forget_rows(connection)
+        _forget_statistics(connection, receipt.removed)
         _verify(connection, subject, erasure_id)
         if failed:
             raise failed
@@ -244,14 +245,13 @@ def _build_past(connection: psycopg.Connection, batch_seq: int | None) -> BuildE
     return None
 
 
-def _forget_rows(connection: psycopg.Connection, erasure_id: int) -> None:
-    """Empty the table by which models found what to recompute."""
+def _forget_rows(connection: psycopg.Connection) -> None:
+    """Empty the table by which models found what to recompute, now that all of them have."""
     with connection.transaction():
         connection.execute("delete from warehouse.erased_rows")
         connection.execute(
             "update warehouse.erasures set rows_forgotten_at = clock_timestamp() "
-            "where erasure_id = %s",
-            (erasure_id,),
+            "where rows_forgotten_at is null and state <> 'begun'"
         )
     connection.execute("vacuum (analyze) warehouse.erased_rows")
 

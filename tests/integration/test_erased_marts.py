@@ -8,9 +8,9 @@ import psycopg
 import pytest
 
 from orchestration.erase import erase
-from tests.building import build_at, rows_of_models
+from tests.building import build_at, rows_of_models, touched
 from tests.erasing import AS_OF, SUBJECTS, a_template, is_of, stream, unexplained
-from tests.lines import rows
+from tests.lines import rows, value
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,20 @@ def test_what_is_left_is_what_would_be_there_had_the_subject_never_come(
     after = rows_of_models(whole)
     build_at(AS_OF, full_refresh=True)
     assert rows_of_models(whole) == after
+
+
+def test_an_erasure_rewrites_what_it_touches_and_nothing_else(whole: psycopg.Connection) -> None:
+    cells = dict.fromkeys(("analytics_daily", "analytics_weekly", "top_pages_daily"), "client_id")
+    cells |= {"lead_funnel": "client_id || ' ' || lead_id", "user_daily_usage": "user_id"}
+    found = touched(whole, cells, lambda: erase(SUBJECTS["lead of a client"], "dpo"))
+    assert found == {
+        "analytics_daily": {"acme"},
+        "analytics_weekly": {"acme"},
+        "lead_funnel": {"acme lead-ann"},
+        "user_daily_usage": set(),
+        "top_pages_daily": set(),
+    }
+    assert value(whole, "select count(*) from warehouse.erased_rows") == 0
 
 
 def test_of_an_erased_client_no_figure_is_told(whole: psycopg.Connection) -> None:
