@@ -48,7 +48,7 @@ def small(smalls) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-@pytest.mark.parametrize("name", ["user", "lead of a client", "client"])
+@pytest.mark.parametrize("name", ["user", "client"])
 def test_an_erased_subject_is_nowhere_and_does_not_come_back(
     small: psycopg.Connection, tmp_path: Path, name: str
 ) -> None:

@@ -28,31 +28,26 @@ def whole(wholes) -> Iterator[psycopg.Connection]:
 def test_what_is_left_is_what_would_be_there_had_the_subject_never_come(
     whole: psycopg.Connection,
 ) -> None:
-    subject = SUBJECTS["user"]
-    receipt = erase(subject, "dpo")
-    assert (receipt.state, receipt.found) == ("verified", {})
-    assert receipt.removed["staging.raw_events"] == sum(is_of(one, subject) for one in stream())
-    assert unexplained(whole) == 0
-    # What closed periods say now is told, and why.
-    causes = "select distinct cause from marts.restatements where mart = 'platform_analytics'"
-    assert rows(whole, causes) == [("erasure",)]
-    after = rows_of_models(whole)
-    build_at(AS_OF, full_refresh=True)
-    assert rows_of_models(whole) == after
-
-
-def test_an_erasure_rewrites_what_it_touches_and_nothing_else(whole: psycopg.Connection) -> None:
+    subject = SUBJECTS["lead of a client"]
     cells = dict.fromkeys(("analytics_daily", "analytics_weekly", "top_pages_daily"), "client_id")
     cells |= {"lead_funnel": "client_id || ' ' || lead_id", "user_daily_usage": "user_id"}
-    found = touched(whole, cells, lambda: erase(SUBJECTS["lead of a client"], "dpo"))
-    assert found == {
+    # What it touches is rewritten, and nothing else.
+    assert touched(whole, cells, lambda: erase(subject, "dpo")) == {
         "analytics_daily": {"acme"},
         "analytics_weekly": {"acme"},
         "lead_funnel": {"acme lead-ann"},
         "user_daily_usage": set(),
         "top_pages_daily": set(),
     }
+    removed = value(whole, "select removed -> 'staging.raw_events' from warehouse.erasures")
+    assert removed == sum(is_of(one, subject) for one in stream())
+    assert unexplained(whole) == 0
+    # What closed periods say now is told, and why.
+    assert rows(whole, "select distinct cause from marts.restatements") == [("erasure",)]
     assert value(whole, "select count(*) from warehouse.erased_rows") == 0
+    after = rows_of_models(whole)
+    build_at(AS_OF, full_refresh=True)
+    assert rows_of_models(whole) == after
 
 
 def test_of_an_erased_client_no_figure_is_told(whole: psycopg.Connection) -> None:
