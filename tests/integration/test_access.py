@@ -655,7 +655,7 @@ def test_a_builder_builds_and_neither_reads_payloads_nor_checks_nor_exports(
     assert rights_and_policies(owner) == before
 
 
-def test_what_a_builder_plants_is_not_run_with_the_rights_of_the_owner(
+def test_the_owner_builds_with_the_rights_of_builders(
     owner: psycopg.Connection,
 ) -> None:
     planted = "insert into warehouse.tenants values ('tim_transformer', 'acme')"
