@@ -91,7 +91,8 @@ def load(source: Source, progress: Callable[[int, Counts], None] | None = None) 
             with suppress(psycopg.Error):
                 ledger.end_load(control, load_id, "failed", reason(error))
             if isinstance(error, psycopg.Error):
-                raise LoadError(_broken_off(source, error)) from error
+                # Not `from error`: whoever shows causes, as Dagster does, would show its details.
+                raise LoadError(_broken_off(source, error)) from None
             raise
     return LoadResult(source.name, load_id, done, place.lines + 1 if last else None)
 

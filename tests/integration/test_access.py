@@ -216,6 +216,7 @@ def expected_on(relation: str) -> dict[str, str]:
         return readers
     if re.fullmatch(r"staging\.raw_events_\d{4}_\d{2}", relation):
         return {}
+    assert relation in TABLES, f"who may touch {relation}? say so here, and in ingestion/roles.py"
     return TABLES[relation]
 
 

@@ -51,7 +51,9 @@ where
         or c.relname = 'referrer_sites'
     )
 union
-select 'marts', proname, 'builders' from pg_catalog.pg_proc where pronamespace = 'marts'::regnamespace;
+select 'marts', proname, 'builders'
+from pg_catalog.pg_proc
+where pronamespace = 'marts'::regnamespace;
 
 -- Rights as the catalogue has them ---------------------------------------------------------------
 
@@ -150,7 +152,7 @@ where
 comment on view warehouse.rights is
 'What the group roles and everybody (public) may do, beside what they own.';
 
--- The statements that make the rights in these schemas equal to the wanted ones; none where they are.
+-- The statements that make the rights in these schemas equal to the wanted ones, if any.
 -- Rights of other roles than the warehouse's are nobody's business here.
 create function warehouse.differences(schemas text [], wanted jsonb) returns setof text
 language sql stable set search_path = pg_catalog, pg_temp as $$
@@ -158,8 +160,9 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 
     wanted_rights as (
         select distinct o.kind, o.object, w.column_name, w.role, w.privilege
-        from jsonb_to_recordset(wanted)
-            as w (kind text, schema_name text, name text, column_name text, role text, privilege text)
+        from jsonb_to_recordset(wanted) as w (
+            kind text, schema_name text, name text, column_name text, role text, privilege text
+        )
         inner join warehouse.objects as o
             on
                 w.kind = o.kind
@@ -172,8 +175,10 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     existing as (
         select kind, object, column_name, role, privilege
         from warehouse.rights
-        -- What others keep in these schemas is theirs.
-        where schema_name = any(schemas) and pg_has_role(owner_id, 'usage')
+        where
+            schema_name = any(schemas)
+            -- What others keep where dbt builds is theirs.
+            and (schema_name not in ('intermediate', 'marts') or pg_has_role(owner_id, 'usage'))
     ),
 
     surplus as (
@@ -224,7 +229,11 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     with
 
     protected as (
-        select relrowsecurity as is_protected from pg_class where oid = relation
+        select
+            relrowsecurity as is_protected,
+            '(select %s from warehouse.tenants as t where t.role_name = current_user)' as mapped
+        from pg_class
+        where oid = relation
     ),
 
     -- Each asks once per query, not per row, whose rows these are: that is what `select` is for.
@@ -237,25 +246,23 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
             or (access = 'analysts' and is_protected)
         union all
         select
-            'tenant_client',
+            'tenant_' || access,
             'warehouse_tenant',
-            'client_id = (select t.client_id from warehouse.tenants as t'
-            || ' where t.role_name = current_user and t.user_id is null)'
-        where access = 'client'
-        union all
-        select
-            'tenant_client_and_user',
-            'warehouse_tenant',
-            'client_id = (select t.client_id from warehouse.tenants as t where t.role_name = current_user)'
-            || ' and ((select t.user_id is null from warehouse.tenants as t where t.role_name = current_user)'
-            || ' or user_id = (select t.user_id from warehouse.tenants as t where t.role_name = current_user))'
-        where access = 'client_and_user'
-        union all
-        select
-            'tenant_user',
-            'warehouse_tenant',
-            'user_id = (select t.user_id from warehouse.tenants as t where t.role_name = current_user)'
-        where access = 'user'
+            case access
+                when 'client'
+                    then
+                        'client_id = ' || format(mapped, 't.client_id')
+                        || ' and ' || format(mapped, 't.user_id is null')
+                when 'client_and_user'
+                    then
+                        'client_id = ' || format(mapped, 't.client_id')
+                        || ' and (' || format(mapped, 't.user_id is null')
+                        || ' or user_id = ' || format(mapped, 't.user_id') || ')'
+                when 'user'
+                    then 'user_id = ' || format(mapped, 't.user_id')
+            end
+        from protected
+        where access in ('client', 'client_and_user', 'user')
     ),
 
     existing as (
@@ -268,9 +275,14 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     union all
     select format('drop policy %I on %s', e.name, relation)
     from existing as e
-    where (e.name = 'analysts' or e.name like 'tenant\_%') and e.name not in (select w.name from wanted as w)
+    where
+        (e.name = 'analysts' or e.name like 'tenant\_%')
+        and e.name not in (select w.name from wanted as w)
     union all
-    select format('create policy %I on %s for select to %I using (%s)', w.name, relation, w.role, w.condition)
+    select format(
+        'create policy %I on %s for select to %I using (%s)',
+        w.name, relation, w.role, w.condition
+    )
     from wanted as w
     where w.name not in (select e.name from existing as e)
 $$;
@@ -287,7 +299,10 @@ begin
         not exists (
             select from pg_roles where rolname = 'warehouse_transformer' and pg_has_role(oid, 'set')
         )
-        or (select count(*) < 2 from pg_roles where rolname in ('warehouse_analyst', 'warehouse_tenant'))
+        or (
+            select count(*) < 2 from pg_roles
+            where rolname in ('warehouse_analyst', 'warehouse_tenant')
+        )
     then
         return;
     end if;
@@ -300,7 +315,9 @@ begin
             o.schema_name in ('intermediate', 'marts')
             and (
                 o.kind = 'schema'
-                or (o.schema_name, o.name) in (select a.schema_name, a.name from warehouse.access as a)
+                or (o.schema_name, o.name) in (
+                    select a.schema_name, a.name from warehouse.access as a
+                )
             )
             and o.column_name is null
             and pg_get_userbyid(o.owner_id) <> 'warehouse_transformer'
@@ -313,7 +330,9 @@ begin
         select p.statement
         from warehouse.access as a
         inner join pg_class as c
-            on c.oid = to_regclass(format('%I.%I', a.schema_name, a.name)) and c.relkind in ('r', 'p')
+            on
+                c.oid = to_regclass(format('%I.%I', a.schema_name, a.name))
+                and c.relkind in ('r', 'p')
         cross join lateral warehouse.protection(c.oid, a.access) as p (statement)
     loop
         execute one_statement;
@@ -362,7 +381,13 @@ begin
         where d.refclassid = 'pg_class'::regclass
     )
 
-    select 'schema' as kind, 'marts' as schema_name, 'marts' as name, null::text as column_name, role, 'usage' as privilege
+    select
+        'schema' as kind,
+        'marts' as schema_name,
+        'marts' as name,
+        null::text as column_name,
+        role,
+        'usage' as privilege
     from readers
     union
     select kind, schema_name, name, null, role, privilege from declared
