@@ -61,8 +61,7 @@ def build(options: BuildOptions | None = None) -> BuildResult:
         one_build_at_a_time(connection),
     ):
         _refuse_to_lose_events(connection, options)
-        if roles.builds_as_builder(connection):
-            connection.execute(f"set role {roles.BUILDER}")
+        become_builder(connection)
         try:
             ran_dbt = not _needs_no_dbt(connection, options)
             if ran_dbt:
@@ -126,6 +125,12 @@ def dbt_environment() -> dict[str, str]:
             filter(None, (str(DBT_PLUGINS), os.environ.get("PYTHONPATH")))
         ),
     }
+
+
+def become_builder(connection: psycopg.Connection) -> None:
+    """Take the role that what builds make belongs to, where it is there to take."""
+    if roles.builds_as_builder(connection):
+        connection.execute(f"set role {roles.BUILDER}")
 
 
 def builder_environment() -> dict[str, str]:

@@ -9,6 +9,7 @@ from ingestion.settings import settings
 from orchestration.drop_folder import waiting_files
 from orchestration.incremental import everything, marketing_row, traffic, watch
 from orchestration.landing import landing
+from orchestration.retaining import retention
 
 UNFINISHED = [
     DagsterRunStatus.QUEUED,
@@ -55,6 +56,7 @@ SCHEDULES = [
     ),
     _schedule(traffic, "5 * * * *", "The traffic marts, every hour."),
     _schedule(everything, "15 2 * * *", "All marts, every day at 02:15."),
+    _schedule(retention, "45 3 * * *", "That what is promised to be gone is gone."),
     _schedule(watch, "7-59/10 * * * *", "What is known of freshness, volume and staging."),
 ]
 

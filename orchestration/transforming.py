@@ -23,6 +23,7 @@ from orchestration.build import (
     DBT_PROJECT,
     BuildError,
     BuildOptions,
+    become_builder,
     build_environment,
     code_digest,
     dbt_environment,
@@ -129,6 +130,7 @@ def building(models: set[str] | None, options: BuildOptions) -> Iterator[psycopg
                 f"Nothing is built, because of failing checks upstream: {', '.join(in_the_way)}. "
                 "Mend what they found, and materialize and check what they are of again."
             )
+        become_builder(connection)
         yield connection
 
 

@@ -157,8 +157,8 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "a late chat leaves its user new on the old day": (
         Edit(
             AI_USAGE + "system_daily_metrics.sql",
-            "having min(known.occurred_on) > arrived.first_on",
-            "having false",
+            "where known.first_on > arrived.first_on",
+            "where false",
         ),
     ),
     "a changed limit touches no month": (

@@ -28,7 +28,7 @@ AS_OF = datetime(2026, 4, 1, tzinfo=UTC)
 @pytest.fixture
 def built(warehouse: psycopg.Connection) -> psycopg.Connection:
     """A candidate of the row that was built and checked, as far as the export can see."""
-    warehouse.execute("create schema intermediate")
+    warehouse.execute("create schema if not exists intermediate")
     warehouse.execute(
         "create table intermediate.int_platform_stats as "
         "select 10::bigint as active_users, 5000::bigint as questions_answered, "

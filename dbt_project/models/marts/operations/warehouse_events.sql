@@ -40,11 +40,26 @@ builds as (
 ),
 
 runs as (
-    select * from {{ source('warehouse', 'run_events') }}
+    select
+        run_id,
+        event,
+        job,
+        occurred_at,
+        detail
+    from {{ source('warehouse', 'run_events') }}
 ),
 
 exports as (
-    select * from {{ source('warehouse', 'exports') }}
+    select
+        export_id,
+        target,
+        state,
+        reason,
+        accepted_by,
+        run,
+        build,
+        ended_at
+    from {{ source('warehouse', 'exports') }}
     where state <> 'running'
 ),
 

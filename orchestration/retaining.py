@@ -1,0 +1,27 @@
+"""The job of retention: what has had its time goes, every day."""
+
+# No postponed annotations here: Dagster looks at that of `context` itself.
+import dagster as dg
+
+from orchestration.retention import retain
+
+
+@dg.op
+def drop_what_has_had_its_time(context: dg.OpExecutionContext) -> None:
+    """Drop old months of raw events, visitors' salts and quarantined payloads."""
+    done = retain()
+    context.add_output_metadata(
+        {
+            "months": len([month for month in done.months if month.kept is None]),
+            "events": sum(month.events for month in done.months if month.kept is None),
+            "kept": {f"{month.month:%Y-%m}": month.kept for month in done.months if month.kept},
+            "salts": done.salts,
+            "payloads": done.payloads,
+        }
+    )
+
+
+@dg.job(executor_def=dg.in_process_executor)
+def retention() -> None:
+    """Old raw events, salts after 48 hours, quarantined payloads after 30 days."""
+    drop_what_has_had_its_time()
