@@ -80,15 +80,6 @@ def erase(subject: Subject, by: str, dry_run: bool = False) -> Receipt:
         return _receipt(connection, erasure_id)
 
 
-def receipts(connection: psycopg.Connection) -> list[Receipt]:
-    """Return all receipts, the newest first."""
-    return (
-        connection.cursor(row_factory=class_row(Receipt))
-        .execute(f"{_RECEIPTS} order by erasure_id desc")
-        .fetchall()
-    )
-
-
 _RECEIPTS = (
     "select kind, erasure_id, state, batch_seq, removed, found, begun_at, verified_at "
     "from warehouse.erasures"
@@ -289,4 +280,4 @@ def _search(connection: psycopg.Connection, subject: Subject) -> dict[str, int]:
     )
 
 
-__all__ = ["EraseError", "Receipt", "Subject", "SubjectKind", "erase", "receipts"]
+__all__ = ["EraseError", "Receipt", "Subject", "SubjectKind", "erase"]

@@ -336,25 +336,23 @@ begin
     end loop;
     if to_regclass('intermediate.int_sequence_uses') is not null then
         -- Another event may have come with the same number at the same time.
-        with
-
-        gone as (
-        delete from intermediate.int_sequence_uses as u using pg_temp.erased_sequences as s
-        where
-            u.producer = s.producer
-            and u."sequence" = s."sequence"
-            and u.occurred_at = s.occurred_at
-            and u.batch_seq = s.batch_seq
-            and not exists (
-                select from staging.raw_events as r
-                inner join staging.event_batches as b on r.batch_id = b.batch_id
-                where
-                    b.batch_seq = s.batch_seq
-                    and r."timestamp" = s.occurred_at
-                    and r.context ->> 'producer' = s.producer
-                    and (r.context ->> 'sequence')::numeric = s."sequence"
-            )
-        returning u.*
+        with gone as (
+            delete from intermediate.int_sequence_uses as u using pg_temp.erased_sequences as s
+            where
+                u.producer = s.producer
+                and u."sequence" = s."sequence"
+                and u.occurred_at = s.occurred_at
+                and u.batch_seq = s.batch_seq
+                and not exists (
+                    select from staging.raw_events as r
+                    inner join staging.event_batches as b on r.batch_id = b.batch_id
+                    where
+                        b.batch_seq = s.batch_seq
+                        and r."timestamp" = s.occurred_at
+                        and r.context ->> 'producer' = s.producer
+                        and (r.context ->> 'sequence')::numeric = s."sequence"
+                )
+            returning u.*
         )
 
         insert into pg_temp.erased_rows select 'int_sequence_uses', to_jsonb(g) from gone as g;
