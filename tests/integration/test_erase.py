@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 
 import psycopg
@@ -76,6 +77,22 @@ def test_an_erased_subject_is_nowhere_and_does_not_come_back(
     build_at(AS_OF)
     assert places_of(small, subject) == set()
     assert unexplained(small) == 0
+
+
+def test_what_people_did_about_alerts_names_nobody_who_is_erased(
+    small: psycopg.Connection,
+) -> None:
+    of_user = f"usage-2025-03-80-{sha256(b'user-ann').hexdigest()[:16]}"
+    of_another = f"usage-2025-03-80-{sha256(b'user-bob').hexdigest()[:16]}"
+    small.cursor().executemany(
+        "insert into warehouse.alert_actions (alert_id, action, taken_by) values (%s, %s, %s)",
+        [(of_user, "resolved", "zoe"), (of_another, "resolved", "user-ann")],
+    )
+    receipt = erase(SUBJECTS["user"], "user-ann")
+    assert receipt.removed["warehouse.alert_actions"] == 1
+    told = "select alert_id, taken_by from warehouse.alert_actions"
+    assert rows(small, told) == [(of_another, "(erased)")]
+    assert value(small, "select requested_by from warehouse.erasures") == "(erased)"
 
 
 def places_of(connection: psycopg.Connection, subject: Subject) -> set[str]:
