@@ -6,7 +6,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -37,7 +37,7 @@ from ingestion.line import (
     reject,
     shown,
 )
-from ingestion.loader import reason as broken_off
+from ingestion.loader import LoadError, reason
 from ingestion.source import Source, SourceError
 from ingestion.tracking_plan import LARGEST_NUMBER
 
@@ -137,8 +137,8 @@ def load_entities(kind: EntityKind, source: Source) -> Counts:
     """Upsert the rows of an NDJSON or CSV source; return what became of them.
 
     ``accepted`` rows are those that now stand, ``duplicates`` those that are no newer than what
-    stood. Raises source.SourceError, database.DatabaseError or psycopg.Error: committed batches
-    stay, and loading the source again changes nothing that they did.
+    stood. Raises source.SourceError, database.DatabaseError or LoadError: committed batches stay,
+    and loading the source again changes nothing that they did.
     """
     done = Counts()
     with database.connect(
@@ -152,7 +152,14 @@ def load_entities(kind: EntityKind, source: Source) -> Counts:
                     counts, place = _land(connection, kind, load_id, source.name, batch, place)
                     done += counts
         except BaseException as error:
-            ledger.end_load(connection, load_id, "abandoned", broken_off(error))
+            # Where the server is gone the load stays `running` without a loader.
+            with suppress(psycopg.Error):
+                ledger.end_load(connection, load_id, "abandoned", reason(error))
+            if isinstance(error, psycopg.Error):
+                raise LoadError(
+                    f"The load of {source.name} broke off: {reason(error)}. Committed batches "
+                    "stay, nothing is half done; mend that and load it again."
+                ) from None
             raise
         ledger.end_load(connection, load_id, "finished")
     return done

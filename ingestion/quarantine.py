@@ -15,7 +15,7 @@ from ingestion.chunks import Chunk, Place
 from ingestion.intake import Intake, Receipt, judge_chunk
 from ingestion.ledger import Counts
 from ingestion.loader import Salts
-from ingestion.loader import reason as broken_off
+from ingestion.loader import reason as why
 
 REPLAYED_AT_ONCE = 5_000
 
@@ -97,7 +97,7 @@ def replay(reason: str | None = None) -> Counts:
             done = _replay_up_to(newest[0] if newest else 0, reason, load_id, control, data)
         except BaseException as error:
             with suppress(psycopg.Error):
-                ledger.end_load(control, load_id, "abandoned", broken_off(error))
+                ledger.end_load(control, load_id, "abandoned", why(error))
             raise
         ledger.end_load(control, load_id, "finished")
     return done

@@ -108,6 +108,12 @@ def test_passwords_and_personal_data_reach_no_file_and_no_terminal(
     assert (code, "rejected" in said) == (0, True)
     assert planted.execute("select count(*) from staging.rejected_events").fetchone() == (3,)
     done("rejected", "list")
+    users = tmp_path / "users.csv"
+    now = "2026-01-01T00:00:00Z"
+    users.write_text(f"user_id,created_at,updated_at\n{PLANTED[2]},{now},{now}\n")
+    planted.execute("alter table staging.users add constraint planted check (role is not null)")
+    code, said = run("load-entities", "users", users)
+    assert (code, "violates check constraint" in said) == (1, True)
 
     select = ("--select", "+user_daily_usage +int_platform_stats mart_status")
     done("build", *select)
