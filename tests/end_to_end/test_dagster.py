@@ -185,6 +185,24 @@ def test_a_scheduled_run_tells_of_every_partition_that_it_touched_late_days_incl
     }
 
 
+def test_the_hourly_run_builds_traffic_and_nothing_else(definitions, warehouse):
+    view = json.loads(_event("page_view", "2026-02-21T12:00:00Z"))
+    view["actor"]["user_id"] = "u1"
+    view["context"] = {"source": "api", "page": {"path": "/"}}
+    newest = _land(warehouse, json.dumps(view).encode() + b"\n")
+    stand = "select batch_seq from warehouse.model_offsets where model = %s"
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = definitions.resolve_job_def("traffic").execute_in_process(instance=instance)
+
+    told = _partitions(run)
+    assert told["marts/stats_daily"] == {"2026-02-21"}
+    assert told["marts/sessions"] == {None}
+    assert "marts/analytics_daily" not in told
+    assert warehouse.execute(stand, ("stats_daily",)).fetchone() == (newest,)
+    assert warehouse.execute(stand, ("analytics_daily",)).fetchone() == (newest - 1,)
+
+
 def test_chosen_partitions_recompute_that_window_and_move_no_offset(definitions, warehouse):
     offsets = "select model, batch_seq, as_of::text from warehouse.model_offsets order by model"
     usage = "select date::text, message_count from marts.user_daily_usage order by date"
