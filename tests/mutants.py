@@ -34,6 +34,7 @@ PLATFORM = "dbt_project/models/marts/platform/"
 TRAFFIC = "dbt_project/models/marts/traffic/"
 OPERATIONS = "dbt_project/models/marts/operations/"
 PERCENTILE = "ingestion/migrations/versions/v0003_marts.sql"
+ROLES = "ingestion/migrations/versions/v0009_roles.sql"
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +309,15 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "changed code is not rebuilt": (
         Edit(PROTOCOL, "or stands.checksum <> code_checksum or", "or"),
     ),
+    "a user sees what tells of the whole client": (
+        Edit(ROLES, "|| ' and ' || format(mapped, 't.user_id is null')", ""),
+    ),
+    "views of marts show what their owner sees": (
+        Edit("dbt_project/macros/views.sql", "security_invoker = true", "security_invoker = false"),
+    ),
+    "everybody may go on doing what they may by default": (
+        Edit(ROLES, "        a.grantee = 0\n        or r.rolname", "        r.rolname"),
+    ),
 }
 
 OF_DBT = "tests/integration/test_dbt.py::test_"
@@ -316,6 +326,7 @@ OF_AI_USAGE = "tests/integration/test_ai_usage.py::test_"
 OF_CLIENTS = "tests/integration/test_clients.py::test_"
 OF_TRAFFIC = "tests/integration/test_traffic.py::test_"
 OF_OPERATIONS = "tests/integration/test_operations.py::test_"
+OF_ACCESS = "tests/integration/test_access.py::test_"
 # In the order of their running time; a fault is caught by the first that turns red.
 TESTS = (
     OF_DBT + "every_unit_test_of_the_models_passes_whatever_the_time_zone_of_the_session[18-UTC]",
@@ -335,6 +346,9 @@ TESTS = (
     OF_CLIENTS + "a_first_build_and_a_new_day_restate_nothing",
     OF_TRAFFIC + "a_late_view_that_joins_two_sessions_touches_their_hours_and_day",
     OF_OPERATIONS + "a_number_touches_its_day_and_that_of_the_next_greater_one",
+    OF_ACCESS + "every_role_may_call_the_functions_that_it_should_and_no_others",
+    OF_ACCESS + "a_client_sees_all_of_its_own_rows_and_none_of_others[acme_app-acme]",
+    OF_ACCESS + "a_user_sees_their_own_rows_and_none_of_others",
     OF_BUILDS + "a_batch_that_lands_while_a_build_runs_waits_for_the_next_build",
     OF_BUILDS + "an_event_appears_once_as_of_has_passed_it_without_a_new_batch",
     OF_BUILDS + "a_changed_model_is_rebuilt_and_so_are_its_descendants_and_no_other",
