@@ -41,12 +41,20 @@ def land_both_tenants(directory: Path) -> None:
 
 
 def entities_of(client: str) -> dict[EntityKind, list[dict[str, Any]]]:
-    """A client, two users of it with limits that they reach, and a document."""
+    """A client, two users of it with limits that they reach, a unit and a document."""
     document = {"document_id": f"d of {client}", "city": f"city of {client}"}
     return {
         EntityKind.CLIENTS: [_entity("client_id", client, client, name=f"name of {client}")],
         EntityKind.USERS: [
             _entity("user_id", f"u{n} of {client}", client, monthly_message_limit=1) for n in (1, 2)
+        ],
+        EntityKind.UNITS: [
+            {
+                "unit_id": f"unit of {client}",
+                "client_id": client,
+                "development_id": client,
+                "updated_at": JANUARY.isoformat(),
+            }
         ],
         EntityKind.DOCUMENTS: [document | {"updated_at": JANUARY.isoformat()}],
     }
@@ -89,6 +97,7 @@ def story_of(client: str) -> list[dict[str, Any]]:
     actors = [
         ({"lead_id": f"lead of {client}"}, lead), ({"user_id": f"u1 of {client}"}, user),
         ({"user_id": f"u2 of {client}"}, user), ({}, whole),
+        ({"unit_id": f"unit of {client}"}, [("session", {})]),
     ]  # fmt: skip
     told = [(who, *happened) for who, story in actors for happened in story]
     return [

@@ -726,7 +726,10 @@ def test_whatever_ids_and_values_are_called_they_come_out_as_they_came(
     as_of = AS_OF + timedelta(minutes=20)
     build_at(as_of)
     assert [result.check_name for result in run_checks() if not result.passed] == []
-    assert export_row().updated_at == as_of
+    row = export_row()
+    assert (row.updated_at, row.active_users) == (as_of, len(HOSTILE) + 2)
+    units = rows(owner, "select unit_id from intermediate.int_session_events where unit_id <> ''")
+    assert {unit for (unit,) in units} == {f"unit of {c}" for c in ("acme", "rival", *HOSTILE)}
 
     marts = told(owner)
     assert told_before.keys() - WITHOUT_TENANTS
