@@ -174,8 +174,19 @@ language sql stable as $$
         select
             attnum,
             case
-                when category = 'S' then format('warehouse.holds($1, %I::text)', attname)
-                when name in ('json', 'jsonb') then format('warehouse.holds($1, %I::jsonb)', attname)
+                -- What tells for almost all rows stands outside the function, whose call costs more.
+                when category = 'S'
+                    then format(
+                        '(%1$I = $1 or left(%1$I::text, 1) in (''{'', ''['') '
+                        'and warehouse.holds($1, %1$I::text))',
+                        attname
+                    )
+                when name in ('json', 'jsonb')
+                    then format(
+                        '(strpos(%1$I::text, to_json($1)::text) > 0 '
+                        'and warehouse.holds($1, %1$I::jsonb))',
+                        attname
+                    )
                 when name = 'bytea' then format('warehouse.holds($1, %I)', attname)
                 when element_category = 'S' then format('$1 = any(%I::text [])', attname)
                 when name in ('_json', '_jsonb')
