@@ -20,13 +20,12 @@ from orchestration.lineage import with_ancestors
 from orchestration.partitions import PARTITIONS, key_of, period_of
 from orchestration.transforming import Translator, building, manifest, parents, with_query
 
-# What a build touched, the whole of a model and its periods.
+# What the build since an instant touched, the whole of a model and its periods.
 TOUCHED = """
     select t.model, t.period_start, t.rows_written, t.from_batch, t.to_batch
     from warehouse.touched_periods as t
-    where t.invocation_id = (
-        select b.invocation_id from warehouse.builds as b order by b.started_at desc limit 1
-    )
+    inner join warehouse.builds as b on t.invocation_id = b.invocation_id
+    where b.started_at >= %s
     order by t.model, t.period_start
 """
 
@@ -111,9 +110,10 @@ def _build_op(job: str, of: str | None) -> dg.OpDefinition:
     def build_what_is_new(context: dg.OpExecutionContext, dbt: DbtCliResource) -> Iterator[Event]:
         models = None if of is None else _lineage_of(of)
         with building(models, BuildOptions()) as connection:
+            begun = connection.execute("select clock_timestamp()").fetchone()
             if slide(connection, models=None if models is None else sorted(models)):
                 context.log.info("Nothing is new: only what slides with time is rewritten.")
-                yield from _materializations(connection.execute(TOUCHED))
+                yield from _materializations(connection.execute(TOUCHED, begun))
                 # Once a day all tests run, whatever is new: what was right may have been spoilt.
                 if of is None:
                     yield from _run_dbt(dbt, "test")
@@ -122,9 +122,9 @@ def _build_op(job: str, of: str | None) -> dg.OpDefinition:
                     yield from _run_dbt(dbt, "build", of)
                 except DagsterDbtCliRuntimeError:
                     # Of a build that failed some models stand.
-                    yield from _materializations(connection.execute(TOUCHED))
+                    yield from _materializations(connection.execute(TOUCHED, begun))
                     raise
-                yield from _materializations(connection.execute(TOUCHED))
+                yield from _materializations(connection.execute(TOUCHED, begun))
         yield dg.Output(None)
 
     return build_what_is_new

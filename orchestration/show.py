@@ -266,11 +266,12 @@ def retained(done: Retained, json: bool) -> None:
     if json:
         typer.echo(_json(asdict(done)))
         return
+    gone = "would go" if done.dry_run else "dropped"
     if done.months:
         table(
             ("month", "events", "raw events"),
             [
-                (f"{m.month:%Y-%m}", f"{m.events:,}", f"kept: {m.kept}" if m.kept else "dropped")
+                (f"{m.month:%Y-%m}", f"{m.events:,}", f"kept: {m.kept}" if m.kept else gone)
                 for m in done.months
             ],
         )
