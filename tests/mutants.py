@@ -24,6 +24,7 @@ OFFSETS = "dbt_project/macros/offsets.sql"
 DAYS = "dbt_project/models/intermediate/int_platform_activity_daily.sql"
 STATS = "dbt_project/models/intermediate/int_platform_stats.sql"
 PROTOCOL = "ingestion/migrations/versions/v0002_offsets.sql"
+BEGIN_MODEL = "ingestion/migrations/versions/v0008_erasure.sql"
 RATED = "dbt_project/models/intermediate/int_rated_chats.sql"
 AI_USAGE = "dbt_project/models/marts/ai_usage/"
 TRUST = "ingestion/migrations/versions/v0004_trust.sql"
@@ -58,9 +59,9 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         ),
         # What the rows need outlives that transaction.
         Edit(CELLS, " on commit drop as", " as"),
-        Edit(PROTOCOL, "run_mode, true)", "run_mode, false)"),
-        Edit(PROTOCOL, "::text, true)", "::text, false)"),
-        Edit(PROTOCOL, "::text, ''), true)", "::text, ''), false)"),
+        Edit(BEGIN_MODEL, "run_mode, true)", "run_mode, false)"),
+        Edit(BEGIN_MODEL, "::text, true)", "::text, false)"),
+        Edit(BEGIN_MODEL, "::text, ''), true)", "::text, ''), false)"),
     ),
     "the pinned batch itself is not read": (
         Edit(CELLS, "batch_seq <= {{ to_batch() }}", "batch_seq < {{ to_batch() }}"),
@@ -105,7 +106,7 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         Edit(STATS, "occurred_at >= {{ active_since() }}", "occurred_at > {{ active_since() }}"),
     ),
     "a model moves past its upstream": (
-        Edit(PROTOCOL, "least(pin.batch_seq, min(o.batch_seq))", "pin.batch_seq"),
+        Edit(BEGIN_MODEL, "least(pin.batch_seq, min(o.batch_seq))", "pin.batch_seq"),
     ),
     "an earlier as_of is taken": (
         Edit(PROTOCOL, "if wanted_as_of < warehouse.last_as_of() then", "if false then"),
@@ -125,7 +126,7 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     ),
     "the pin is read twice": (
         Edit(
-            PROTOCOL,
+            BEGIN_MODEL,
             "least(pin.batch_seq, min(o.batch_seq))",
             "(select max(b.batch_seq) from staging.event_batches as b)",
         ),
@@ -307,7 +308,7 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     ),
     "percentiles do not lie between": (Edit(PERCENTILE, "* (spot - place)", "* 0"),),
     "changed code is not rebuilt": (
-        Edit(PROTOCOL, "or stands.checksum <> code_checksum or", "or"),
+        Edit(BEGIN_MODEL, "or stands.checksum <> code_checksum or", "or"),
     ),
     "a user sees what tells of the whole client": (
         Edit(ROLES, "|| ' and ' || format(mapped, 't.user_id is null')", ""),
