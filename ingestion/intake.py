@@ -163,8 +163,10 @@ class Intake:
                 judged = judge_chunk(judged.chunk, receipt)
             except psycopg.errors.UniqueViolation:
                 self._expects_duplicates = True
-            except psycopg.errors.CheckViolation:
-                # Retention has dropped a partition that was there before.
+            except psycopg.errors.CheckViolation as error:
+                if error.diag.constraint_name:
+                    raise
+                # No partition: retention has dropped one that was there before.
                 self._months.clear()
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
                 continue
