@@ -1,0 +1,12 @@
+"""Pages that are written by the code stand as the code writes them."""
+
+from __future__ import annotations
+
+from ingestion.settings import PROJECT_DIR
+from ingestion.tracking_plan import reference_page, tracking_plan
+
+
+def test_the_page_for_producers_is_that_of_the_plan() -> None:
+    written = "\n".join(reference_page(tracking_plan())) + "\n"
+    page = (PROJECT_DIR / "docs" / "events.md").read_text("utf-8")
+    assert page == written, "the plan has changed: run `make docs`"
