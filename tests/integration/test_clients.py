@@ -20,6 +20,7 @@ from tests.building import (
     land,
     land_entities,
     made_once,
+    rows_of_models,
     start_afresh,
     touched,
     warm_warehouse,
@@ -127,6 +128,10 @@ def test_a_late_stage_change_touches_the_days_until_the_next_one(warm, january, 
         "client_cohorts": {"acme"},
         "platform_analytics": {"2026-01-18"},
     }
+    # The next change comes from another stage now.
+    built = rows_of_models(warm)
+    build_at(AS_OF, full_refresh=True)
+    assert rows_of_models(warm) == built
 
 
 def test_an_earlier_creation_moves_the_lead_with_all_that_is_counted_of_it(warm, january, tmp_path):
