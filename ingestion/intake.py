@@ -245,10 +245,12 @@ class Intake:
 
     def _landed_and_dropped(self, events: list[Accepted]) -> set[int]:
         """Return the positions of the events that landed in months that retention has dropped."""
+        if not self._dropped_months:
+            return set()
         old = [
             position
             for position, event in enumerate(events)
-            if self._dropped_months and _month(event.microseconds) in self._dropped_months
+            if _month(event.microseconds) in self._dropped_months
         ]
         if not old:
             return set()

@@ -255,10 +255,9 @@ def _target(connection: psycopg.Connection) -> Iterator[tuple[psycopg.Connection
                 target.execute(TARGET_TABLE)
             yield target, name
     except psycopg.Error as error:
-        reason = " ".join(str(error).split())
         raise ExportTargetError(
-            f"The row can't be written to {name} (WAREHOUSE_EXPORT_URL): {reason}. "
-            "The last good row stays."
+            f"The row can't be written to {name} (WAREHOUSE_EXPORT_URL): "
+            f"{database.reason(error)}. The last good row stays."
         ) from error
 
 

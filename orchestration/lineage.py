@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 
@@ -19,7 +19,7 @@ def parents_of_models(manifest: Mapping[str, Any]) -> dict[str, set[str]]:
     }
 
 
-def with_ancestors(names: Iterable[str], parents: Mapping[str, set[str]]) -> set[str]:
+def with_ancestors(names: Iterable[str], parents: Mapping[str, Collection[str]]) -> set[str]:
     """Return the names and all that they are built from, directly or not."""
     found: set[str] = set()
     waiting = list(names)

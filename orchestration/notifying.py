@@ -39,7 +39,7 @@ class Outage:
 
     since: datetime
     failures: int
-    last: datetime | None
+    last: datetime
 
 
 def outage_before(runs: list[tuple[bool, datetime]]) -> Outage | None:
@@ -57,7 +57,7 @@ def outage_before(runs: list[tuple[bool, datetime]]) -> Outage | None:
 
 def is_told(outage: Outage | None, now: datetime) -> bool:
     """Whether a failure is told of: the first one, and in each hour of an outage one more."""
-    if outage is None or outage.last is None:
+    if outage is None:
         return True
     hours_before = (outage.last - outage.since) // TOLD_AGAIN_AFTER
     return (now - outage.since) // TOLD_AGAIN_AFTER > hours_before

@@ -44,10 +44,7 @@ def first_of_period(day: date, period: Period) -> date:
 
 
 def _partitions(first_day: date) -> dict[Period, dg.TimeWindowPartitionsDefinition]:
-    first = {
-        period: first_of_period(first_day, period).isoformat()
-        for period in Period
-    }  # fmt: skip
+    first = {period: first_of_period(first_day, period).isoformat() for period in Period}
     # The period that is running has its partition, too.
     return {
         Period.DAY: dg.DailyPartitionsDefinition(start_date=first[Period.DAY], end_offset=1),

@@ -158,7 +158,7 @@ def _dbt_assets(period: Period | None) -> dg.AssetsDefinition:
             window = context.partition_time_window
             options = BuildOptions(start=window.start.date(), end=window.end.date())
         else:
-            options = BuildOptions(select="some")
+            options = BuildOptions()
         selected = {key.path[-1] for key in context.selected_asset_keys}
         with building(selected, options):
             invocation = dbt.cli(["build"], context=context)

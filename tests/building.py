@@ -24,6 +24,7 @@ from ingestion.loader import load
 from ingestion.source import open_source
 from orchestration import build as builds
 from orchestration.build import BuildOptions, BuildResult, build
+from orchestration.lineage import with_ancestors
 from tests.conftest import Server
 from tests.reference.stats import DayParts, Event, MarketingRow
 
@@ -102,12 +103,8 @@ def warm_warehouse(server: Server, only: Sequence[str] = ()) -> Iterator[psycopg
 def _models_beside(manifest: Manifest, only: Sequence[str]) -> list[str]:
     models = {id: node for id, node in manifest.nodes.items() if node.resource_type == "model"}
     models |= manifest.functions
-    needed: set[str] = set()
-    waiting = [id for id, node in models.items() if set(only) & {node.name, *node.fqn}]
-    while waiting:
-        if (id := waiting.pop()) in models and id not in needed:
-            needed.add(id)
-            waiting += models[id].depends_on.nodes
+    named = [id for id, node in models.items() if set(only) & {node.name, *node.fqn}]
+    needed = with_ancestors(named, {id: node.depends_on.nodes for id, node in models.items()})
     return sorted(node.name for id, node in models.items() if id not in needed)
 
 
