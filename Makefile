@@ -13,11 +13,12 @@ test: $(VENV)/installed
 	$(BIN)/python -m pytest
 
 dev: $(VENV)/installed
-	$(BIN)/warehouse serve --dev
+	exec $(BIN)/warehouse serve --dev
 
-# As it runs for good: schedules and sensors are on, one process of each kind.
+# As it runs for good: schedules and sensors are on, one process of each kind. No shell stands between,
+# so that a signal reaches it.
 up: $(VENV)/installed
-	WAREHOUSE_SCHEDULES_RUN=true $(BIN)/warehouse serve
+	exec env WAREHOUSE_SCHEDULES_RUN=true $(BIN)/warehouse serve
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
