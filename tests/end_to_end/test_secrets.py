@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -143,8 +144,9 @@ def test_passwords_and_personal_data_reach_no_file_and_no_terminal(
         [*WAREHOUSE, "environment"], capture_output=True, text=True, check=True
     ).stdout
     bare = subprocess.run(
-        ["bash", "-c", 'eval "$EXPORTS"; exec dbt build --full-refresh -s user_daily_usage'],  # noqa: S607
-        env=os.environ | {"EXPORTS": exports}, capture_output=True, text=True, timeout=300,
+        ["bash", "-c", 'eval "$EXPORTS"; exec "$DBT" build --full-refresh -s user_daily_usage'],  # noqa: S607
+        env=os.environ | {"EXPORTS": exports, "DBT": str(Path(sys.executable).with_name("dbt"))},
+        capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert (bare.returncode, "a value does not fit" in bare.stdout) == (1, True), bare.stdout
     assert not [word for word in PLANTED if word in bare.stdout + bare.stderr]
