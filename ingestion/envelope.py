@@ -17,10 +17,9 @@ from ingestion.tracking_plan import LARGEST_NUMBER, Member, Plan, tracking_plan
 BROWSER_SOURCES = frozenset({"web", "marketing_site"})
 
 
-class Slices(msgspec.Struct):
+class Slices(msgspec.Struct, gc=False):
     """An envelope's parts as the bytes that came; empty where absent."""
 
-    event_id: str | None = None
     actor: msgspec.Raw = msgspec.Raw()
     context: msgspec.Raw = msgspec.Raw()
     properties: msgspec.Raw = msgspec.Raw()

@@ -22,7 +22,7 @@ _MICROSECOND = timedelta(microseconds=1)
 is_rfc3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)", re.ASCII
 ).fullmatch
-_BRACE, _BRACKET, _BACKSLASH = b"{[\\"
+_BRACKET, _BACKSLASH = b"[\\"
 _endless_number = re.compile(rb"(?<![0-9])[0-9]{%d}" % MOST_DIGITS).search
 # Possessive, and to the end where the string has none: never a second look at the same bytes.
 _string = re.compile(r'"(?:[^"\\]++|\\.)*+"?').sub
@@ -56,10 +56,22 @@ class RejectError(Exception):
         self.detail = detail
 
 
+def is_commonly_written(timestamp: str) -> bool:
+    """Tell whether a time is written as in 2026-01-31T23:59:59.123Z, if those are digits.
+
+    Most are: it takes a third of the time that is_rfc3339 takes, and fromisoformat sees to digits.
+    """
+    return timestamp[4:20:3] == "--T::." and len(timestamp) == 24 and timestamp[23] == "Z"
+
+
 def is_unusual(line: bytes) -> bool:
     """Tell whether msgspec might take a line that the contract refuses."""
-    # A byte given as a number is sought several times as fast as one given as bytes.
-    if line.count(_BRACE) + line.count(_BRACKET) > DEEPEST_NESTING:
+    # A byte given as a number is sought several times as fast as one given as bytes, and taking
+    # all of one out is faster than counting them.
+    opened = len(line) - len(line.replace(b"{", b""))
+    if _BRACKET in line:
+        opened += line.count(_BRACKET)
+    if opened > DEEPEST_NESTING:
         return True
     if len(line) > MOST_DIGITS and (len(line) > LARGEST_LINE or _endless_number(line)):
         return True

@@ -21,9 +21,9 @@ from ingestion.ledger import Counts, LastBatch
 from ingestion.source import Source, SourceError, drop
 
 HEAD_BYTES = 64 << 10
-# The thread that feeds the server wakes after every socket buffer; at Python's default of 5 ms per
-# switch it would wait for the judging thread most of the time.
-SWITCH_SECONDS = 0.0005
+# The thread that feeds the server wakes after every socket buffer, and waits so long each time for
+# the judging thread: at Python's default of 5 ms the server would have nothing to do mostly.
+SWITCH_SECONDS = 0.00001
 
 
 class LoadError(WarehouseError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from hypothesis import given
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ingestion.chunks import Place, cut
 from ingestion.intake import Receipt, judge_chunk
 from ingestion.judge import EPOCH, Accepted, Judge, Rejected, Suppressed, Verdict
+from ingestion.line import is_commonly_written, is_rfc3339
 from tests.conftest import examples
 from tests.properties.strategies import RECEIVED_AT, files, lines
 from tests.reference import intake as reference
@@ -69,6 +70,22 @@ def test_any_bytes_get_a_fate_and_the_same_one_as_in_the_reference(line: bytes) 
         assert reference.exceeds_jsonb(line.decode())
     else:
         assert type(verdict).__name__.lower() == outcome.kind
+
+
+@examples(2000)
+@given(st.lists(st.tuples(st.integers(0, 23), st.sampled_from("0123459-+:.,ZTW tz٣")), max_size=3))
+def test_what_python_reads_of_commonly_written_times_is_a_time_by_the_contract(
+    changes: list[tuple[int, str]],
+) -> None:
+    characters = list("2026-01-31T23:59:59.123Z")
+    for at, character in changes:
+        characters[at] = character
+    timestamp = "".join(characters)
+    try:
+        datetime.fromisoformat(timestamp)
+    except ValueError:
+        return
+    assert is_rfc3339(timestamp) or not is_commonly_written(timestamp)
 
 
 @examples(40)
