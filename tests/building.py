@@ -8,10 +8,11 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import parsedatetime
 import psycopg
 import pytest
 from psycopg import sql
@@ -82,10 +83,11 @@ def warm_warehouse(server: Server, only: Sequence[str] = ()) -> Iterator[psycopg
     Builds of this process are of the models, or folders of them, ``only`` and of what those are
     built from.
 
-    dbt reads its project anew for every connection, which takes longer than all else: tests that
-    share this database, made fresh by `start_afresh`, pay for it once.
+    dbt reads its project anew for every database's name, which takes longer than all else: all of
+    these bear one name, and tests share one, made fresh by `start_afresh`.
     """
-    url = server.new_database()
+    url = server.new_database(name="warm")
+    _made.clear()
     with (
         server.environment(url),
         psycopg.connect(url, autocommit=True) as connection,
@@ -112,26 +114,46 @@ def _models_beside(manifest: Manifest, only: Sequence[str]) -> list[str]:
 _cold: list[Callable[..., Any]] = []
 
 
+class _WarmDbt:
+    """Stands in for dbt's runner: knows the project, and writes neither log nor artifacts.
+
+    These take a third of a build's time; what failed is in the error.
+    """
+
+    def __init__(self, manifest: Manifest, callbacks: Sequence[Callable[..., Any]] = ()) -> None:
+        self._runner = cold_dbt()(manifest, list(callbacks))
+
+    def invoke(self, arguments: list[str]) -> Any:
+        quick = ["--log-level", "none", "--log-level-file", "none", "--no-write-json"]
+        return self._runner.invoke([*quick, *arguments])
+
+
 @contextmanager
 def _warm_dbt() -> Iterator[Manifest]:
     from dbt.cli import main
     from dbt_common.behavior_flags import BehaviorFlagRendered
 
     _cold.append(main.dbtRunner)
-    with builds.environment(builds.dbt_environment()):
-        parsed = cold_dbt()().invoke(["--quiet", "parse"])
-    assert parsed.success, parsed.exception
+    manifest = _parsed_project()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(main, "dbtRunner", partial(cold_dbt(), parsed.result))
-        # Its running commentary takes a quarter of a build's time; what failed is in the error.
-        patch.setenv("DBT_LOG_LEVEL", "none")
+        patch.setattr(main, "dbtRunner", partial(_WarmDbt, manifest))
+        # Every result of a query makes two of them anew, from a hundred expressions.
+        patch.setattr(parsedatetime, "Constants", cache(parsedatetime.Constants))
         # To name whom a warning is about, every build looks for each frame of the stack through all
         # modules: seconds, under a test runner's deep stack and many modules.
         patch.setattr(BehaviorFlagRendered, "_default_source", staticmethod(lambda: "dbt"))
         try:
-            yield parsed.result
+            yield manifest
         finally:
             _cold.pop()
+
+
+@cache
+def _parsed_project() -> Manifest:
+    with builds.environment(builds.dbt_environment()):
+        parsed = cold_dbt()().invoke(["--quiet", "parse"])
+    assert parsed.success, parsed.exception
+    return parsed.result
 
 
 def cold_dbt() -> Callable[..., Any]:
