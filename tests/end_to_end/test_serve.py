@@ -27,6 +27,11 @@ import psutil
 import psycopg
 import pytest
 import requests
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    ScheduleInstigatorData,
+)
 from playwright.sync_api import Page, expect, sync_playwright
 
 from ingestion import ledger
@@ -288,8 +293,8 @@ def test_a_spoilt_mart_stops_the_ten_minute_run_of_the_daemon_and_the_row_stays(
     page.get_by_text("Show Markdown").first.click()
     expect(page.get_by_role("dialog")).to_contain_text("platform_analytics")
 
-    switch_on_ten_minutes_ago(served, "marketing_row_schedule")
-    until(lambda: served.runs(pipelineName="marketing_row"), 2 * MINUTES)
+    with switched_on_ten_minutes_ago(served, "marketing_row_schedule"):
+        until(lambda: served.runs(pipelineName="marketing_row"), 2 * MINUTES)
     (run_id, _) = served.runs(pipelineName="marketing_row")[0]
     assert served.ends(run_id) == "FAILURE"
     assert served.row() == before
@@ -301,20 +306,30 @@ def test_a_spoilt_mart_stops_the_ten_minute_run_of_the_daemon_and_the_row_stays(
     assert served.posted[1].endswith(f"{served.url}/runs/{run_id}")
 
 
-def switch_on_ten_minutes_ago(served: Served, schedule: str) -> None:
-    """Switch a schedule on so that the daemon finds a tick of its that is due."""
+@contextmanager
+def switched_on_ten_minutes_ago(served: Served, schedule: str) -> Iterator[None]:
+    """Switch a schedule on so that the daemon finds a tick of its that is due; then off again.
+
+    Left on, it would start runs of its own at the next full ten minutes.
+    """
     served.query(
         "mutation ($schedule: ScheduleSelector!) { startSchedule(scheduleSelector: $schedule) "
         "{ __typename } }",
         schedule=selector(scheduleName=schedule),
     )
     with dg.DagsterInstance.get() as instance:
-        (state,) = [state for state in instance.all_instigator_state() if state.name == schedule]
+        state = state_of(instance, schedule)
         data = state.instigator_data
-        earlier = dg._core.scheduler.instigation.ScheduleInstigatorData(
-            data.cron_schedule, data.start_timestamp - 10 * MINUTES
-        )
+        earlier = ScheduleInstigatorData(data.cron_schedule, data.start_timestamp - 10 * MINUTES)
         instance.update_instigator_state(state.with_data(earlier))
+        yield
+        off = InstigatorStatus.STOPPED
+        instance.update_instigator_state(state_of(instance, schedule).with_status(off))
+
+
+def state_of(instance: dg.DagsterInstance, schedule: str) -> InstigatorState:
+    (state,) = [state for state in instance.all_instigator_state() if state.name == schedule]
+    return state
 
 
 def test_what_works_again_is_told_of_too(served: Served):
