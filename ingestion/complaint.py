@@ -14,7 +14,14 @@ from ingestion.tracking_plan import Member
 MemberAt = Callable[[str], Member | None]
 
 _error_text = re.compile(r"(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?", re.DOTALL).fullmatch
-_TYPE_WORDS = {"str": "a string", "int": "a whole number", "float": "a number", "bool": "a boolean"}
+_TYPE_WORDS = {
+    "str": "a string",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "a boolean",
+    "object": "an object",
+    "array": "a list",
+}
 _missing = re.compile(r"Object missing required field `(.*)`").fullmatch
 _unknown = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL).fullmatch
 
@@ -41,14 +48,17 @@ def explain(
         reject(Reason.UNKNOWN_EVENT, f"$.event: {shown(value)} is not in the tracking plan")
     member = member_at(path)
     empty = value == "" and member is not None and member.empty_is_absent
-    if value is None or empty:
+    # A null in a list is no absent member: it is of the wrong type.
+    if (value is None and not path.endswith("]")) or empty:
         reject(Reason.MISSING_FIELD, f"{path} is required and {'empty' if empty else 'null'}")
-    what = what[0].lower() + what[1:].partition(", got")[0].replace(" | null", "")
+    what = what[0].lower() + what[1:].partition(", got")[0]
+    what = what.replace(" | null", "").removesuffix(".0")
     for code, words in _TYPE_WORDS.items():
         what = what.replace(f"`{code}", f"`{words}")
     if member is not None and member.one_of:
         what = f"expected one of {', '.join(member.one_of)}"
-    personal = member is not None and member.personal
+    # What came instead of an object or a list may be anything, of anybody.
+    personal = member is not None and (member.personal or member.type in ("object", "strings"))
     came = type_name(value) if personal else shown(value)
     reject(Reason.INVALID_FIELD, f"{path}: {what.replace('`', '')}, got {came}")
 

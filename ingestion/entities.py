@@ -27,6 +27,7 @@ from ingestion.judge import FURTHEST_AHEAD, Rejected
 from ingestion.ledger import Batch, Counts
 from ingestion.line import (
     EPOCH,
+    FIRST_TIMESTAMP,
     LARGEST_LINE,
     Reason,
     RejectError,
@@ -36,6 +37,7 @@ from ingestion.line import (
     refuse_nul,
     reject,
     shown,
+    since_epoch,
 )
 from ingestion.loader import LoadError, reason
 from ingestion.source import Source, SourceError
@@ -226,11 +228,18 @@ def _is_amount(number: Decimal) -> bool:
 
 def _instant(name: str, text: str) -> datetime:
     try:
-        return EPOCH + timedelta(microseconds=read_instant(text))
+        microseconds = read_instant(text)
+        if microseconds < since_epoch(FIRST_TIMESTAMP):
+            # The zero time of some language would give marts of 2,000 years.
+            reject(
+                Reason.TIMESTAMP_OUT_OF_RANGE,
+                f"$.timestamp: expected a time from {FIRST_TIMESTAMP:%Y-%m-%d} on, got {text}",
+            )
+        return EPOCH + timedelta(microseconds=microseconds)
     except RejectError as error:
         reject(error.reason, error.detail.replace("$.timestamp", f"$.{name}"))
     except OverflowError:
-        reject(Reason.INVALID_FIELD, f"$.{name}: {text} is beyond the calendar")
+        reject(Reason.TIMESTAMP_OUT_OF_RANGE, f"$.{name}: {text} is beyond the calendar")
 
 
 def _land(

@@ -12,7 +12,7 @@ import struct
 import uuid
 from binascii import a2b_hex
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
@@ -23,6 +23,7 @@ from ingestion.envelope import BROWSER_SOURCES, Slices, event_shapes, event_unio
 from ingestion.erased import Erased
 from ingestion.line import (
     EPOCH,
+    FIRST_TIMESTAMP,
     Reason,
     RejectError,
     is_commonly_written,
@@ -40,7 +41,6 @@ from ingestion.privacy import is_bot, visitor_hash
 from ingestion.tracking_plan import Member, tracking_plan
 
 NAMESPACE = uuid.UUID("6f3c9d1e-2b7a-5c48-9e0d-4a1b8c7d6e5f")
-FIRST_TIMESTAMP = datetime(2000, 1, 1, tzinfo=UTC)
 FURTHEST_AHEAD = timedelta(hours=24)
 # Under this name lines of erased subjects are counted whose event is none of the plan.
 UNKNOWN_EVENT = "unknown"
@@ -400,8 +400,11 @@ def _validate(content: dict[str, Any]) -> Any:
 
 
 def _member_at(content: dict[str, Any], path: str) -> Member | None:
+    """Return the plan's member at a path such as ``$.actor.lead_id``; None of the envelope."""
     plan = tracking_plan()
     top, *names = path.removeprefix("$.").split(".")
+    if top in ("actor", "context", "properties") and not names:
+        return Member(type="object", description=top)
     event = plan.events.get(str(content.get("event")))
     members = {
         "actor": plan.actor,

@@ -17,6 +17,7 @@ DEEPEST_NESTING = 64
 MOST_DIGITS = 4300
 # PostgreSQL counts its timestamps in microseconds from here.
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+FIRST_TIMESTAMP = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 is_rfc3339 = re.compile(
@@ -164,10 +165,20 @@ def read_instant(timestamp: str) -> int:
     expected = "expected an RFC 3339 time with offset, such as 2026-01-31T23:59:59.123Z"
     if not is_rfc3339(timestamp):
         reject(Reason.INVALID_FIELD, f"$.timestamp: {expected}, got {shown(timestamp)}")
+    # A year of RFC 3339, but none of Python's: 2000, which has the same days, stands in for it.
+    is_year_0 = timestamp.startswith("0000")
     try:
-        return since_epoch(datetime.fromisoformat(timestamp.upper()))
+        instant = datetime.fromisoformat(
+            f"2000{timestamp[4:]}".upper() if is_year_0 else timestamp.upper()
+        )
     except ValueError as error:
         reject(Reason.INVALID_FIELD, f"$.timestamp: {expected}, got {timestamp} ({error})")
+    if is_year_0:
+        reject(
+            Reason.TIMESTAMP_OUT_OF_RANGE,
+            f"$.timestamp: expected a time from {FIRST_TIMESTAMP:%Y-%m-%d} on, got {timestamp}",
+        )
+    return since_epoch(instant)
 
 
 def since_epoch(instant: datetime) -> int:

@@ -183,11 +183,25 @@ BAD_ROWS: dict[str, tuple[str, Any, Reason]] = {
     "no updated_at": ("clients", client("a", 1, updated_at=None), Reason.MISSING_FIELD),
     "no time": ("clients", client("a", 1, updated_at="yesterday"), Reason.INVALID_FIELD),
     "no offset": ("clients", client("a", 1, created_at="2026-01-01"), Reason.INVALID_FIELD),
-    "year 0": ("clients", client("a", 1, created_at="0000-01-01T00:00:00Z"), Reason.INVALID_FIELD),
+    "year 0": (
+        "clients",
+        client("a", 1, created_at="0000-01-01T00:00:00Z"),
+        Reason.TIMESTAMP_OUT_OF_RANGE,
+    ),
+    "zero time": (
+        "users",
+        user("a", 1, created_at="0001-01-01T00:00:00+01:00"),
+        Reason.TIMESTAMP_OUT_OF_RANGE,
+    ),
+    "churned before the first": (
+        "clients",
+        client("a", 1, churned_at="1999-12-31T23:59:59.999999Z"),
+        Reason.TIMESTAMP_OUT_OF_RANGE,
+    ),
     "beyond the calendar": (
         "clients",
         client("a", 1, created_at="9999-12-31T23:59:59-01:00"),
-        Reason.INVALID_FIELD,
+        Reason.TIMESTAMP_OUT_OF_RANGE,
     ),
     "far ahead": (
         "clients",

@@ -21,7 +21,7 @@ from ingestion.loader import load
 from ingestion.privacy import salt_of, visitor_hash
 from ingestion.source import open_source
 from tests.conftest import WAREHOUSE
-from tests.lines import event, rows, value
+from tests.lines import event, line, rows, value
 
 IPS = ("203.0.113.77", "2001:db8::77:1")
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
@@ -100,7 +100,11 @@ def test_an_address_is_nowhere_but_in_the_quarantines_bytes(
         # Refused for the address itself, and for other reasons.
         visit(7, ip=[IPS[0]]),
         visit(8, ip={"v4": IPS[0]}, **kept),
-        visit(9, page=5),
+        visit(9, page=f"https://shop.example/?ip={IPS[0]}"),
+        visit(9).replace(b'"context"', b'"properties": "%b", "context"' % IPS[0].encode()),
+        line(9, event="chat", properties={"sections_referenced": IPS[0]}),
+        line(9, actor=IPS[0]),
+        line(9, context=IPS[0]),
         visit(10).replace(b'"signup"', b'"no such event"'),
         visit(11).removesuffix(b"}\n") + b"\n",
         # Without an id of its own.
@@ -109,7 +113,7 @@ def test_an_address_is_nowhere_but_in_the_quarantines_bytes(
         .replace(f'"{event(12)["event_id"]}"'.encode(), b"null"),
     ]
     counts = load_bytes(tmp_path, b"".join(lines))
-    assert counts == Counts(13, accepted=6, duplicates=1, suppressed=1, rejected=5)
+    assert counts == Counts(17, accepted=6, duplicates=1, suppressed=1, rejected=9)
     for ip in IPS:
         assert places_of(warehouse, ip) <= {("rejected_events", "payload")}
     assert places_of(warehouse, IPS[0]) == {("rejected_events", "payload")}

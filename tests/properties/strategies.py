@@ -289,6 +289,7 @@ class Raw:
 
 WRONG_VALUES = (
     None,
+    [None],
     "",
     "text",
     "5",

@@ -684,8 +684,7 @@ def _timestamp_defects(timestamp: Any, received_at: datetime) -> set[str]:
     except NotATimestampError:
         return {INVALID_FIELD}
     except UnrepresentableError:
-        # Far out of range, and no moment that the warehouse could hold.
-        return {INVALID_FIELD, TIMESTAMP_OUT_OF_RANGE}
+        return {TIMESTAMP_OUT_OF_RANGE}
     if moment < EARLIEST or moment > received_at + LATEST_AFTER_RECEIPT:
         return {TIMESTAMP_OUT_OF_RANGE}
     return set()
