@@ -44,9 +44,10 @@ docs: $(VENV)/installed
 stop: $(VENV)/installed
 	$(BIN)/warehouse stop
 
+# The warehouse itself, .warehouse, stays: it holds data that nothing else may hold.
 clean:
 	-test ! -x $(BIN)/warehouse || $(BIN)/warehouse stop
-	rm -rf .warehouse $(VENV)
+	rm -rf $(VENV) build dbt_project/target dbt_project/logs .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/installed: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'

@@ -180,7 +180,8 @@ def _exit_if_rejected(count: int, strict: bool) -> None:
 @app.command()
 def plan() -> None:
     """Print the tracking plan as a reference page for producers (Markdown)."""
-    from ingestion.tracking_plan import reference_page, tracking_plan
+    from ingestion.reference_page import reference_page
+    from ingestion.tracking_plan import tracking_plan
 
     typer.echo("\n".join(reference_page(tracking_plan())))
 

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from orchestration.status import MartStatus
 
 
+# Of a refused line's characters for people; a line may have millions.
+MOST_SHOWN = 4_000
+
+
 def result(values: dict[str, Any], sentence: str, json: bool) -> None:
     """Print a result as JSON, or as the sentence that says it."""
     typer.echo(_json(values) if json else sentence)
@@ -139,7 +143,10 @@ def rejected_line(line: quarantine.RejectedLine, json: bool) -> None:
         + (f", replayed {line.replayed_at:%Y-%m-%d %H:%M:%S}" if line.replayed_at else "")
     )
     # Nothing in a line may steer the terminal.
-    typer.echo("".join(c if c.isprintable() else repr(c)[1:-1] for c in payload))
+    begin = payload[:MOST_SHOWN]
+    typer.echo("".join(c if c.isprintable() else repr(c)[1:-1] for c in begin))
+    if more := len(payload) - len(begin):
+        typer.echo(f"… and {more:,} characters more; --json shows all.")
 
 
 def built(result: BuildResult, json: bool) -> None:

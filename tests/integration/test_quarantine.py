@@ -117,6 +117,18 @@ def test_a_refused_line_is_shown_with_its_place_its_reason_and_its_bytes(
     assert people.output.startswith(f"{reason}: {shown['detail']}\nline {number} of {file}")
 
 
+def test_of_a_long_line_people_see_the_beginning_and_programs_all(
+    warehouse: psycopg.Connection, tmp_path: Path
+) -> None:
+    path = tmp_path / "events.ndjson"
+    path.write_bytes(b"x" * 300_000)
+    assert run("load", path).code == 0
+    assert answer("show", 1)["payload"] == "x" * 300_000
+    people = run("rejected", "show", 1).output
+    assert people.endswith("x\n… and 296,000 characters more; --json shows all.\n")
+    assert len(people) < 5_000
+
+
 def test_nothing_in_a_refused_line_steers_the_terminal(
     warehouse: psycopg.Connection, tmp_path: Path
 ) -> None:
