@@ -10,11 +10,14 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
+import shlex
+import shutil
 import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,15 +34,10 @@ LONGEST_SOCKET_DIR = 107 - len("/.s.PGSQL.5432")
 # Crash recovery of a large database takes minutes, which pg_ctl should wait for.
 START_SECONDS = 300
 
-CONFIGURATION = """\
-# Written by the warehouse when it made this cluster.
-listen_addresses = ''
-unix_socket_permissions = 0700
-timezone = 'UTC'
-log_timezone = 'UTC'
-shared_buffers = '256MB'
-max_wal_size = '4GB'
-"""
+# What a new cluster is configured with; people may change it in its postgresql.conf.
+CONFIGURATION = ("timezone=UTC", "log_timezone=UTC", "shared_buffers=256MB", "max_wal_size=4GB")
+# Whoever reaches the server is its superuser: that nobody else does is said on every start.
+PRIVATE = "-c listen_addresses= -c unix_socket_permissions=0700"
 
 
 class EmbeddedServerError(WarehouseError):
@@ -70,8 +68,10 @@ def start() -> None:
     cluster = settings().cluster.absolute()
     try:
         cluster.parent.mkdir(parents=True, exist_ok=True)
-        with _one_at_a_time(cluster):
-            server = _cluster(cluster)
+        with _one_at_a_time(cluster) as lock:
+            if not _is_made(cluster):
+                _make(cluster, lock)
+            server = _server(cluster)
             if not _is_running(server):
                 _start(server)
             _create_database(cluster)
@@ -87,10 +87,10 @@ def start() -> None:
 def stop() -> bool:
     """Stop the server; return whether it was running."""
     cluster = settings().cluster.absolute()
-    if not (cluster / "PG_VERSION").exists():
+    if not _is_made(cluster):
         return False
     with _one_at_a_time(cluster):
-        server = _cluster(cluster)
+        server = _server(cluster)
         if not _is_running(server):
             return False
         _pg_ctl(server, "stop", "-m", "fast")
@@ -105,14 +105,63 @@ def program(name: str) -> Path:
 
 
 @contextmanager
-def _one_at_a_time(cluster: Path) -> Iterator[None]:
+def _one_at_a_time(cluster: Path) -> Iterator[int]:
+    """Wait for the lock and hold it; give its file descriptor."""
     with open(f"{cluster}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        yield lock.fileno()
 
 
-def _cluster(cluster: Path) -> PostgresServer:
-    """Return the library's handle on the cluster, made with UTF-8 and byte order if need be."""
+def _is_made(cluster: Path) -> bool:
+    return (cluster / "PG_VERSION").exists()
+
+
+def _make(cluster: Path, lock: int) -> None:
+    """Make the cluster, with UTF-8 and byte order, and give it its name once it is whole.
+
+    Raises RuntimeError with the reason that PostgreSQL gives.
+    """
+    _end_leftover(cluster)
+    unfinished = Path(f"{cluster}.unfinished")
+    if unfinished.exists():
+        shutil.rmtree(unfinished)
+    unfinished.mkdir(mode=0o700)
+    # Where this file stands the library does not make a cluster in its own way.
+    version = unfinished / "PG_VERSION"
+    version.touch()
+    server = _server(unfinished)
+    version.unlink()
+    made = subprocess.run(
+        [
+            server.bin_path / "initdb", "--pgdata", unfinished, "--username", SUPERUSER,
+            "--encoding=UTF8", "--auth-local=trust", "--auth-host=reject",
+            *(f"--set={setting}" for setting in CONFIGURATION),
+        ],
+        env=os.environ | {"LC_ALL": "C.UTF-8"},
+        user=server.system_user,
+        # If this command is killed and initdb is not, the next one waits for its end.
+        pass_fds=[lock],
+        capture_output=True, encoding="utf-8", errors="replace",
+    )  # fmt: skip
+    if made.returncode:
+        reason = re.search(r"(?:FATAL|PANIC|error): +(.*)", made.stderr)
+        raise RuntimeError(reason[1] if reason else f"initdb ended with {made.returncode}")
+    unfinished.rename(cluster)
+
+
+def _end_leftover(cluster: Path) -> None:
+    """End a server whose files were removed: it would soon take the new one's socket with it."""
+    import psutil
+
+    for process in psutil.process_iter(["name", "cmdline"]):
+        if process.info["name"] == "postgres" and str(cluster) in (process.info["cmdline"] or ()):
+            with suppress(psutil.Error):
+                process.kill()
+                process.wait(10)
+
+
+def _server(cluster: Path) -> PostgresServer:
+    """Return the library's handle on a cluster; under root its user, another one, is let in."""
     with warnings.catch_warnings():
         # It complains of a missing XDG_RUNTIME_DIR, which only its own lock would need.
         warnings.simplefilter("ignore")
@@ -121,20 +170,7 @@ def _cluster(cluster: Path) -> PostgresServer:
     server = PostgresServer(
         cluster, cleanup_mode=None, postgres_version=settings().postgres_version
     )
-    is_new = not (cluster / "PG_VERSION").exists()
-    cluster.mkdir(mode=0o700, exist_ok=True)
-    before = os.environ.get("LC_ALL")
-    os.environ["LC_ALL"] = "C.UTF-8"
-    try:
-        server.ensure_pgdata_inited()
-    finally:
-        if before is None:
-            del os.environ["LC_ALL"]
-        else:
-            os.environ["LC_ALL"] = before
-    if is_new:
-        with open(cluster / "postgresql.conf", "a") as configuration:
-            configuration.write(CONFIGURATION)
+    server.ensure_pgdata_inited()
     return server
 
 
@@ -155,7 +191,7 @@ def _start(server: PostgresServer) -> None:
         raise EmbeddedServerError(f"The socket folder {directory} must be private: chmod 0700 it.")
     _pg_ctl(
         server, "start", "-w", "-t", str(START_SECONDS), "-l", str(server.log),
-        "-o", f"-k '{directory}'",
+        "-o", f"{PRIVATE} -k {shlex.quote(str(directory))}",
     )  # fmt: skip
 
 

@@ -1,12 +1,23 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
 import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
+import pytest
+
 import ingestion.migrations
+from ingestion import embedded
 from ingestion.migrate import Migrated, migrate
-from tests.conftest import WAREHOUSE
+from tests.conftest import WAREHOUSE, _settings
+from tests.lines import rows, value
+from tests.processes import run, until
 
 
 def test_init_a_second_time_has_nothing_to_do(warehouse):
@@ -26,3 +37,46 @@ def test_init_twice_at_once_migrates_once(servers):
     versions = Path(ingestion.migrations.__file__).parent.glob("versions/*.sql")
     assert sorted(ran) == [[], sorted(path.name[1:5] for path in versions)]
     assert [process.returncode for process in both] == [0, 0]
+
+
+@pytest.fixture
+def new_home() -> Iterator[Path]:
+    """A home with no server yet, of a name that a shell could take amiss."""
+    home = Path(tempfile.mkdtemp(prefix="it's mine "))
+    with _settings(home, 18, None):
+        yield home
+        embedded.stop()
+    shutil.rmtree(home)
+
+
+@pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["alone", "with-its-children"])
+def test_a_first_init_that_was_killed_is_made_good_by_the_next(
+    new_home: Path, send: Callable[[int, int], None]
+) -> None:
+    first = subprocess.Popen([*WAREHOUSE, "init"], start_new_session=True)
+    until((new_home / "pg18.unfinished" / "base" / "1").exists)
+    send(first.pid, signal.SIGKILL)
+    assert first.wait() == -signal.SIGKILL
+    assert not (new_home / "pg18").exists()
+
+    second = run("init")
+    assert (second.code, second.errors) == (0, "")
+    assert {path.name for path in new_home.iterdir()} == {"pg18", "pg18.lock"}
+    with psycopg.connect(embedded.url()) as connection:
+        for name, setting in {
+            "listen_addresses": "", "unix_socket_permissions": "0700",
+            "log_timezone": "UTC", "max_wal_size": "4GB", "lc_messages": "C.UTF-8",
+        }.items():  # fmt: skip
+            assert value(connection, f"show {name}") == setting
+        trusted = "select distinct type from pg_hba_file_rules where auth_method = 'trust'"
+        assert rows(connection, trusted) == [("local",)]
+
+
+def test_a_server_whose_files_were_removed_is_ended_when_they_are_made_anew(new_home: Path) -> None:
+    embedded.start()
+    with psycopg.connect(embedded.url()) as old:
+        shutil.rmtree(new_home / "pg18")
+        embedded.start()
+        with pytest.raises(psycopg.OperationalError):
+            old.execute("select")
+    psycopg.connect(embedded.url()).close()
