@@ -27,19 +27,14 @@ def url() -> str:
     Raises DatabaseError where it is no URL, or leaves host, user or database to be guessed, which
     dbt, SQLAlchemy and psycopg would each do in their own way.
     """
-    try:
-        configured = settings().server_url
-    except OSError as error:
-        raise DatabaseError(
-            f"WAREHOUSE_DATABASE_URL_FILE can't be read: {error.strerror}, {error.filename}."
-        ) from None
+    configured = settings().server_url
     if configured is None:
         return embedded.url()
     given = configured.get_secret_value()
     _refuse_unescaped(given)
     try:
         parts = conninfo_to_dict(given)
-    except psycopg.ProgrammingError:
+    except (psycopg.ProgrammingError, UnicodeError):
         # Not the driver's own words: they quote the URL, password and all.
         raise DatabaseError(
             "WAREHOUSE_DATABASE_URL is not a libpq URL: expected postgresql://USER:PASSWORD@HOST/DATABASE."
@@ -54,11 +49,15 @@ def url() -> str:
 
 def _refuse_unescaped(url: str) -> None:
     """Refuse a password that would be read as a host, and then be shown as one."""
-    parts = urlsplit(url)
-    if parts.netloc and (parts.netloc.count("@") > 1 or "@" in parts.path):
+    try:
+        parts = urlsplit(url)
+        is_wrong = parts.netloc and (parts.netloc.count("@") > 1 or "@" in parts.path)
+    except ValueError:
+        is_wrong = True
+    if is_wrong:
         raise DatabaseError(
-            "WAREHOUSE_DATABASE_URL would be read wrongly: where user or password hold them, write "
-            "@ as %40, / as %2F and # as %23."
+            "WAREHOUSE_DATABASE_URL would be read wrongly: where user or password hold other than "
+            "letters and digits, write @ as %40, / as %2F, # as %23, [ as %5B and so on."
         )
 
 

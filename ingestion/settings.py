@@ -8,14 +8,28 @@ project holds secrets.
 from __future__ import annotations
 
 from datetime import date
+from enum import IntEnum
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from ingestion.errors import WarehouseError
+
 PROJECT_DIR = Path(__file__).resolve().parent.parent
+
+
+class SettingError(WarehouseError):
+    """A setting holds what it can't; the message says which and what it should be."""
+
+
+class PostgresVersion(IntEnum):
+    """The versions that come with the embedded server."""
+
+    NEWEST = 18
+    OLDEST = 16
 
 
 class Settings(BaseSettings):
@@ -35,8 +49,9 @@ class Settings(BaseSettings):
         default=PROJECT_DIR / ".warehouse",
         description="Folder of all that the warehouse writes outside the database.",
     )
-    postgres_version: int = Field(
-        default=18, description="Major version of the embedded server: 18 or 16."
+    postgres_version: PostgresVersion = Field(
+        default=PostgresVersion.NEWEST,
+        description="Major version of the embedded server: 18 or 16.",
     )
     drop_folder: Path | None = Field(
         default=None,
@@ -86,10 +101,16 @@ class Settings(BaseSettings):
 
     @property
     def server_url(self) -> SecretStr | None:
-        """The URL in force, wherever it comes from. Raises OSError for a file that is none."""
+        """The URL in force, wherever it comes from. Raises SettingError for a file that is none."""
         if self.database_url or self.database_url_file is None:
             return self.database_url
-        return SecretStr(self.database_url_file.read_text("utf-8").strip())
+        try:
+            return SecretStr(self.database_url_file.read_text("utf-8").strip())
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+            raise SettingError(
+                f"WAREHOUSE_DATABASE_URL_FILE can't be read: {reason}, {self.database_url_file}."
+            ) from None
 
     @property
     def drop(self) -> Path:
@@ -119,5 +140,13 @@ class Settings(BaseSettings):
 
 @cache
 def settings() -> Settings:
-    """Return the settings of this process, read once."""
-    return Settings()
+    """Return the settings of this process, read once. Raises SettingError."""
+    try:
+        return Settings()
+    except ValidationError as invalid:
+        # Without the values, which may be secrets.
+        wrong = [
+            f"WAREHOUSE_{str(error['loc'][0]).upper()} can't be used: {error['msg']}."
+            for error in invalid.errors(include_input=False)
+        ]
+        raise SettingError(" ".join(wrong)) from None

@@ -48,6 +48,8 @@ def open_source(name: str, mapping: Path | None = None) -> Source:
     if name == STANDARD_INPUT:
         if mapping is not None:
             raise SourceError("A mapping reads a file, not standard input: save it in one first.")
+        if sys.stdin is None:
+            raise SourceError("Standard input is closed: pipe the events in, or name a file.")
         return Source(name, lambda offset: drop(_blocks(sys.stdin.buffer), offset))
     path = Path(name).absolute()
     try:

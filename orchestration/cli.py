@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import sys
 from datetime import date, datetime
 from enum import IntEnum, StrEnum
@@ -78,6 +79,8 @@ NOT_SET_UP = {"42P01", "3F000", "42883"}
 
 def main() -> None:
     """Run the command line; every known failure is one clear sentence and exit code 1."""
+    # Closed, it is None, which is no stream to ask or to write to.
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     try:
         app()
     except SystemExit as end:
@@ -413,7 +416,6 @@ def docs() -> None:
 @app.command()
 def psql(arguments: Annotated[list[str] | None, typer.Argument()] = None) -> None:
     """Open psql on the warehouse; what follows `--` goes to psql."""
-    import os
     import shutil
 
     from ingestion import database, embedded

@@ -17,8 +17,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from ingestion import embedded
-from tests.conftest import Server
+from ingestion import database, embedded
+from tests.conftest import WAREHOUSE, Server, _settings
 from tests.lines import clean_file, event, line, raw_property, rows, value
 from tests.processes import CHUNK_LINES, Finished, batches, finish, held, load, run, start, until
 
@@ -192,6 +192,21 @@ def test_a_file_that_is_not_there_is_named(
     assert_failed(run(*command, tmp_path), str(tmp_path), "Is a directory")
 
 
+def run_with(redirection: str, *arguments: object) -> Finished:
+    command = ["sh", "-c", f'exec "$@" {redirection}', "sh", *WAREHOUSE, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def test_closed_streams_are_told_or_done_without(
+    warehouse: psycopg.Connection, tmp_path: Path
+) -> None:
+    assert_failed(run_with("<&-", "load", "-"), "Standard input is closed")
+    path = tmp_path / "events.ndjson"
+    path.write_bytes(GOOD[0])
+    assert run_with("2>&-", "load", path).code == 0
+
+
 def test_a_file_without_permission_is_named(tmp_path: Path) -> None:
     path = tmp_path / "events.ndjson"
     path.write_bytes(GOOD[0])
@@ -282,6 +297,9 @@ def interruptible() -> Iterator[None]:
         (f"postgresql:/me:{SECRET}@127.0.0.1/db", ("not a libpq URL", "postgresql://USER")),
         (f"mysql://me:{SECRET}@127.0.0.1/db", ("not a libpq URL", "postgresql://USER")),
         (f"{SECRET}", ("not a libpq URL", "postgresql://USER")),
+        (f"postgresql://me:{SECRET}%ff@127.0.0.1/db", ("not a libpq URL", "postgresql://USER")),
+        (f"postgresql://me:{SECRET}℀@127.0.0.1/db", ("@ as %40",)),
+        (f"postgresql://me:[{SECRET}@127.0.0.1/db", ("[ as %5B",)),
     ],
 )
 def test_a_database_that_cannot_be_reached_is_named_without_its_password(
@@ -291,6 +309,34 @@ def test_a_database_that_cannot_be_reached_is_named_without_its_password(
     path = tmp_path / "events.ndjson"
     path.write_bytes(GOOD[0])
     assert_failed(run("load", path), "WAREHOUSE_DATABASE_URL", *words)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("POSTGRES_VERSION", "18 or 16"),
+        ("RETENTION_DAYS", "valid integer"),
+        ("PARTITIONS_START", "valid date"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named_without_its_value(
+    monkeypatch: pytest.MonkeyPatch, name: str, words: str
+) -> None:
+    monkeypatch.setenv(f"WAREHOUSE_{name}", SECRET)
+    assert_failed(run("status"), f"WAREHOUSE_{name} can't be used", words)
+
+
+def test_a_server_that_is_too_old_is_told_in_one_sentence(
+    warehouse: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "OLDEST_SERVER", 19)
+    told = (
+        rf"^The server at .*/{warehouse.info.dbname} is PostgreSQL 18\.\d+; .* needs 19 or newer\.$"
+    )
+    with pytest.raises(database.DatabaseError, match=told):
+        database.connect()
+    others = "select count(*) from pg_stat_activity where application_name = 'warehouse'"
+    until(lambda: value(warehouse, f"{others} and datname = current_database()") == 0)
 
 
 def test_a_database_that_was_not_set_up_says_what_to_run(
@@ -378,18 +424,14 @@ def stop_at_once(cluster: Path) -> None:
 
 
 @pytest.fixture
-def small_disk(own_server: Server) -> Iterator[Path]:
-    """A disk of 20 MiB that the server may write to."""
+def small_disk() -> Iterator[Path]:
+    """A disk of 20 MiB."""
     directory = Path(tempfile.mkdtemp(prefix="wh-"))
     mounted = mount("-t", "tmpfs", "-o", "size=20m", "tmpfs", directory)
     if mounted.returncode:
         directory.rmdir()
         pytest.skip(f"no disk can be mounted here: {mounted.stderr.strip()}")
-    owner = (own_server.home / "pg18").stat()
-    tablespace = directory / "tablespace"
-    tablespace.mkdir(mode=0o700)
-    os.chown(tablespace, owner.st_uid, owner.st_gid)
-    yield tablespace
+    yield directory
     subprocess.run([str(shutil.which("umount")), str(directory)], check=True)
     directory.rmdir()
 
@@ -403,7 +445,11 @@ def test_a_full_disk_breaks_the_load_off_and_with_room_it_goes_on(
     own_server: Server, small_disk: Path, tmp_path: Path
 ) -> None:
     admin = own_server.url("postgres")
-    query(admin, f"create tablespace small location '{small_disk}'")
+    owner = (own_server.home / "pg18").stat()
+    tablespace = small_disk / "tablespace"
+    tablespace.mkdir(mode=0o700)
+    os.chown(tablespace, owner.st_uid, owner.st_gid)
+    query(admin, f"create tablespace small location '{tablespace}'")
     query(admin, "create database on_small_disk template warehouse_template tablespace small")
     url = own_server.url("on_small_disk")
     path = tmp_path / "events.ndjson"
@@ -419,7 +465,7 @@ def test_a_full_disk_breaks_the_load_off_and_with_room_it_goes_on(
             )
             assert 0 < committed < lines / CHUNK_LINES
             assert query(url, "select count(*) from staging.raw_events") == [(accepted,)]
-            assert mount("-o", "remount,size=256m", small_disk.parent).returncode == 0
+            assert mount("-o", "remount,size=256m", small_disk).returncode == 0
             answer = load(path)
             assert answer["files"][0]["resumed_at_line"] == accepted + 1
             assert answer["total"]["accepted"] == lines
@@ -427,6 +473,16 @@ def test_a_full_disk_breaks_the_load_off_and_with_room_it_goes_on(
     finally:
         query(admin, "drop database on_small_disk with (force)")
         query(admin, "drop tablespace small")
+
+
+def test_a_disk_too_small_for_the_first_set_up_is_told_and_with_room_it_is_made(
+    small_disk: Path,
+) -> None:
+    with _settings(small_disk / "home", 18, None):
+        assert_failed(run("init"), str(small_disk), "No space left")
+        assert mount("-o", "remount,size=512m", small_disk).returncode == 0
+        assert run("init").code == 0
+        embedded.stop()
 
 
 def test_messages_fit_the_form_that_people_know(
