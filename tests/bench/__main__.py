@@ -15,6 +15,7 @@ from tests.bench.increments import increments
 from tests.bench.loading import judging, memory_and_disk, throughput
 from tests.bench.operations import api_calls
 from tests.bench.place import Place, own_place
+from tests.bench.starting import help_page
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ def main() -> int:
 
 
 def _measure(place: Place, sizes: Sizes) -> Iterator[Figure]:
+    yield from help_page()
     yield from throughput(place, sizes.throughput)
     yield from judging(place, sizes.throughput)
     yield from memory_and_disk(place, *sizes.memory)
