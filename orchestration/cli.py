@@ -235,7 +235,10 @@ def build(
         bool, typer.Option("--full-refresh", help="Recompute everything, in place.")
     ] = False,
     start: Annotated[
-        date | None, typer.Option(parser=_parse_day, help="Backfill from this day on.")
+        date | None,
+        typer.Option(
+            parser=_parse_day, help="Backfill from this day on; the week and month of it whole."
+        ),
     ] = None,
     end: Annotated[
         date | None,

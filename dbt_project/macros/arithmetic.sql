@@ -1,5 +1,16 @@
 {# Rates and means as the marts define them, and exact. #}
 
+{#
+    As bigint; what is beyond stops at its ends: no honest sum of cents comes to that, and one
+    tenant's must not stop everybody's build. What is added keeps NULL, which least() would lose.
+#}
+{% macro to_bigint(x) -%}
+    (
+        least(greatest({{ x }}, -9223372036854775807), 9223372036854775807) + 0 * ({{ x }})::numeric
+    )::bigint
+{%- endmacro %}
+
+
 {# round(10000 * x / y), NULL when y is 0. #}
 {% macro bp(x, y) -%}
     round(10000 * ({{ x }})::numeric / nullif({{ y }}, 0))::bigint
@@ -14,13 +25,13 @@
 
 {# round(100 * (this - previous) / previous), NULL when previous is NULL or 0. #}
 {% macro change(this, previous) -%}
-    round(100 * ({{ this }} - {{ previous }})::numeric / nullif({{ previous }}, 0))::bigint
+    {{ to_bigint('round(100 * (' ~ this ~ ' - ' ~ previous ~ ')::numeric / nullif(' ~ previous ~ ', 0))') }}
 {%- endmacro %}
 
 
 {# round(x / y), a mean in whole units, NULL when y is 0. #}
 {% macro whole_mean(x, y) -%}
-    round(({{ x }})::numeric / nullif({{ y }}, 0))::bigint
+    {{ to_bigint('round((' ~ x ~ ')::numeric / nullif(' ~ y ~ ', 0))') }}
 {%- endmacro %}
 
 

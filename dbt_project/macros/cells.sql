@@ -232,13 +232,19 @@
 {%- endmacro %}
 
 
-{# True outside a backfill. A cell without a day of its own belongs to every window. #}
+{#
+    True outside a backfill. A cell without a day of its own belongs to every window, a week or month
+    to each that holds some of its days.
+#}
 {% macro in_window(column) -%}
     {% if column %}
+    {% set period = (config.get('meta') or {}).get('period', 'day') %}
     (
         current_setting('warehouse.mode') <> 'window'
         or (
-            {{ column }} >= nullif(current_setting('warehouse.window_start'), '')::date
+            {{ column }} >= date_trunc(
+                '{{ period }}', nullif(current_setting('warehouse.window_start'), '')::timestamp
+            )::date
             and {{ column }} < nullif(current_setting('warehouse.window_end'), '')::date
         )
     )

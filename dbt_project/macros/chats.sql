@@ -25,12 +25,18 @@
     count(*) filter (where cache_hit) as cache_hit_count,
     sum(cost_total) as cost_total,
     sum(cost_saved) as cost_saved_by_cache,
-    round(avg(response_time_ms))::bigint as avg_response_time_ms,
+    {{ mean_response_time_ms() }} as avg_response_time_ms,
     {{ percentile_ms(0.5) }} as median_response_time_ms,
     {{ percentile_ms(0.95) }} as p95_response_time_ms,
     count(*) filter (where error_occurred) as error_count,
     round(avg(user_feedback_rating), 2) as avg_feedback_rating,
     count(user_feedback_rating) as feedback_count
+{%- endmacro %}
+
+
+{# Response times may have any decimals: Postgres' own mean of them is rounded already. #}
+{% macro mean_response_time_ms() -%}
+    ({{ rounded_ratio('sum(response_time_ms)', 'count(response_time_ms)', 0) }})::bigint
 {%- endmacro %}
 
 

@@ -12,7 +12,7 @@
     count(*) filter (where {{ is_error('status_code') }}) as error_calls,
     {{ pct2('count(*) filter (where ' ~ is_error('status_code') ~ ')', 'count(*)') }} as error_rate,
     {{ pct2('count(*) filter (where not ' ~ is_error('status_code') ~ ')', 'count(*)') }} as success_rate,
-    ({{ rounded_ratio('sum(response_time_ms)', 'count(*)', 0) }})::bigint as avg_response_time_ms
+    {{ mean_response_time_ms() }} as avg_response_time_ms
 {%- endmacro %}
 
 

@@ -66,10 +66,11 @@ EDGES = (
 CLIENT_IDS = ("acme", "_platform")
 SHARED_USER = "sam"
 USERS_OF = {
-    "acme": ("ann", SHARED_USER, None),
+    # The key of chats without a user, sent as a name.
+    "acme": ("ann", SHARED_USER, "none", None),
     "_platform": ("pia", SHARED_USER, None),
 }
-USER_IDS = ("ann", "pia", SHARED_USER)
+USER_IDS = ("ann", "pia", SHARED_USER, "none")
 CONVERSATION_IDS = ("c-1", "c-2", "c-3", "", None)
 MESSAGE_IDS = ("m-1", "m-2", "m-3", "", None)
 DOCUMENT_IDS = ("d-1", "d-2", None)

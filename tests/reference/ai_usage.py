@@ -228,8 +228,11 @@ def _usage(chats: list[Row]) -> Row:
 
 
 def _limits(user_id: str, users: list[Entity], as_of: datetime) -> dict[str, Fraction | None]:
-    """What the user's entity allows in a month; it says nothing before it was created."""
-    for user in users:
+    """What the user's entity allows in a month; it says nothing before it was created.
+
+    The key of everybody unknown is nobody's: an entity of that name limits no one.
+    """
+    for user in users if user_id != NONE else ():
         if user["user_id"] == user_id and instant(user["created_at"]) < as_of:
             return {name: None if user.get(name) is None else exact(user[name]) for name in LIMITED}
     return dict.fromkeys(LIMITED)

@@ -14,7 +14,7 @@ stages as (
         steps.stage,
         steps.stage_order,
         count(distinct events.lead_id) as leads,
-        coalesce(sum(events.value_cents), 0)::bigint as value_cents
+        {{ to_bigint('coalesce(sum(events.value_cents), 0)') }} as value_cents
     from {{ funnel_steps() }} as steps (stage, stage_order)
     left join events on steps.stage = events.event
     group by steps.stage, steps.stage_order

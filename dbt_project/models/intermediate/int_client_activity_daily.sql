@@ -163,10 +163,12 @@ measured as (
         coalesce(counted_events.jobs_won, 0) as jobs_won,
         coalesce(counted_events.jobs_lost, 0) as jobs_lost,
 
-        coalesce(counted_events.revenue_attributed_cents, 0)::bigint as revenue_attributed_cents,
-        coalesce(counted_events.invoices_sent_cents, 0)::bigint as invoices_sent_cents,
-        coalesce(counted_events.payments_collected_cents, 0)::bigint as payments_collected_cents,
-        coalesce(costs.api_cost_cents, 0)::bigint as api_cost_cents,
+        {{ to_bigint('coalesce(counted_events.revenue_attributed_cents, 0)') }}
+            as revenue_attributed_cents,
+        {{ to_bigint('coalesce(counted_events.invoices_sent_cents, 0)') }} as invoices_sent_cents,
+        {{ to_bigint('coalesce(counted_events.payments_collected_cents, 0)') }}
+            as payments_collected_cents,
+        {{ to_bigint('coalesce(costs.api_cost_cents, 0)') }} as api_cost_cents,
 
         coalesce(counted_events.review_requests_sent, 0) as review_requests_sent,
         coalesce(counted_events.reviews_received, 0) as reviews_received,

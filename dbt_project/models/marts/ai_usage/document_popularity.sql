@@ -28,8 +28,9 @@ asked as (
         count(distinct user_id) as users_total,
         sum(cost_total) as cost_total,
         round(avg(user_feedback_rating), 2) as avg_rating,
-        round(avg(response_time_ms))::bigint as avg_response_time_ms,
-        max(created_at) as last_accessed_at
+        {{ mean_response_time_ms() }} as avg_response_time_ms,
+        max(created_at) as last_accessed_at,
+        max(updated_at) as updated_at
     from chats
     group by document_id
 )
@@ -50,6 +51,7 @@ select
     asked.cost_total,
     asked.avg_rating,
     asked.avg_response_time_ms,
-    asked.last_accessed_at
+    asked.last_accessed_at,
+    asked.updated_at
 from asked
 left join documents on asked.document_id = documents.document_id

@@ -66,7 +66,7 @@ days as (
         sum(tokens_total) as tokens_total,
         round(avg(tokens_total))::bigint as avg_tokens_per_query,
         sum(cost_total) as cost_total,
-        round(avg(response_time_ms))::bigint as avg_response_time_ms,
+        {{ mean_response_time_ms() }} as avg_response_time_ms,
         {{ pct2('count(*) filter (where cache_hit)', 'count(*)') }} as cache_hit_rate,
         round(avg(user_feedback_rating), 2) as avg_feedback_rating,
         count(user_feedback_rating) as feedback_count,

@@ -9,17 +9,6 @@ months as (
         and year_month = to_char(
             {{ stands_at('user_monthly_usage') }} at time zone 'utc', 'YYYY-MM'
         )
-),
-
-used as (
-    select
-        *,
-        greatest(
-            message_count::numeric / nullif(monthly_message_limit, 0),
-            tokens_total / nullif(monthly_token_limit, 0),
-            cost_total / nullif(monthly_cost_limit, 0)
-        ) as share_used
-    from months
 )
 
 select
@@ -52,16 +41,20 @@ select
     limit_reached_at,
     notified_80_percent,
     notified_100_percent,
-    round(100 * share_used, 2) as usage_percent,
+    greatest(
+        {{ rounded_ratio('100 * message_count', 'monthly_message_limit', 2) }},
+        {{ rounded_ratio('100 * tokens_total', 'monthly_token_limit', 2) }},
+        {{ rounded_ratio('100 * cost_total', 'monthly_cost_limit', 2) }}
+    ) as usage_percent,
     case
         when monthly_message_limit is not null
             then greatest(monthly_message_limit - message_count, 0)
     end as messages_remaining,
     case
         when limit_reached then 'limit_reached'
-        when share_used >= {{ var('warning_share') }} then 'warning'
-        when share_used >= {{ var('approaching_share') }} then 'approaching'
+        when {{ has_used(var('warning_share')) }} then 'warning'
+        when {{ has_used(var('approaching_share')) }} then 'approaching'
         else 'normal'
     end as status,
     updated_at
-from used
+from months

@@ -55,7 +55,8 @@ running as (
         sum(chats.tokens_total) over so_far as tokens_so_far,
         sum(chats.cost_total) over so_far as cost_so_far
     from chats
-    left join users on chats.user_key = users.user_id
+    -- `none` is everybody unknown, also where events or an entity bear that name: it has no limits.
+    left join users on chats.user_key = users.user_id and users.user_id <> 'none'
     window so_far as (
         partition by chats.user_key, chats.year, chats.month
         order by chats.created_at, chats.event_id, chats.client_id

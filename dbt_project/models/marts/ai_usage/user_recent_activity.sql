@@ -30,6 +30,7 @@ select
     chats.cache_hit,
     chats.error_occurred,
     documents.city,
-    documents."zone"
+    documents."zone",
+    chats.updated_at
 from chats
 left join documents on chats.document_id = documents.document_id

@@ -133,10 +133,10 @@ months as (
         coalesce(sums.jobs_won, 0)::bigint as jobs_won,
         coalesce(sums.jobs_lost, 0)::bigint as jobs_lost,
 
-        coalesce(sums.revenue_attributed_cents, 0)::bigint as revenue_attributed_cents,
+        {{ to_bigint('coalesce(sums.revenue_attributed_cents, 0)') }} as revenue_attributed_cents,
         {{ whole_mean('sums.revenue_attributed_cents', 'sums.jobs_won') }} as avg_job_value_cents,
-        coalesce(sums.payments_collected_cents, 0)::bigint as payments_collected_cents,
-        greatest(balances.outstanding_cents, 0)::bigint as outstanding_invoices_cents,
+        {{ to_bigint('coalesce(sums.payments_collected_cents, 0)') }} as payments_collected_cents,
+        {{ to_bigint('greatest(balances.outstanding_cents, 0)') }} as outstanding_invoices_cents,
 
         coalesce(sums.total_messages, 0)::bigint as total_messages,
         {{ pct('sums.ai_responses', 'sums.outbound_messages') }} as ai_handled_percent,
@@ -147,7 +147,7 @@ months as (
         coalesce(sums.five_star_reviews, 0)::bigint as five_star_reviews,
 
         {{ bp('sums.jobs_won', 'sums.new_leads') }} as lead_to_job_rate,
-        coalesce(sums.api_cost_cents, 0)::bigint as platform_cost_cents,
+        {{ to_bigint('coalesce(sums.api_cost_cents, 0)') }} as platform_cost_cents,
         round(
             sums.revenue_attributed_cents / nullif(sums.api_cost_cents, 0), 2
         ) as roi_multiple,

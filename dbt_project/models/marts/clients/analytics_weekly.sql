@@ -102,8 +102,8 @@ weeks as (
         coalesce(sums.appointments_booked, 0)::bigint as appointments_booked,
         coalesce(sums.jobs_won, 0)::bigint as jobs_won,
 
-        coalesce(sums.revenue_attributed_cents, 0)::bigint as revenue_attributed_cents,
-        coalesce(sums.payments_collected_cents, 0)::bigint as payments_collected_cents,
+        {{ to_bigint('coalesce(sums.revenue_attributed_cents, 0)') }} as revenue_attributed_cents,
+        {{ to_bigint('coalesce(sums.payments_collected_cents, 0)') }} as payments_collected_cents,
 
         {{ bp('sums.appointments_booked', 'sums.new_leads') }} as lead_to_appointment_rate,
         {{ bp('sums.jobs_won', 'sums.appointments_booked') }} as appointment_to_job_rate,

@@ -85,13 +85,15 @@ earnings as (
             when
                 cohorts.cohort_start + interval '{{ number }} months'
                 <= {{ as_of() }} at time zone 'utc'
-                then coalesce(sum(revenues.revenue_cents) filter (
-                    where
-                    revenues.month_start = cohorts.cohort_start + interval '{{ number }} months'
-                ), 0)::bigint
+                then {{ to_bigint("
+                    coalesce(sum(revenues.revenue_cents) filter (
+                        where
+                        revenues.month_start = cohorts.cohort_start + interval '" ~ number ~ " months'
+                    ), 0)
+                ") }}
         end as month_{{ number }}_revenue_cents,
         {% endfor %}
-        coalesce(sum(revenues.revenue_cents), 0)::bigint as lifetime_revenue_cents
+        {{ to_bigint('coalesce(sum(revenues.revenue_cents), 0)') }} as lifetime_revenue_cents
     from cohorts
     left join revenues on cohorts.client_id = revenues.client_id
     group by cohorts.client_id, cohorts.cohort_start

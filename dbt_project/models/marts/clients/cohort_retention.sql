@@ -96,8 +96,8 @@ measured as (
         {{ pct2('coalesce(activities.active, 0)', 'cohort_months.cohort_size') }} as retention_rate,
         case
             when cohort_months.cohort_type = 'client'
-                then coalesce(earnings.revenue_cents, 0)
-        end::bigint as revenue_cents,
+                then {{ to_bigint('coalesce(earnings.revenue_cents, 0)') }}
+        end as revenue_cents,
         (cohort_months.month_start + interval '1 month') at time zone 'utc'
         <= {{ as_of() }} as is_complete,
         now() as updated_at

@@ -60,7 +60,7 @@ counted as (
         month,
         event,
         count(distinct lead_id) as leads,
-        coalesce(sum(value_cents), 0)::bigint as value_cents
+        {{ to_bigint('coalesce(sum(value_cents), 0)') }} as value_cents
     from events
     group by client_id, month, event
 ),

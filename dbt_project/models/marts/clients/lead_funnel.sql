@@ -46,10 +46,10 @@ leads as (
         (array_agg(stage order by occurred_at desc, event_id desc) filter (
             where event = 'lead_stage_changed'
         ))[1] as latest_stage,
-        coalesce(sum(value_cents) filter (where event = 'job_won'), 0)::bigint as won_value_cents,
-        coalesce(
-            sum(value_cents) filter (where event = 'payment_received'), 0
-        )::bigint as collected_cents
+        {{ to_bigint("coalesce(sum(value_cents) filter (where event = 'job_won'), 0)") }}
+            as won_value_cents,
+        {{ to_bigint("coalesce(sum(value_cents) filter (where event = 'payment_received'), 0)") }}
+            as collected_cents
     from events
     group by client_id, lead_id
 ),

@@ -38,7 +38,7 @@ sources as (
         coalesce(leads.source, 'other') as source,
         count(*) as leads,
         count(leads.job_won_at) as conversions,
-        sum(leads.won_value_cents)::bigint as revenue_cents,
+        {{ to_bigint('sum(leads.won_value_cents)') }} as revenue_cents,
         {{ pct('count(leads.job_won_at)', 'count(*)') }} as conversion_rate,
         now() as updated_at
     from touched

@@ -183,7 +183,8 @@ summary as (
             as average_revenue_per_user_usd,
         latest_readings.cpu_usage,
         latest_readings.memory_usage,
-        uptimes.uptime_percent
+        uptimes.uptime_percent,
+        now() as updated_at
     from periods
     left join event_totals on periods.period = event_totals.period
     left join user_totals on periods.period = user_totals.period

@@ -8,7 +8,7 @@
                     select days.date::date
                     from generate_series(
                         least(
-                            (select min(occurred_on) from new_rows),
+                            (select min(occurred_on) from new_rows where {{ is_client() }}),
                             greatest(
                                 {{ day_of(from_as_of()) }} + 1,
                                 coalesce(
@@ -43,7 +43,7 @@ days as (
         touched.date,
         spells.plan,
         count(*) as active_subscriptions,
-        sum(spells.mrr_cents)::bigint as mrr_cents,
+        {{ to_bigint('sum(spells.mrr_cents)') }} as mrr_cents,
         now() as updated_at
     from touched
     inner join

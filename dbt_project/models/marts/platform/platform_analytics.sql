@@ -26,7 +26,7 @@
                 'int_subscription_events': "
                     select days.date::date
                     from generate_series(
-                        (select min(occurred_on) from new_rows)::timestamp,
+                        (select min(occurred_on) from new_rows where {{ is_client() }})::timestamp,
                         {{ day_of(as_of()) }}::timestamp,
                         interval '1 day'
                     ) as days (date)
@@ -143,18 +143,18 @@ days as (
         client_days.new_clients,
         client_days.churned_clients,
 
-        coalesce(movements.mrr_cents, 0)::bigint as mrr_cents,
-        coalesce(movements.new_mrr_cents, 0)::bigint as new_mrr_cents,
-        coalesce(movements.reactivation_mrr_cents, 0)::bigint as reactivation_mrr_cents,
-        coalesce(movements.expansion_mrr_cents, 0)::bigint as expansion_mrr_cents,
-        coalesce(movements.contraction_mrr_cents, 0)::bigint as contraction_mrr_cents,
-        coalesce(movements.churned_mrr_cents, 0)::bigint as churned_mrr_cents,
+        {{ to_bigint('coalesce(movements.mrr_cents, 0)') }} as mrr_cents,
+        {{ to_bigint('coalesce(movements.new_mrr_cents, 0)') }} as new_mrr_cents,
+        {{ to_bigint('coalesce(movements.reactivation_mrr_cents, 0)') }} as reactivation_mrr_cents,
+        {{ to_bigint('coalesce(movements.expansion_mrr_cents, 0)') }} as expansion_mrr_cents,
+        {{ to_bigint('coalesce(movements.contraction_mrr_cents, 0)') }} as contraction_mrr_cents,
+        {{ to_bigint('coalesce(movements.churned_mrr_cents, 0)') }} as churned_mrr_cents,
 
         coalesce(activity.total_leads, 0)::bigint as total_leads,
         coalesce(activity.total_messages, 0)::bigint as total_messages,
         coalesce(activity.total_ai_responses, 0)::bigint as total_ai_responses,
         coalesce(activity.total_escalations, 0)::bigint as total_escalations,
-        coalesce(activity.total_api_costs_cents, 0)::bigint as total_api_costs_cents,
+        {{ to_bigint('coalesce(activity.total_api_costs_cents, 0)') }} as total_api_costs_cents,
         {{ whole_mean(
             'coalesce(activity.total_api_costs_cents, 0)', 'client_days.active_clients'
         ) }} as avg_cost_per_client_cents,

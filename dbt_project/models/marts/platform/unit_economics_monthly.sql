@@ -97,7 +97,7 @@ amounts as (
         client_months.client_id,
         client_months.month,
         client_months.revenue_attributed_cents,
-        coalesce(subscribed.mrr_cents, 0)::bigint as mrr_cents,
+        {{ to_bigint('coalesce(subscribed.mrr_cents, 0)') }} as mrr_cents,
         coalesce(costs.ai_cost_usd, 0) as ai_cost_usd,
         client_months.platform_cost_cents as api_cost_cents,
         coalesce(costs.credits_cost_usd, 0) as credits_cost_usd,
@@ -122,8 +122,9 @@ months as (
         ai_cost_usd,
         api_cost_cents,
         credits_cost_usd,
-        (mrr_cents - api_cost_cents - round(100 * (ai_cost_usd + credits_cost_usd)))::bigint
-            as margin_cents,
+        {{ to_bigint(
+            'mrr_cents - api_cost_cents - round(100 * (ai_cost_usd + credits_cost_usd))'
+        ) }} as margin_cents,
         new_leads,
         now() as updated_at
     from amounts
