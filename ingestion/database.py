@@ -30,24 +30,31 @@ def url() -> str:
     configured = settings().server_url
     if configured is None:
         return embedded.url()
-    given = configured.get_secret_value()
-    _refuse_unescaped(given)
+    return checked_url(configured.get_secret_value(), "WAREHOUSE_DATABASE_URL")
+
+
+def checked_url(given: str, setting: str) -> str:
+    """Return a libpq URL that names host, user and database, and has no password elsewhere.
+
+    Raises DatabaseError, without quoting any of it, where it is none.
+    """
+    _refuse_unescaped(given, setting)
     try:
         parts = conninfo_to_dict(given)
     except (psycopg.ProgrammingError, UnicodeError):
         # Not the driver's own words: they quote the URL, password and all.
         raise DatabaseError(
-            "WAREHOUSE_DATABASE_URL is not a libpq URL: expected postgresql://USER:PASSWORD@HOST/DATABASE."
+            f"{setting} is not a libpq URL: expected postgresql://USER:PASSWORD@HOST/DATABASE."
         ) from None
     if missing := {"host", "user", "dbname"} - parts.keys():
         raise DatabaseError(
-            f"WAREHOUSE_DATABASE_URL names no {' and no '.join(sorted(missing))}; a socket's "
+            f"{setting} names no {' and no '.join(sorted(missing))}; a socket's "
             "folder is given as ?host=/var/run/postgresql."
         )
     return given
 
 
-def _refuse_unescaped(url: str) -> None:
+def _refuse_unescaped(url: str, setting: str) -> None:
     """Refuse a password that would be read as a host, and then be shown as one."""
     try:
         parts = urlsplit(url)
@@ -56,7 +63,7 @@ def _refuse_unescaped(url: str) -> None:
         is_wrong = True
     if is_wrong:
         raise DatabaseError(
-            "WAREHOUSE_DATABASE_URL would be read wrongly: where user or password hold other than "
+            f"{setting} would be read wrongly: where user or password hold other than "
             "letters and digits, write @ as %40, / as %2F, # as %23, [ as %5B and so on."
         )
 
@@ -105,9 +112,9 @@ def reason(error: psycopg.Error) -> str:
     return " ".join((message or str(error) or type(error).__name__).split())
 
 
-def where() -> str:
-    """Return host, port and database for people, without user or password."""
-    parts = conninfo_to_dict(url())
+def where(of_url: str | None = None) -> str:
+    """Return host, port and database, the warehouse's own or a checked URL's, for people."""
+    parts = conninfo_to_dict(of_url or url())
     return f"{parts['host']}:{parts.get('port') or 5432}/{parts['dbname']}"
 
 

@@ -7,14 +7,13 @@ last row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import class_row
 
 from ingestion import database, ledger
@@ -135,12 +134,12 @@ TARGET_TABLE = """
 
 BEGIN_EXPORT = """
     insert into warehouse.exports (
-        target, state, reason, accepted_by, run, build, batch_seq, checked_at, erased,
+        target, state, reason, accepted_by, run, build, batch_seq, checked_at,
         active_users, questions_answered, pdf_downloads, engagement_rate, updated_at, ended_at
     )
     values (
         %(target)s, %(state)s, %(reason)s, %(accepted_by)s, %(run)s, %(build)s, %(batch_seq)s,
-        %(checked_at)s, %(erased)s, %(active_users)s, %(questions_answered)s, %(pdf_downloads)s,
+        %(checked_at)s, %(active_users)s, %(questions_answered)s, %(pdf_downloads)s,
         %(engagement_rate)s, %(updated_at)s,
         case when %(state)s <> 'running' then clock_timestamp() end
     )
@@ -152,25 +151,32 @@ END_EXPORT = """
     where export_id = %s
 """
 
-# Events that erasures took out, in all and since the last row that was exported to a target: they
-# explain that figures of all time fall.
+# What explains that a figure of all time falls: the events of its kind that erasures took out after
+# the batch that the last row was built up to, as far as the new one has read. By its figures the
+# last row is found in the history, also where an exporter was killed before it had noted the end;
+# nothing is explained of a row that is not there.
 ERASED = """
-    select
-        total.erased,
-        total.erased - coalesce(
-            (
-                select e.erased from warehouse.exports as e
-                where e.target = %s and e.state = 'done'
-                order by e.export_id desc
-                limit 1
-            ),
-            0
-        )
+    select figure.name, coalesce(sum((e.removed ->> figure.fact)::bigint), 0)::bigint
     from (
-        select coalesce(sum(b.erased), 0)::bigint as erased
-        from staging.event_batches as b
-        where b.erased > 0
-    ) as total
+        values
+            ('questions_answered', 'intermediate.int_chat_events'),
+            ('pdf_downloads', 'intermediate.int_pdf_download_events')
+    ) as figure (name, fact)
+    inner join warehouse.erasures as e
+        on e.batch_seq <= %(upto)s
+        and e.batch_seq > (
+            select x.batch_seq from warehouse.exports as x
+            where
+                x.target = %(target)s
+                and x.state <> 'refused'
+                and x.active_users = %(active_users)s
+                and x.questions_answered = %(questions_answered)s
+                and x.pdf_downloads = %(pdf_downloads)s
+                and x.updated_at = %(updated_at)s
+            order by x.export_id desc
+            limit 1
+        )
+    group by figure.name
 """
 
 
@@ -187,6 +193,7 @@ def export_row(accepted_by: str | None = None, run: str | None = None) -> StatsR
     failed, the row was not checked since it was built, or it changed beyond the bounds;
     ExportTargetError where the target can't be written.
     """
+    url = _target_url()
     with database.connect(autocommit=True, application_name="warehouse export") as connection:
         # One at a time: each is held against the row that the one before has left.
         connection.execute("select pg_advisory_lock(%s)", (ledger.lock_key("export"),))
@@ -203,8 +210,8 @@ def export_row(accepted_by: str | None = None, run: str | None = None) -> StatsR
         if row is None:
             raise ExportBlockedError("The model of the row is empty: run `warehouse build`.")
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-        with _target(connection) as (target, name):
-            _write(connection, target, name, row, origin, accepted_by, run)
+        with _target(connection, url) as target:
+            _write(connection, target, url, row, origin, accepted_by, run)
     return row
 
 
@@ -237,47 +244,72 @@ def _one_row(connection: psycopg.Connection, query: str) -> StatsRow | None:
     return connection.cursor(row_factory=class_row(StatsRow)).execute(query).fetchone()
 
 
-@contextmanager
-def _target(connection: psycopg.Connection) -> Iterator[tuple[psycopg.Connection, str]]:
-    """Give a connection to where the row goes, and its name for the history."""
+def _target_url() -> str | None:
+    """Return where the row goes, None for the warehouse. Raises ExportTargetError for no URL."""
     url = settings().export_url
-    if url is None:
-        yield connection, "warehouse"
-        return
-    parts = conninfo_to_dict(url.get_secret_value())
-    name = f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
     try:
-        with psycopg.connect(
-            url.get_secret_value(), autocommit=True, application_name="warehouse export"
-        ) as target:
+        return url and database.checked_url(url.get_secret_value(), "WAREHOUSE_EXPORT_URL")
+    except database.DatabaseError as error:
+        raise ExportTargetError(str(error)) from None
+
+
+def target_name() -> str:
+    """Return the name by which the history knows where the row goes. Raises ExportTargetError."""
+    return _name(_target_url())
+
+
+def _name(url: str | None) -> str:
+    return "warehouse" if url is None else database.where(url)
+
+
+@contextmanager
+def _target(connection: psycopg.Connection, url: str | None) -> Iterator[psycopg.Connection]:
+    """Give a connection to where the row goes."""
+    if url is None:
+        yield connection
+        return
+    with _telling(url):
+        target = psycopg.connect(url, autocommit=True, application_name="warehouse export")
+    with closing(target):
+        with _telling(url):
             found = target.execute("select to_regclass('export.analytics_platform_stats')")
             if found.fetchone() == (None,):
                 target.execute(TARGET_TABLE)
-            yield target, name
+        yield target
+
+
+@contextmanager
+def _telling(url: str | None) -> Iterator[None]:
+    """Tell of what fails at another target; what fails in the warehouse is told as it is."""
+    try:
+        yield
     except psycopg.Error as error:
+        if url is None:
+            raise
         raise ExportTargetError(
-            f"The row can't be written to {name} (WAREHOUSE_EXPORT_URL): "
+            f"The row can't be written to {database.where(url)} (WAREHOUSE_EXPORT_URL): "
             f"{database.reason(error)}. The last good row stays."
-        ) from error
+        ) from None
 
 
 def _write(
     connection: psycopg.Connection,
     target: psycopg.Connection,
-    name: str,
+    url: str | None,
     row: StatsRow,
     origin: Origin,
     accepted_by: str | None,
     run: str | None,
 ) -> None:
-    erased = connection.execute(ERASED, (name,)).fetchone() or (0, 0)
+    name = _name(url)
+    with _telling(url):
+        last = _one_row(target, LAST_ROW)
     unexplained = beyond_bounds(
-        row, _one_row(target, LAST_ROW), settings().export_largest_factor, erased[1]
+        row, last, settings().export_largest_factor, _erased(connection, name, last, origin)
     )
     refused = bool(unexplained) and accepted_by is None
     history = asdict(row) | asdict(origin) | {
         "target": name,
-        "erased": erased[0],
         "state": "refused" if refused else "running",
         "reason": "; ".join(unexplained) or None,
         "accepted_by": accepted_by if unexplained else None,
@@ -289,7 +321,7 @@ def _write(
             f"The row changed more than it should: {'; '.join(unexplained)}. The last good row "
             "stays. If the figures are right, run `warehouse export --accept`."
         )
-    with target.transaction():
+    with _telling(url), target.transaction():
         target.execute(REPLACE_ROW, asdict(row))
         if target is connection:
             # Row and history in one transaction, where they are in one database.
@@ -298,13 +330,26 @@ def _write(
         connection.execute(END_EXPORT, begun)
 
 
+def _erased(
+    connection: psycopg.Connection, target: str, last: StatsRow | None, origin: Origin
+) -> dict[str, int]:
+    """Return, by figure, the events that erasures have taken out since the last row was built."""
+    if last is None:
+        return {}
+    given = asdict(last) | {"target": target, "upto": origin.batch_seq}
+    return dict(connection.execute(ERASED, given).fetchall())
+
+
 def beyond_bounds(
-    row: StatsRow, last: StatsRow | None, largest_factor: float, erased: int = 0
+    row: StatsRow,
+    last: StatsRow | None,
+    largest_factor: float,
+    erased: Mapping[str, int] | None = None,
 ) -> list[str]:
     """Return a sentence on each figure that changed more than it should, none without a last row.
 
-    Figures of all time fall by no more than the events that were ``erased`` since; no figure grows
-    by more than the factor, small ones excepted.
+    Figures of all time fall by no more than the events that were ``erased`` of each since; no
+    figure grows by more than the factor, small ones excepted.
     """
     if last is None:
         return []
@@ -315,10 +360,15 @@ def beyond_bounds(
     fell = [
         f"{name} fell from {before:,} to {now:,}, by more than erasure explains"
         for name, (before, now) in figures.items()
-        if name != "active_users" and before - now > erased
+        if name != "active_users" and before - now > (erased or {}).get(name, 0)
     ]
     jumped = [
-        f"{name} rose from {before:,} to {now:,}, by more than {largest_factor:g} times"
+        f"{name} rose from {before:,} to {now:,}, "
+        + (
+            f"by more than {SMALLEST_JUMP:,}"
+            if before * largest_factor < before + SMALLEST_JUMP
+            else f"to more than {largest_factor:g} times of that"
+        )
         for name, (before, now) in figures.items()
         if now > max(before * largest_factor, before + SMALLEST_JUMP)
     ]

@@ -7,6 +7,8 @@ from datetime import timedelta
 
 import psycopg
 
+from orchestration.export import target_name
+
 # Each is renewed several times before it counts as old, so that one failed run is no alarm.
 ROW_LIMIT = timedelta(minutes=30)
 FOLDER_LIMITS = {"traffic": timedelta(hours=3)}
@@ -18,7 +20,13 @@ AGES = """
     where s.freshness_seconds is not null
 """
 
-ROW_AGE = "select now() - max(e.updated_at) from warehouse.exports as e where e.state = 'done'"
+# That of the row which the site reads now; others may have been written elsewhere before.
+ROW_AGE = """
+    select now() - e.updated_at from warehouse.exports as e
+    where e.target = %s and e.state = 'done'
+    order by e.export_id desc
+    limit 1
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,6 @@ def mart_ages(connection: psycopg.Connection) -> dict[str, timedelta]:
 
 
 def row_age(connection: psycopg.Connection) -> timedelta | None:
-    """Return how old the exported row is, None where there is none."""
-    row = connection.execute(ROW_AGE).fetchone()
+    """Return how old the row is where it goes now, None where there is none."""
+    row = connection.execute(ROW_AGE, (target_name(),)).fetchone()
     return row[0] if row else None

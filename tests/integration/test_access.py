@@ -96,6 +96,7 @@ TABLES: dict[str, dict[str, str]] = {
     "warehouse.erased_rows": {TRANSFORMER: "select insert"},
     "warehouse.run_events": {TRANSFORMER: "select"},
     "warehouse.exports": {TRANSFORMER: "select"},
+    "warehouse.posts": {},
     "warehouse.erasures": {},
     "warehouse.erasure_key": {LOADER: "select"},
     "staging.dropped_months": {LOADER: "select", TRANSFORMER: "select"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -10,6 +11,7 @@ from decimal import Decimal
 import psycopg
 import psycopg.sql
 import pytest
+from psycopg.types.json import Jsonb
 
 from ingestion.settings import settings
 from orchestration.export import (
@@ -19,6 +21,7 @@ from orchestration.export import (
     beyond_bounds,
     export_row,
 )
+from orchestration.freshness import row_age
 from tests.conftest import Server
 from tests.processes import held, kill, run, start, until
 
@@ -85,23 +88,27 @@ def row(active: int = 10, questions: int = 5000, pdfs: int = 700) -> StatsRow:
 @pytest.mark.parametrize(
     ("last", "now", "erased", "beyond"),
     [
-        (None, row(questions=10**9), 0, []),
-        (row(), row(active=0), 0, []),
-        (row(), row(questions=4999), 0, ["questions_answered"]),
-        (row(), row(questions=4990, pdfs=695), 10, []),
-        (row(), row(questions=4989), 10, ["questions_answered"]),
-        (row(), row(pdfs=699), 0, ["pdf_downloads"]),
-        (row(), row(questions=15_000), 0, []),
-        (row(), row(questions=15_001), 0, ["questions_answered"]),
+        (None, row(questions=10**9), {}, []),
+        (row(), row(active=0), {}, []),
+        (row(), row(questions=4999), {}, ["questions_answered fell from 5,000 to 4,999"]),
+        (row(), row(questions=4990, pdfs=695), {"questions_answered": 10, "pdf_downloads": 5}, []),
+        (row(), row(pdfs=699), {"questions_answered": 10}, ["pdf_downloads fell"]),
+        (row(), row(questions=4989), {"questions_answered": 10}, ["questions_answered fell"]),
+        (row(), row(questions=15_000), {}, []),
+        (row(), row(questions=15_001), {}, ["questions_answered rose from 5,000 to 15,001, to more "
+                                           "than 3 times of that"]),
         # Ten times a small number is no jump.
-        (row(active=100), row(active=1000), 0, []),
-        (row(active=100), row(active=1101), 0, ["active_users"]),
+        (row(active=100), row(active=1000), {}, []),
+        (row(active=100), row(active=1101), {}, ["active_users rose from 100 to 1,101, by more "
+                                                "than 1,000"]),
     ],
-)
+)  # fmt: skip
 def test_figures_of_all_time_never_fall_and_none_grows_beyond_the_factor(
-    last: StatsRow | None, now: StatsRow, erased: int, beyond: list[str]
+    last: StatsRow | None, now: StatsRow, erased: dict[str, int], beyond: list[str]
 ) -> None:
-    assert [sentence.split()[0] for sentence in beyond_bounds(now, last, 3, erased)] == beyond
+    sentences = beyond_bounds(now, last, 3, erased)
+    assert len(sentences) == len(beyond)
+    assert all(told.startswith(words) for told, words in zip(sentences, beyond, strict=True))
 
 
 def test_a_drop_is_refused_and_kept_in_the_history_until_somebody_accepts_it(
@@ -129,21 +136,69 @@ def test_a_drop_is_refused_and_kept_in_the_history_until_somebody_accepts_it(
     ]
 
 
-def test_a_drop_that_erasure_explains_passes_once(built: psycopg.Connection) -> None:
-    export_row()
-    load = built.execute(
-        "insert into staging.loads (kind, source, head_digest, state) "
-        "values ('events', 'a file', '', 'finished') returning load_id"
-    ).fetchone()
-    built.execute(
-        "insert into staging.event_batches (batch_seq, batch_id, load_id, kind, source, chunk, "
-        "start_offset, end_offset, lines_before, lines, digest, received, accepted, duplicates, "
-        "suppressed, rejected, received_at, erased) "
-        "values (1, 1, %s, 'events', 'a file', 0, 0, 1, 0, 20, '', 20, 20, 0, 0, 0, now(), 20)",
-        load,
+def erased(connection: psycopg.Connection, batch_seq: int, **removed: int) -> None:
+    """Leave the receipt of an erasure that took so many events out of these facts."""
+    connection.execute(
+        "insert into warehouse.erasures (kind, is_of_one_client, subject_hash, state, "
+        "requested_by, batch_seq, removed) "
+        "values ('user_id', false, '', 'verified', 'dpo', %s, %s)",
+        (batch_seq, Jsonb({f"intermediate.{fact}": rows for fact, rows in removed.items()})),
     )
-    set_figures(built, questions_answered=4980)
+
+
+def built_up_to(connection: psycopg.Connection, batch_seq: int, **figures: int) -> None:
+    connection.execute("update warehouse.model_offsets set batch_seq = %s", (batch_seq,))
+    connection.execute("update warehouse.check_results set batch_seq = %s", (batch_seq,))
+    set_figures(connection, **figures)
+
+
+@pytest.fixture(params=["here", "elsewhere"])
+def target(built: psycopg.Connection, request: pytest.FixtureRequest) -> psycopg.Connection:
+    """The database that the row is exported to."""
+    return request.getfixturevalue("elsewhere") if request.param == "elsewhere" else built
+
+
+def test_a_drop_that_erasure_explains_passes_once(
+    built: psycopg.Connection, target: psycopg.Connection
+) -> None:
     export_row()
+    erased(built, 4, int_chat_events=20)
+    # It explains nothing of a row that has not read so far.
+    set_figures(built, questions_answered=4980)
+    with pytest.raises(ExportBlockedError, match="fell from 5,000 to 4,980"):
+        export_row()
+    set_figures(built, questions_answered=5001)
+    export_row()
+    built_up_to(built, 4, questions_answered=4981)
+    export_row()
+    assert exported(target)[0][4] == 4981
+    built_up_to(built, 5, questions_answered=4980)
+    with pytest.raises(ExportBlockedError, match="fell from 4,981 to 4,980"):
+        export_row()
+
+
+def test_an_erasure_explains_figures_of_what_it_took_alone(built: psycopg.Connection) -> None:
+    export_row()
+    erased(built, 4, int_pdf_download_events=5, int_page_view_events=20)
+    built_up_to(built, 4, questions_answered=4999, pdf_downloads=695)
+    with pytest.raises(ExportBlockedError, match=r": questions_answered fell [^;]* explains\. "):
+        export_row()
+
+
+def test_an_exporter_killed_before_the_history_leaves_nothing_that_explains_twice(
+    built: psycopg.Connection, elsewhere: psycopg.Connection
+) -> None:
+    export_row()
+    erased(built, 4, int_chat_events=20)
+    built_up_to(built, 4, questions_answered=4980)
+    with held(built, "before update on warehouse.exports for each row") as is_waiting:
+        exporter = start("export")
+        until(is_waiting)
+        kill(exporter)
+        # The server notices within a second.
+        until(lambda: not is_waiting())
+    assert history(built)[-1][:2] == ("running", 4980)
+    assert exported(elsewhere)[0][4] == 4980
     set_figures(built, questions_answered=4979)
     with pytest.raises(ExportBlockedError, match="fell from 4,980 to 4,979"):
         export_row()
@@ -189,6 +244,16 @@ def test_the_row_goes_to_another_server_and_stays_there_when_it_is_refused(
     assert [state for state, *_ in history(built)] == ["done", "done", "refused"]
 
 
+def test_the_age_of_the_row_is_that_of_the_one_where_it_goes_now(
+    built: psycopg.Connection, elsewhere: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_row()
+    assert row_age(built) is not None
+    monkeypatch.delenv("WAREHOUSE_EXPORT_URL")
+    settings.cache_clear()
+    assert row_age(built) is None
+
+
 def test_a_target_that_is_not_there_is_told_of_without_its_password(
     built: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,11 +267,44 @@ def test_a_target_that_is_not_there_is_told_of_without_its_password(
     assert "geheim" not in f"{told.value} {refused.errors} {history(built)}"
 
 
-@pytest.mark.parametrize("where", ["here", "elsewhere"])
-def test_a_reader_sees_one_whole_row_through_200_exports_and_killed_exporters(
-    built: psycopg.Connection, where: str, request: pytest.FixtureRequest
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres//site:geheim@127.0.0.1:9/site",
+        "mysql://site:geheim@127.0.0.1:9/site",
+        "postgresql:/site:geheim@127.0.0.1:9/site",
+        "postgresql://site:pa%zzgeheim@127.0.0.1:9/site",
+        "postgresql://site:ge geheim@127.0.0.1:9/site",
+        "postgresql://site:geheim/mehr@127.0.0.1:9/site",
+        "postgresql://site:geheim#/mehr@127.0.0.1:9/site",
+        "postgresql://site:sehr@geheim@127.0.0.1:9/site",
+        "postgresql://site:[geheim@127.0.0.1:9/site",
+        "geheim",
+    ],
+)
+def test_an_address_of_the_target_that_is_none_is_told_of_without_quoting_it(
+    built: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
-    target = request.getfixturevalue("elsewhere") if where == "elsewhere" else built
+    monkeypatch.setenv("WAREHOUSE_EXPORT_URL", url)
+    settings.cache_clear()
+    with pytest.raises(ExportTargetError, match="WAREHOUSE_EXPORT_URL ") as told:
+        export_row()
+    # What logs show of it: neither its words nor its causes.
+    assert "geheim" not in "".join(traceback.format_exception(told.value))
+    settings.cache_clear()
+
+
+def test_what_fails_in_the_warehouse_is_not_blamed_on_the_target(
+    built: psycopg.Connection, elsewhere: psycopg.Connection
+) -> None:
+    built.execute("alter table warehouse.exports add check (state <> 'running')")
+    with pytest.raises(psycopg.errors.CheckViolation):
+        export_row()
+
+
+def test_a_reader_sees_one_whole_row_through_200_exports_and_killed_exporters(
+    built: psycopg.Connection, target: psycopg.Connection
+) -> None:
     set_figures(built, active_users=5000, questions_answered=5000, pdf_downloads=5000)
     export_row()
     seen: list[list[tuple[int, int, int]]] = []
