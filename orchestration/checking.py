@@ -152,3 +152,26 @@ def watch_results() -> Iterator[dg.AssetCheckResult]:
     """Look at all that is watched over between builds."""
     yield from suite_results("landed_volume", "staging_columns")
     yield from freshness_results()
+
+
+def watched(results: Iterable[dg.AssetCheckResult]) -> dict[str, list[str]]:
+    """Return what is wrong, by check; freshness is one check for each group of assets."""
+    wrong: dict[str, list[str]] = {}
+    for result in results:
+        of_check = wrong.setdefault(_watched_as(result), [])
+        if not result.passed:
+            of_check.append(_words(result))
+    return wrong
+
+
+def _watched_as(result: dg.AssetCheckResult) -> str:
+    if result.check_name != FRESHNESS_CHECK:
+        return result.check_name
+    return f"{FRESHNESS_CHECK} of {MARTS.get(result.asset_key.path[-1], 'export')}"
+
+
+def _words(result: dg.AssetCheckResult) -> str:
+    found = {name: value.value for name, value in result.metadata.items()}
+    if result.check_name != FRESHNESS_CHECK:
+        return found["detail"]
+    return f"{result.asset_key.path[-1]} (age {found['age']}, may be {found['limit']})"

@@ -10,6 +10,7 @@ from ingestion import ledger
 from ingestion.entities import EntityKind
 from ingestion.settings import settings
 from orchestration.drop_folder import Dropped, load_dropped
+from orchestration.posting import note_set_aside
 from orchestration.transforming import OWNERS
 
 STAGING = {
@@ -47,14 +48,19 @@ def drop_folder(
     context: dg.AssetExecutionContext,
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """Load every dropped file; one that can't be read is set aside, and the rest goes on."""
-    yield from landed(context.log)
+    yield from landed(context.log, context.run_id)
 
 
-def landed(log: dg.DagsterLogManager) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+def landed(
+    log: dg.DagsterLogManager, run_id: str
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """Load every dropped file; tell of the tables of staging, and of files that were set aside."""
     dropped = []
     for one in load_dropped(settings().drop):
         log.info("%s %s: %s", one.kind, one.name, one.error or asdict(one.counts))
+        # At once: what comes after it may break off, and the next run finds nothing wrong.
+        if one.error:
+            note_set_aside(run_id, f"{one.kind}/{one.name}", one.error)
         dropped.append(one)
     for name in STAGING:
         kind = name if name in KINDS else ledger.EVENTS

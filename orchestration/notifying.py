@@ -2,68 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from itertools import takewhile
 
 import dagster as dg
-import requests
+import psycopg
 from dagster import DagsterRunStatus, RunRecord
-from requests.adapters import HTTPAdapter
-from urllib3.util import Retry
 
 from ingestion import database
-from ingestion.errors import WarehouseError
 from ingestion.settings import settings
+from orchestration.posting import (
+    Happened,
+    is_told,
+    last_told,
+    link,
+    listed,
+    note,
+    one_line,
+    post,
+    send,
+    shown,
+)
 
-# A job that goes on failing is told of again from time to time, not at every run.
-TOLD_AGAIN_AFTER = timedelta(hours=1)
 # Runs of a job that are looked back at for the first failure.
 LOOKED_BACK_AT = 1000
-TIMEOUT_SECONDS = 10
 LONGEST_CAUSE = 1000
+# What Dagster calls the job of all runs that people start from assets.
+JOB_OF_ASSETS = "__ASSET_JOB"
 
 RUNNING = (
     dg.DefaultSensorStatus.RUNNING if settings().schedules_run else dg.DefaultSensorStatus.STOPPED
 )
 
-RECORD = """
-    insert into warehouse.run_events (run_id, event, job, occurred_at, detail)
-    values (%s, %s, %s, %s, %s)
-    on conflict do nothing
-"""
-
 
 @dataclass(frozen=True, slots=True)
-class Outage:
-    """Failures of one job in a row: since when, and how many before the run that is told of."""
+class Ended:
+    """A run that has ended."""
 
-    since: datetime
-    failures: int
-    last: datetime
+    run_id: str
+    has_failed: bool
+    at: datetime
 
 
-def outage_before(runs: list[tuple[bool, datetime]]) -> Outage | None:
-    """Return the outage that the newest of a job's runs stand in, None where that succeeded.
+def outage(runs: Iterable[Ended]) -> list[Ended]:
+    """Return the failures that the newest of a job's runs are, none where that succeeded.
 
-    ``runs`` are those that have ended, the newest first: whether each failed, and when it ended.
+    ``runs`` and what is returned begin with the newest.
     """
-    failed = []
-    for has_failed, ended in runs:
-        if not has_failed:
-            break
-        failed.append(ended)
-    return Outage(failed[-1], len(failed), failed[0]) if failed else None
+    return list(takewhile(lambda run: run.has_failed, runs))
 
 
-def is_told(outage: Outage | None, now: datetime) -> bool:
-    """Whether a failure is told of: the first one, and in each hour of an outage one more."""
-    if outage is None:
-        return True
-    hours_before = (outage.last - outage.since) // TOLD_AGAIN_AFTER
-    return (now - outage.since) // TOLD_AGAIN_AFTER > hours_before
-
-
-def _outage_before(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Outage | None:
+def _outage_before(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[Ended]:
     records = instance.get_run_records(
         dg.RunsFilter(
             job_name=run.job_name,
@@ -72,57 +63,87 @@ def _outage_before(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Outage |
         limit=LOOKED_BACK_AT,
     )
     me = next((record for record in records if record.dagster_run.run_id == run.run_id), None)
-    return outage_before(
-        [
-            (record.dagster_run.status == DagsterRunStatus.FAILURE, _ended(record))
-            for record in records
-            if record.dagster_run.run_id != run.run_id
-            and (me is None or record.storage_id < me.storage_id)
-        ]
+    return outage(
+        _ended(record)
+        for record in records
+        if record.dagster_run.run_id != run.run_id
+        and (me is None or record.storage_id < me.storage_id)
+        # Runs that people start from assets are of one job; that one is right says nothing of
+        # another.
+        and (run.job_name != JOB_OF_ASSETS or _selected(record.dagster_run) == _selected(run))
     )
 
 
-def _ended(record: RunRecord) -> datetime:
-    return datetime.fromtimestamp(record.end_time or record.create_timestamp.timestamp(), UTC)
+def _ended(record: RunRecord) -> Ended:
+    run = record.dagster_run
+    at = datetime.fromtimestamp(record.end_time or record.create_timestamp.timestamp(), UTC)
+    return Ended(run.run_id, run.status == DagsterRunStatus.FAILURE, at)
+
+
+def _selected(run: dg.DagsterRun) -> list[str]:
+    """Return the assets of a run that was started from them, or its checks where it has no more."""
+    assets = [key.path[-1] for key in run.asset_selection or ()]
+    checks = [f"{key.asset_key.path[-1]}: {key.name}" for key in run.asset_check_selection or ()]
+    return sorted(assets or checks)
+
+
+def _name(run: dg.DagsterRun) -> str:
+    if run.job_name != JOB_OF_ASSETS:
+        return run.job_name
+    return f"a run of {listed(_selected(run)) or 'assets'}"
 
 
 @dg.run_failure_sensor(
     default_status=RUNNING,
     minimum_interval_seconds=30,
-    description="Posts what failed to the webhook, and keeps it in marts.warehouse_events.",
+    description="Keeps what failed in marts.warehouse_events, and posts it to the webhook.",
 )
 def failures(context: dg.RunFailureSensorContext) -> None:
-    """Posts what failed to the webhook, and keeps it in `marts.warehouse_events`."""
+    """Keeps what failed in `marts.warehouse_events`, and posts it to the webhook."""
     run = context.dagster_run
-    outage = _outage_before(context.instance, run)
+    before = _outage_before(context.instance, run)
     now = datetime.now(UTC)
-    since = outage.since if outage else now
+    since = before[-1].at if before else now
     cause = _cause(context)
-    # Told first: what is wrong may be the database that the record goes to.
-    if is_told(outage, now):
-        post(
-            f":red_circle: {run.job_name} fails since {since:%Y-%m-%d %H:%M} UTC"
-            f" ({1 + (outage.failures if outage else 0)} runs): {cause}\n{_link(run)}"
-        )
-    _record(run, "run_failed", now, cause)
+    told = (
+        f":red_circle: {_name(run)} fails since {shown(since)} ({1 + len(before)} runs): {cause}\n"
+        f"{link(run.run_id)}"
+    )
+    try:
+        with database.connect(autocommit=True, application_name="warehouse dagster") as connection:
+            last = last_told(connection, [one.run_id for one in before])
+            note(
+                connection,
+                [Happened(run.run_id, "run_failed", _name(run), cause)],
+                told if is_told(since, last, now) else None,
+            )
+    except (database.DatabaseError, psycopg.Error):
+        # What is wrong may be the database: then it is told all the same, as if each failure
+        # before had been told of.
+        if is_told(since, before[0].at if before else None, now):
+            post(told)
+        raise
+    send()
 
 
 @dg.run_status_sensor(
     run_status=DagsterRunStatus.SUCCESS,
     default_status=RUNNING,
     minimum_interval_seconds=30,
-    description="Posts when a job works again that had failed.",
+    description="Posts when a job works again that had failed, and what else waits to be posted.",
 )
 def recoveries(context: dg.RunStatusSensorContext) -> None:
-    """Posts when a job works again that had failed."""
+    """Posts when a job works again that had failed, and what else waits to be posted."""
     run = context.dagster_run
-    outage = _outage_before(context.instance, run)
-    if outage is None:
-        return
-    now = datetime.now(UTC)
-    detail = f"failed since {outage.since:%Y-%m-%d %H:%M} UTC, {outage.failures} runs"
-    post(f":large_green_circle: {run.job_name} works again; it {detail}\n{_link(run)}")
-    _record(run, "run_recovered", now, detail)
+    if before := _outage_before(context.instance, run):
+        detail = f"failed since {shown(before[-1].at)}, {len(before)} runs"
+        with database.connect(autocommit=True, application_name="warehouse dagster") as connection:
+            note(
+                connection,
+                [Happened(run.run_id, "run_recovered", _name(run), detail)],
+                f":large_green_circle: {_name(run)} works again; it {detail}\n{link(run.run_id)}",
+            )
+    send()
 
 
 def _cause(context: dg.RunFailureSensorContext) -> str:
@@ -136,41 +157,7 @@ def _cause(context: dg.RunFailureSensorContext) -> str:
             f"{event.step_key}: {words or (error and error.message) or 'no reason given'}"
         )
     text = "; ".join(causes) or context.failure_event.message or "no reason given"
-    return " ".join(text.split())[:LONGEST_CAUSE]
-
-
-def _link(run: dg.DagsterRun) -> str:
-    return f"{settings().dagster_url.rstrip('/')}/runs/{run.run_id}"
-
-
-def _record(run: dg.DagsterRun, event: str, at: datetime, detail: str) -> None:
-    with database.connect(application_name="warehouse dagster") as connection:
-        connection.execute(RECORD, (run.run_id, event, run.job_name, at, detail))
-
-
-class WebhookError(WarehouseError):
-    """The webhook did not take a message."""
-
-
-def post(text: str) -> None:
-    """Post a message to the webhook, if one is set, as Slack takes it. Raises WebhookError."""
-    webhook = settings().alert_webhook
-    if webhook is None:
-        return
-    with requests.Session() as session:
-        again = Retry(total=3, backoff_factor=1, status_forcelist=[429, 500, 502, 503, 504],
-                      allowed_methods=None)  # fmt: skip
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(max_retries=again))
-        try:
-            session.post(
-                webhook.get_secret_value(), json={"text": text}, timeout=TIMEOUT_SECONDS
-            ).raise_for_status()
-        except requests.RequestException as error:
-            # The address is a secret, and an error of requests names it.
-            raise WebhookError(
-                f"WAREHOUSE_ALERT_WEBHOOK did not take a message: {type(error).__name__}."
-            ) from None
+    return one_line(text)[:LONGEST_CAUSE]
 
 
 SENSORS = [failures, recoveries]

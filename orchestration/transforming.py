@@ -213,7 +213,7 @@ BOOKKEEPING = [
         "restatements": "Published figures of closed periods that are others now.",
         "builds": "What each build was pinned to, and how it ended.",
         "alert_actions": "Which alerts people have acknowledged or resolved by hand.",
-        "run_events": "Runs that failed, and the first that succeeded again.",
+        "run_events": "Runs and checks that failed, and the first that were right again.",
         "exports": "Every row that was exported, or refused for its change against the last.",
     }.items()
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -132,6 +133,8 @@ def test_the_job_takes_dropped_files_to_the_exported_row_and_a_failed_check_leav
     assert _failed_checks(run) == ["dropped_files_are_readable"]
     assert _names(drop / "failed") == {"damaged.ndjson.gz", "damaged.ndjson.gz.reason.txt"}
     assert "gzip" in (drop / "failed/events/damaged.ndjson.gz.reason.txt").read_text()
+    told = "select detail ->> 'job' from marts.warehouse_events where event = 'file_set_aside'"
+    assert warehouse.execute(told).fetchall() == [("events/damaged.ndjson.gz",)]
 
     before = _exported(warehouse)
     # A loader gone wrong: what it writes is not in the plan.
@@ -245,6 +248,17 @@ def test_a_failed_check_blocks_what_is_below_in_runs_to_come(definitions, wareho
     warehouse.execute(result, (True,))
     assert _materialize(definitions, "user_daily_usage", "2026-01-05", "2026-01-05").success
     assert _run_everything(definitions).success
+
+
+def test_the_watch_says_what_is_stale_and_how_old_it_is(definitions, warehouse):
+    warehouse.execute("update warehouse.exports set updated_at = now() - interval '31 minutes'")
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = definitions.resolve_job_def("watch").execute_in_process(instance=instance)
+    assert _failed_checks(run) == ["is_fresh"]
+    told = "select job, detail from warehouse.run_events where run_id = %s"
+    ((of, detail),) = warehouse.execute(told, (run.run_id,)).fetchall()
+    assert of == "is_fresh of export"
+    assert re.fullmatch(r"analytics_platform_stats \(age 0:31:\d\d, may be 0:30:00\)", detail)
 
 
 def test_a_dropped_file_whose_load_was_cut_off_is_loaded_once(warehouse):

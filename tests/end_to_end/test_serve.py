@@ -10,15 +10,12 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
-import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +35,7 @@ from ingestion import ledger
 from ingestion.settings import settings
 from tests.conftest import WAREHOUSE, Server
 from tests.processes import until
+from tests.webhook import free_port, webhook
 
 MINUTES = 60
 LOCATION = "orchestration.definitions"
@@ -131,36 +129,6 @@ def chat(at: str, user: str = "u1") -> dict[str, Any]:
         "timestamp": at,
         "actor": {"client_id": "acme", "user_id": user},
     }
-
-
-@contextmanager
-def webhook() -> Iterator[tuple[str, list[str]]]:
-    """Listen as Slack does; give the address, and the texts that come."""
-    posted: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            posted.append(json.loads(body)["text"])
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            return
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/hook", posted
-    finally:
-        server.shutdown()
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 @pytest.fixture(scope="module")

@@ -6,30 +6,39 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orchestration.notifying import Outage, is_told, outage_before
+from orchestration.notifying import Ended, outage
+from orchestration.posting import is_told, listed
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 TEN_MINUTES = timedelta(minutes=10)
 
 
 def test_an_outage_began_with_the_first_failure_after_the_last_success() -> None:
-    runs = [(True, NOON), (True, NOON - TEN_MINUTES), (False, NOON - 2 * TEN_MINUTES),
-            (True, NOON - 3 * TEN_MINUTES)]  # fmt: skip
-    assert outage_before(runs) == Outage(NOON - TEN_MINUTES, 2, NOON)
-    assert outage_before([(False, NOON), (True, NOON - TEN_MINUTES)]) is None
-    assert outage_before([]) is None
+    failed = [Ended("4", True, NOON), Ended("3", True, NOON - TEN_MINUTES)]
+    worked = Ended("2", False, NOON - 2 * TEN_MINUTES)
+    assert outage([*failed, worked, Ended("1", True, NOON - 3 * TEN_MINUTES)]) == failed
+    assert outage([worked, *failed]) == []
+    assert outage([]) == []
 
 
 def test_a_job_that_fails_every_ten_minutes_is_told_of_once_an_hour() -> None:
-    told = [NOON] if is_told(None, NOON) else []
-    for number in range(1, 19):
+    told: list[datetime] = []
+    for number in range(19):
         now = NOON + number * TEN_MINUTES
-        if is_told(Outage(NOON, number, now - TEN_MINUTES), now):
+        if is_told(NOON, told[-1] if told else None, now):
             told.append(now)
     assert told == [NOON + hours * timedelta(hours=1) for hours in range(4)]
 
 
+def test_a_failure_that_was_not_told_of_is_told_of_at_the_next() -> None:
+    assert is_told(NOON, None, NOON + TEN_MINUTES)
+
+
 @pytest.mark.parametrize("hours", [1, 5, 24])
 def test_a_daily_job_is_told_of_at_every_failure(hours: int) -> None:
-    outage = Outage(NOON, 1, NOON)
-    assert is_told(outage, NOON + timedelta(hours=hours))
+    assert is_told(NOON, NOON, NOON + timedelta(hours=hours))
+
+
+def test_of_a_long_list_a_post_names_the_first_ones() -> None:
+    assert listed(["a", "b"]) == "a, b"
+    assert listed(list("abcdefgh")) == "a, b, c, d, e and 3 more"
