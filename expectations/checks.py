@@ -92,6 +92,8 @@ SEVERITIES: dict[str, Severity] = {"critical": "error", "warning": "warn", "info
 # What an unevaluated check quotes of the server's message. The suites' queries cast no values, so
 # that such a message names columns and types, never what a row holds.
 LONGEST_REASON = 200
+# How long results are kept that later ones of the same check have followed.
+RESULT_DAYS = 90
 # Names of columns, of which a sentence holds no more.
 MOST_SHOWN = 20
 # The site's pages would fetch their logo from Great Expectations with the time of the run.
@@ -151,6 +153,20 @@ def run_checks(*, docs: bool = False, suites: Sequence[str] | None = None) -> li
                 _write_docs(context)
         _record(connection, results, windows)
     return results
+
+
+def forget_old_results(connection: psycopg.Connection) -> int:
+    """Delete the results of checks that have had their time; of each check the latest one stays.
+
+    Returns how many went.
+    """
+    return connection.execute(
+        "delete from warehouse.check_results as r "
+        "where r.checked_at < now() - make_interval(days => %s) and exists ("
+        "select from warehouse.check_results as later "
+        "where later.check_name = r.check_name and later.checked_at > r.checked_at)",
+        (RESULT_DAYS,),
+    ).rowcount
 
 
 def docs_index() -> Path:

@@ -3,13 +3,17 @@
 # No postponed annotations here: Dagster looks at that of `context` itself.
 import dagster as dg
 
+from expectations.checks import forget_old_results
+from ingestion import database
 from orchestration.retention import retain
 
 
 @dg.op
 def drop_what_has_had_its_time(context: dg.OpExecutionContext) -> None:
-    """Drop old months of raw events, visitors' salts and quarantined payloads."""
+    """Drop old months of raw events, salts, quarantined payloads and results of checks."""
     done = retain()
+    with database.connect(application_name="warehouse retain") as connection:
+        results = forget_old_results(connection)
     context.add_output_metadata(
         {
             "months": len([month for month in done.months if month.kept is None]),
@@ -17,11 +21,12 @@ def drop_what_has_had_its_time(context: dg.OpExecutionContext) -> None:
             "kept": {f"{month.month:%Y-%m}": month.kept for month in done.months if month.kept},
             "salts": done.salts,
             "payloads": done.payloads,
+            "check_results": results,
         }
     )
 
 
 @dg.job(executor_def=dg.in_process_executor)
 def retention() -> None:
-    """Old raw events, salts after 48 hours, quarantined payloads after 30 days."""
+    """Old raw events, salts after 48 hours, quarantined payloads after 30 days, check results after 90."""
     drop_what_has_had_its_time()

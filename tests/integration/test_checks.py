@@ -9,10 +9,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from expectations.checks import CheckError, CheckResult, docs_index, run_checks
+from expectations.checks import CheckError, CheckResult, docs_index, forget_old_results, run_checks
 from ingestion.loader import load
 from ingestion.settings import settings
 from ingestion.source import open_source
+from tests.lines import rows
 
 # What the checks must never carry on: one in the name of an event, one as an address.
 PLANTED = ("alice.planted@example.com", "203.0.113.77")
@@ -345,6 +346,20 @@ def test_without_a_candidate_it_says_what_to_do_and_records_nothing(
     with pytest.raises(CheckError, match="build first: warehouse build"):
         run_checks()
     assert warehouse.execute("select count(*) from warehouse.check_results").fetchone() == (0,)
+
+
+def test_old_results_are_forgotten_but_for_the_latest_of_each_check(
+    warehouse: psycopg.Connection,
+) -> None:
+    warehouse.cursor().executemany(
+        "insert into warehouse.check_results (check_name, checked_at, source, severity, passed, "
+        "batch_seq) values (%s, now() - make_interval(days => %s), 'dbt', 'error', %s, 0)",
+        [("runs", 91, False), ("runs", 89, True), ("gone", 200, True), ("gone", 100, False)],
+    )
+    assert forget_old_results(warehouse) == 2
+    assert rows(
+        warehouse, "select check_name, passed from warehouse.check_results order by check_name"
+    ) == [("gone", False), ("runs", True)]
 
 
 def test_nothing_is_printed(landed: psycopg.Connection, capfd: pytest.CaptureFixture[str]) -> None:

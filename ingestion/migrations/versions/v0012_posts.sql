@@ -34,3 +34,9 @@ comment on column warehouse.run_events.post_id is
 
 -- Erasures tell by their receipts what they took of each figure: of the batches since the last row.
 alter table warehouse.exports drop column erased;
+
+-- Checks -----------------------------------------------------------------------------------------
+
+-- The latest result of each check, without reading and sorting all of them.
+create index check_results_latest on warehouse.check_results (check_name, checked_at desc)
+include (model, severity, passed);
