@@ -21,8 +21,9 @@ from ingestion.settings import PROJECT_DIR, settings
 DBT_PROJECT = PROJECT_DIR / "dbt_project"
 # On dbt's path: what dbt tells of errors is told without what rows hold.
 DBT_PLUGINS = PROJECT_DIR / "orchestration" / "dbt_plugins"
-# Unit tests prove the code, on made-up rows: they belong to the test suite.
-DBT_BUILD = ("build", "--exclude", "resource_type:unit_test")
+# What runs of dbt leave out: unit tests prove the code, on made-up rows. They belong to the test
+# suite.
+EXCLUDED: tuple[str, ...] = ("resource_type:unit_test",)
 
 
 class BuildError(WarehouseError):
@@ -106,6 +107,11 @@ def code_digest() -> str:
     return digest.hexdigest()
 
 
+def dbt_command(command: str) -> list[str]:
+    """Return dbt's arguments for `build` or `test`, without what is excluded."""
+    return [command, "--exclude", *EXCLUDED]
+
+
 def dbt_environment() -> dict[str, str]:
     """Return the environment variables with which dbt finds the warehouse."""
     environment = database.libpq_environment()
@@ -173,7 +179,7 @@ def _run_dbt(options: BuildOptions) -> None:
     # In this process, whose path is made up already.
     import orchestration.dbt_plugins.dbt_discretion  # noqa: F401
 
-    arguments = list(DBT_BUILD)
+    arguments = dbt_command("build")
     if options.full_refresh:
         arguments.append("--full-refresh")
     if options.select:

@@ -12,7 +12,7 @@ import dagster as dg
 from dagster_dbt import DbtCliResource
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
-from orchestration.build import BuildOptions, slide
+from orchestration.build import BuildOptions, dbt_command, slide
 from orchestration.checking import suite_results, watch_results, watched
 from orchestration.exporting import export_result
 from orchestration.landing import landed
@@ -136,7 +136,7 @@ def _run_dbt(
     """Run dbt and yield what its tests find; models are told of when all are written."""
     selection = ["--select", f"+{of}", "--indirect-selection", "buildable"] if of else []
     invocation = dbt.cli(
-        [command, "--exclude", "resource_type:unit_test", *selection],
+        [*dbt_command(command), *selection],
         manifest=manifest(),
         dagster_dbt_translator=Translator(),
     )

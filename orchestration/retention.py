@@ -10,7 +10,7 @@ import psycopg
 from ingestion import database, privacy
 from ingestion.erased import wait_for_loaders
 from ingestion.settings import settings
-from orchestration import build as builds
+from orchestration.build import DBT_PROJECT
 
 # As the contract promises to those whose lines were refused.
 PAYLOAD_DAYS = 30
@@ -78,7 +78,7 @@ def _old_months(
 
 def _consumed(connection: psycopg.Connection) -> tuple[int, str | None]:
     """Return the batch up to which every typed fact has read, or why that can't be said."""
-    facts = _typed_facts()
+    facts = typed_facts()
     row = connection.execute(
         "select count(*), coalesce(min(batch_seq), 0) from warehouse.model_offsets "
         "where model = any(%s)",
@@ -89,10 +89,10 @@ def _consumed(connection: psycopg.Connection) -> tuple[int, str | None]:
     return row[1], None
 
 
-def _typed_facts() -> list[str]:
-    """Return the names of the typed facts that builds are of."""
-    folder = builds.DBT_PROJECT / "models" / "intermediate" / "facts"
-    return sorted({path.stem for path in folder.glob("*.sql")} - set(builds.DBT_BUILD))
+def typed_facts() -> list[str]:
+    """Return the names of the typed facts, built or not."""
+    folder = DBT_PROJECT / "models" / "intermediate" / "facts"
+    return sorted(path.stem for path in folder.glob("*.sql"))
 
 
 def _drop(

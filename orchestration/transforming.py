@@ -21,6 +21,7 @@ from ingestion import database
 from ingestion.settings import settings
 from orchestration.build import (
     DBT_PROJECT,
+    EXCLUDED,
     BuildError,
     BuildOptions,
     become_builder,
@@ -148,7 +149,7 @@ def _dbt_assets(period: Period | None) -> dg.AssetsDefinition:
         manifest=manifest(),
         name=f"models_by_{period}" if period else "models",
         select=" ".join(_models_of(period)),
-        exclude="resource_type:unit_test",
+        exclude=" ".join(EXCLUDED),
         partitions_def=period and PARTITIONS[period],
         backfill_policy=dg.BackfillPolicy.single_run() if period else None,
         dagster_dbt_translator=Translator(),

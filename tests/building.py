@@ -95,9 +95,8 @@ def warm_warehouse(server: Server, only: Sequence[str] = ()) -> Iterator[psycopg
         pytest.MonkeyPatch.context() as patch,
     ):
         if only:
-            # The last argument is what dbt excludes; more may follow it.
             beside = _models_beside(manifest, only)
-            patch.setattr(builds, "DBT_BUILD", (*builds.DBT_BUILD, *beside))
+            patch.setattr(builds, "EXCLUDED", (*builds.EXCLUDED, *beside))
         yield connection
     server.drop_database(url)
 

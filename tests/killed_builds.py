@@ -27,7 +27,7 @@ def start_build(*arguments: str) -> subprocess.Popen[str]:
 def start_command(*arguments: str) -> subprocess.Popen[str]:
     """Start `warehouse` in a process of its own; what it builds are the models of this one."""
     program = (
-        f"from orchestration import build; build.DBT_BUILD = {builds.DBT_BUILD!r}; "
+        f"from orchestration import build; build.EXCLUDED = {builds.EXCLUDED!r}; "
         "from orchestration.cli import main; main()"
     )
     return subprocess.Popen(

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from ingestion.tracking_plan import tracking_plan
-from orchestration.build import DBT_BUILD, DBT_PROJECT, dbt_environment, environment
+from orchestration.build import DBT_PROJECT, dbt_command, dbt_environment, environment
+from orchestration.retention import typed_facts
 from tests.building import cold_dbt, warm_warehouse
 from tests.conftest import Server
 
@@ -23,7 +24,7 @@ def database(
 ) -> Iterator[psycopg.Connection]:
     """A warehouse in which nothing has landed, built: unit tests need its empty tables."""
     with warm_warehouse(servers(request.param)) as connection:
-        _, warnings = dbt(*DBT_BUILD)
+        _, warnings = dbt(*dbt_command("build"))
         assert warnings == []
         yield connection
 
@@ -84,7 +85,7 @@ def test_every_model_that_decides_something_has_unit_tests(parsed: tuple[Any, li
 
 def test_a_build_warns_of_nothing(database: psycopg.Connection) -> None:
     for mode in ([], ["--full-refresh"]):
-        _, warnings = dbt(*DBT_BUILD, *mode)
+        _, warnings = dbt(*dbt_command("build"), *mode)
         assert warnings == []
 
 
@@ -180,6 +181,12 @@ def test_every_property_of_the_plan_has_a_column(parsed: tuple[Any, list[str]]) 
     for event, view in [("chat", "stg_chat_events"), ("pdf_download", "stg_pdf_download_events")]:
         columns = manifest.nodes[f"model.{PROJECT_NAME}.{view}"].columns
         assert set(tracking_plan().events[event].properties) <= set(columns)
+
+
+def test_retention_waits_for_every_typed_fact(parsed: tuple[Any, list[str]]) -> None:
+    manifest, _ = parsed
+    facts = [m.name for m in models(manifest) if m.config.incremental_strategy == "append_new"]
+    assert sorted(facts) == typed_facts()
 
 
 def test_a_full_refresh_is_not_left_to_dbt_which_would_swap_the_table(

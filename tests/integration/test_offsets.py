@@ -245,7 +245,7 @@ def test_two_bare_dbt_builds_at_once_end_right(
         }
         both.append(
             subprocess.Popen(
-                [sys.executable, "-m", "dbt.cli.main", *builds.DBT_BUILD],
+                [sys.executable, "-m", "dbt.cli.main", *builds.dbt_command("build")],
                 env=os.environ | environment,
                 stdout=subprocess.PIPE,
                 text=True,
