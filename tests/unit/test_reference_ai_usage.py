@@ -10,9 +10,10 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conftest import examples
 from tests.properties.ai_streams import AS_OFS, Stream, chat_streams
 from tests.properties.strategies import RECEIVED_AT
 from tests.reference.ai_usage import (
@@ -37,13 +38,7 @@ from tests.reference.ai_usage import (
 from tests.reference.intake import PLAN, judge
 
 AS_OF = datetime(2025, 3, 20, 12, tzinfo=UTC)
-SOME_EXAMPLES = settings(
-    max_examples=25,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example],
-)
+SOME_EXAMPLES = examples(25)
 # A moment of a chat where the test does not say.
 MOMENT = "2025-03-10T10:00:00Z"
 

@@ -7,9 +7,10 @@ from decimal import Decimal
 from itertools import count
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conftest import examples
 from tests.properties.operations_streams import AS_OFS, Stream, operations_streams
 from tests.reference.business import (
     all_marts,
@@ -196,13 +197,7 @@ def test_a_months_margin_is_rounded_once() -> None:
     ]
 
 
-@settings(
-    max_examples=10,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+@examples(10)
 @given(operations_streams(), st.sampled_from(AS_OFS))
 def test_the_marts_agree_with_each_other(stream: Stream, as_of: datetime) -> None:
     events, clients, _, _ = stream

@@ -9,8 +9,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
+from tests.conftest import examples
 from tests.properties.strategies import RECEIVED_AT, files, lines, valid_events, written
 from tests.reference.intake import (
     DERIVED_ID_NAMESPACE,
@@ -36,13 +37,7 @@ MOMENT = datetime(2026, 1, 10, 8, 30, tzinfo=UTC)
 ABSENT = object()
 
 Event = dict[str, Any]
-FEW_EXAMPLES = settings(
-    max_examples=40,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example],
-)
+FEW_EXAMPLES = examples(40)
 
 
 def signup(**changes: Any) -> Event:
@@ -786,7 +781,7 @@ def test_every_line_has_an_outcome_with_reasons_only_where_rejected(line: bytes)
     assert b"\n" not in line
 
 
-@settings(FEW_EXAMPLES, max_examples=5)
+@examples(5)
 @given(files(max_lines=15))
 def test_a_file_told_twice_is_all_duplicates_the_second_time(content: bytes) -> None:
     seen: set[tuple[str, str, datetime]] = set()

@@ -10,9 +10,10 @@ from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conftest import examples
 from tests.properties.operations_streams import AS_OFS, Stream, operations_streams, used_by
 from tests.properties.strategies import RECEIVED_AT
 from tests.reference.intake import judge
@@ -34,13 +35,7 @@ from tests.reference.operations import (
 AS_OF = datetime(2025, 3, 20, 12, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 MINUTE = timedelta(minutes=1)
-SOME_EXAMPLES = settings(
-    max_examples=15,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+SOME_EXAMPLES = examples(15)
 Event = dict[str, Any]
 Row = dict[str, Any]
 

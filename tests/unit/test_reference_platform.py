@@ -6,9 +6,10 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conftest import examples
 from tests.properties.client_streams import AS_OFS, Stream, client_streams
 from tests.reference.platform import all_marts, plan_adoption_daily, platform_analytics
 from tests.unit.test_reference_clients import client, column, event, inbound, outbound, picked
@@ -186,13 +187,7 @@ def test_a_plan_has_a_row_while_a_subscription_lives() -> None:
     }
 
 
-@settings(
-    max_examples=20,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+@examples(20)
 @given(client_streams(), st.sampled_from(AS_OFS))
 def test_mrr_is_yesterdays_and_its_movements(stream: Stream, as_of: datetime) -> None:
     events, clients, _ = stream

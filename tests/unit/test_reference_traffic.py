@@ -10,9 +10,10 @@ from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conftest import examples
 from tests.properties.strategies import RECEIVED_AT
 from tests.properties.traffic_streams import AS_OFS, ingested, traffic_streams
 from tests.reference.intake import judge
@@ -30,13 +31,7 @@ from tests.reference.traffic import (
 )
 
 AS_OF = datetime(2025, 3, 20, 12, tzinfo=UTC)
-SOME_EXAMPLES = settings(
-    max_examples=20,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+SOME_EXAMPLES = examples(20)
 Event = dict[str, Any]
 Row = dict[str, Any]
 
