@@ -24,6 +24,7 @@ import psycopg
 from ingestion import database
 from ingestion.errors import WarehouseError
 from ingestion.settings import settings
+from ingestion.tracking_plan import tracking_plan
 
 if TYPE_CHECKING:
     from great_expectations import ExpectationSuite
@@ -314,7 +315,8 @@ def _validate(
             "exclude_unexpected_values": True,
             "return_unexpected_index_query": True,
             "unexpected_index_column_names": suite.meta["key"],
-        }
+        },
+        expectation_parameters={"planned_events": list(tracking_plan().events)},
     )
     found = {one.expectation_config.meta["check"]: one for one in outcome.results}
     return [_result(suite, found[one.meta["check"]], window) for one in suite.expectations]

@@ -10,7 +10,6 @@ import pytest
 
 from expectations import checks
 from expectations.checks import ROWS, SEVERITIES, SUITES_DIR, CheckError, load_suite
-from ingestion.tracking_plan import tracking_plan
 
 
 def content(name: str) -> dict[str, Any]:
@@ -37,15 +36,6 @@ def test_a_suite_is_read_as_great_expectations_would_write_it(name: str) -> None
     for one in written["expectations"]:
         assert one.pop("description") == one["meta"]["sentence"]
     assert written["expectations"] == read["expectations"]
-
-
-def test_the_events_of_the_contract_are_those_of_the_plan() -> None:
-    sets = [
-        expectation["kwargs"]["value_set"]
-        for expectation in content("raw_events")["expectations"]
-        if expectation["meta"]["check"] == "event_in_plan"
-    ]
-    assert sets == [list(tracking_plan().events)]
 
 
 @pytest.mark.parametrize("expectation", expectations())
