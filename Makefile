@@ -23,7 +23,7 @@ up: $(VENV)/installed
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/sqlfluff lint --processes 2 dbt_project/models dbt_project/functions dbt_project/tests
+	$(BIN)/sqlfluff lint --processes 2 dbt_project/models dbt_project/functions dbt_project/tests dbt_project/analyses
 
 format: $(VENV)/installed
 	$(BIN)/ruff format .

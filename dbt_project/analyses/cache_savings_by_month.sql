@@ -8,5 +8,5 @@ select
         100 * sum(cost_saved_by_cache) / nullif(sum(cost_total) + sum(cost_saved_by_cache), 0), 2
     ) as saved_percent
 from {{ ref('system_daily_metrics') }}
-group by 1
+group by month
 order by month

@@ -6,5 +6,5 @@ select
     sum(cost_total) as cost_usd,
     round(avg(cost_total), 6) as cost_per_chat_usd
 from {{ ref('chat_events') }}
-group by 1, 2
+group by week_start, model
 order by week_start desc, cost_usd desc

@@ -7,8 +7,10 @@ select
     popularity.avg_rating,
     popularity.last_accessed_at
 from {{ ref('document_usage') }} as usage
-inner join {{ ref('document_popularity') }} as popularity on usage.document_id = popularity.document_id
-group by 1, 2, 5, 6
+inner join {{ ref('document_popularity') }} as popularity
+    on usage.document_id = popularity.document_id
+group by
+    usage.document_id, popularity.city, popularity.avg_rating, popularity.last_accessed_at
 having sum(usage.query_count) >= 20
 order by popularity.avg_rating asc nulls last, errors desc
 limit 20

@@ -12,5 +12,5 @@ where
     and year_month = to_char(
         {{ stands_at('user_monthly_usage') }} at time zone 'utc' - interval '1 month', 'YYYY-MM'
     )
-order by cost_usd desc, user_id
+order by cost_usd desc, user_id asc
 limit 20

@@ -5,5 +5,5 @@ select
     sum(new_users) as new_users,
     sum(total_messages) as chats
 from {{ ref('system_daily_metrics') }}
-group by 1
+group by week_start
 order by week_start desc

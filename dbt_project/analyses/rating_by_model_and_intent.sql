@@ -7,5 +7,5 @@ select
     round(avg(user_feedback_rating), 2) as mean_rating,
     round(100 * avg(error_occurred::integer), 2) as error_percent
 from {{ ref('chat_events') }}
-group by 1, 2
+group by model, intent
 order by chats desc

@@ -7,4 +7,4 @@ select
     last_activity_at
 from {{ ref('user_current_month') }}
 where status <> 'normal'
-order by usage_percent desc, user_id
+order by usage_percent desc, user_id asc
