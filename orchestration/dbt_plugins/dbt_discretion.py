@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psycopg2
-from dbt.adapters.postgres.connections import PostgresConnectionManager
+# The driver is dbt's own, whatever other one the project uses.
+from dbt.adapters.postgres.connections import PostgresConnectionManager, psycopg2
 from dbt_common.exceptions import DbtDatabaseError
 
 _handled = PostgresConnectionManager.exception_handler
