@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import hypothesis
@@ -85,9 +86,9 @@ class Server:
         name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
         self._admin.execute(f"drop database if exists {name} with (force)")
 
-    def environment(self, url: str | None = None) -> pytest.MonkeyPatch.context:
+    def environment(self, url: str | None = None) -> AbstractContextManager[None]:
         """Return a context in which the settings are those of this server."""
-        return _settings(self.home, self.version, url)
+        return settings_of(self.home, self.version, url)
 
     def stop(self) -> None:
         self._admin.close()
@@ -95,27 +96,25 @@ class Server:
             embedded.stop()
 
 
-class _settings:  # noqa: N801
-    """Sets the warehouse's environment, for this process and those that it starts."""
-
-    def __init__(self, home: Path, version: int, url: str | None) -> None:
-        self._values = {
-            "WAREHOUSE_HOME": str(home),
-            "WAREHOUSE_POSTGRES_VERSION": str(version),
-            "WAREHOUSE_DATABASE_URL": url,
-        }
-        self._patch = pytest.MonkeyPatch()
-
-    def __enter__(self) -> None:
-        for name, value in self._values.items():
-            if value is None:
-                self._patch.delenv(name, raising=False)
-            else:
-                self._patch.setenv(name, value)
-        settings.cache_clear()
-
-    def __exit__(self, *_: object) -> None:
-        self._patch.undo()
+@contextmanager
+def settings_of(home: Path, version: int, url: str | None) -> Iterator[None]:
+    """Set the warehouse's environment, for this process and those that it starts."""
+    values = {
+        "WAREHOUSE_HOME": str(home),
+        "WAREHOUSE_POSTGRES_VERSION": str(version),
+        "WAREHOUSE_DATABASE_URL": url,
+    }
+    patch = pytest.MonkeyPatch()
+    for name, value in values.items():
+        if value is None:
+            patch.delenv(name, raising=False)
+        else:
+            patch.setenv(name, value)
+    settings.cache_clear()
+    try:
+        yield
+    finally:
+        patch.undo()
         settings.cache_clear()
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -15,6 +14,7 @@ from psycopg import sql
 
 from ingestion import database
 from orchestration import build as builds
+from tests.processes import until
 
 PATIENCE = 60
 
@@ -36,13 +36,6 @@ def start_command(*arguments: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain until {what}"
-        time.sleep(0.02)
 
 
 def waiting_for_a_lock(connection: psycopg.Connection) -> bool:
@@ -86,12 +79,12 @@ def kill_in(
     with blocked_at(model, point):
         process = start_build("--as-of", as_of.isoformat(), *arguments)
         try:
-            wait_until(
+            until(
                 lambda: waiting_for_a_lock(connection) or process.poll() is not None,
-                f"{model} waits for {point}",
+                what=f"{model} waits for {point}",
             )
         finally:
             process.send_signal(signal.SIGKILL)
             _, said = process.communicate()
         assert process.returncode == -signal.SIGKILL, said
-        wait_until(lambda: backends_of_builds(connection) == 0, "the dead build's backends end")
+        until(lambda: backends_of_builds(connection) == 0, what="the dead build's backends end")

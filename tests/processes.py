@@ -70,11 +70,11 @@ def load(*arguments: object, stdin: IO[bytes] | int | None = None) -> dict[str, 
     return finished.answer
 
 
-def until(holds: Callable[[], object], seconds: float = 60) -> None:
-    """Wait until something holds."""
+def until(holds: Callable[[], object], seconds: float = 60, what: str = "it holds") -> None:
+    """Wait until something holds; ``what`` says it in words."""
     deadline = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < deadline, "it did not come about in time"
+        assert time.monotonic() < deadline, f"waited in vain until {what}"
         time.sleep(0.002)
 
 

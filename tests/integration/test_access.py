@@ -372,9 +372,6 @@ def test_where_nothing_differs_nothing_is_altered_or_locked(owner: psycopg.Conne
     assert rows(owner, "select * from warehouse.rights order by 1, 2, 3, 4, 5, 6, 7") == before
 
 
-# Whose rows -------------------------------------------------------------------------------------
-
-
 def all_that(owner: psycopg.Connection, who: str) -> dict[str, list[Any]]:
     """What someone reads in all marts that they may read."""
     with sign_in(owner, who) as person:
@@ -481,8 +478,6 @@ def test_the_policy_is_evaluated_once_a_query_and_its_rows_are_found_by_an_index
 def test_people_of_the_test_are_of_all_roles() -> None:
     assert {group for group, _ in PEOPLE.values()} == set(roles.ROLES)
 
-
-# What a tenant may try ---------------------------------------------------------------------------
 
 LEAKY = """
     create function pg_temp.leak(text) returns boolean language plpgsql cost 0.0000001 as
@@ -592,9 +587,6 @@ def test_a_tenant_makes_nothing_and_connects_to_no_other_warehouse(
         server.drop_database(url)
 
 
-# Who works on it ---------------------------------------------------------------------------------
-
-
 def test_a_loader_loads_whatever_comes_and_reads_no_more_than_that_takes(
     owner: psycopg.Connection, servers: Callable[[int], Server], tmp_path: Path
 ) -> None:
@@ -673,8 +665,6 @@ def test_the_owner_builds_with_the_rights_of_builders(
     finally:
         owner.execute("update warehouse.sliding_models set statements = statements[2:]")
 
-
-# Whatever they are called ------------------------------------------------------------------------
 
 HOSTILE = [
     "o'neil \"quoted\" ''", "x'; drop table staging.raw_events; --", "NULL", " spaces ",
@@ -776,9 +766,6 @@ def renamed(told: Any, client: str) -> Any:
     if isinstance(told, list):
         return [renamed(item, client) for item in told]
     return told.replace("acme", client) if isinstance(told, str) else told
-
-
-# Builds ------------------------------------------------------------------------------------------
 
 
 def rights_and_policies(owner: psycopg.Connection) -> list[Any]:

@@ -285,9 +285,6 @@ def interruptible() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-# Servers ------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("url", "words"),
     [

@@ -200,9 +200,6 @@ def test_events_that_no_mart_here_reads_touch_what_any_event_touches(warm, janua
     assert touched(warm, CELLS, lambda: build_at(AS_OF)) == NOTHING | {"client_cohorts": {"acme"}}
 
 
-# What was published and is no more -------------------------------------------------------------
-
-
 def restatements(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
     return connection.execute(
         "select mart, client_id, period, old_values, new_values, cause "
@@ -266,9 +263,6 @@ def test_a_rebuild_restates_what_someone_has_changed_by_hand(warm, january):
     ]
 
 
-# How the marts stand ---------------------------------------------------------------------------
-
-
 def test_the_status_of_every_mart_tells_its_rows_and_how_far_it_has_read(warm, january, tmp_path):
     land(tmp_path, [event("job_won", "2026-01-26T09:00", "l2", value_cents=2_000)])
     build_at(AS_OF)
@@ -312,9 +306,6 @@ def test_before_the_first_build_the_status_says_what_to_do(warehouse):
     finished = run("status")
     assert (finished.code, finished.output) == (1, "")
     assert "warehouse build" in finished.errors
-
-
-# Keys as long as they may be -------------------------------------------------------------------
 
 
 def test_the_longest_keys_that_are_taken_go_through_a_build(warm, tmp_path):

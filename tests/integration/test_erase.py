@@ -31,7 +31,7 @@ from tests.erasing import (
     unexplained,
     whole_file,
 )
-from tests.killed_builds import blocked_at, start_command, wait_until
+from tests.killed_builds import blocked_at, start_command
 from tests.lines import line, rows, value
 from tests.processes import CHUNK_LINES, finish, held, kill, release, run, start, until
 
@@ -174,13 +174,13 @@ def kill_where_it_waits(
         "and datname = current_database()"
     )
     is_blocked = waiting + " and wait_event_type = 'Lock'"
-    wait_until(
+    until(
         lambda: value(connection, is_blocked, application) or process.poll() is not None,
-        f"{application} waits",
+        what=f"{application} waits",
     )
     assert process.poll() is None, process.communicate()
     kill(process)
-    wait_until(lambda: value(connection, waiting, application) == 0, "its statements end")
+    until(lambda: value(connection, waiting, application) == 0, what="its statements end")
 
 
 def test_no_line_slips_in_beside_an_erasure(small: psycopg.Connection, tmp_path: Path) -> None:

@@ -44,9 +44,9 @@ from tests.killed_builds import (
     blocked_at,
     kill_in,
     start_build,
-    wait_until,
     waiting_for_a_lock,
 )
+from tests.processes import until
 from tests.reference.stats import Event, day_parts, marketing_row
 
 SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
@@ -127,9 +127,6 @@ def number_of_builds(connection: psycopg.Connection) -> int:
     return connection.execute("select count(*) from warehouse.builds").fetchone()[0]
 
 
-# A build in a process of its own ----------------------------------------------------------------
-
-
 def build_without_dbt(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `warehouse build` in a fresh process in which dbt can't be imported."""
     program = (
@@ -185,7 +182,7 @@ def test_a_first_build_that_is_killed_leaves_no_table_without_an_offset(
 
 
 def test_a_killed_full_refresh_leaves_every_row_that_it_had_not_replaced(
-    built: psycopg.Connection, tmp_path: Path
+    built: psycopg.Connection,
 ) -> None:
     before = rows_of_models(built)
     kill_in(built, "int_platform_activity_daily", "offset", AS_OF, "--full-refresh")
@@ -196,9 +193,6 @@ def test_a_killed_full_refresh_leaves_every_row_that_it_had_not_replaced(
     ]
     assert build_at(AS_OF).ran_dbt, "the last build did not end well"
     assert_right(built, FIRST)
-
-
-# Neighbours -------------------------------------------------------------------------------------
 
 
 def test_two_builds_at_once_run_one_after_the_other_and_end_right(
@@ -223,7 +217,7 @@ def test_a_batch_that_lands_while_a_build_runs_waits_for_the_next_build(
     land(tmp_path, SECOND_BATCH)
     with blocked_at("int_platform_activity_daily", "rows"):
         process = start_build("--as-of", AS_OF.isoformat())
-        wait_until(lambda: waiting_for_a_lock(built) or process.poll() is not None, "it is blocked")
+        until(lambda: waiting_for_a_lock(built) or process.poll() is not None)
         land(tmp_path, [event("chat", AS_OF - DAY, "u1")])
     _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, said
@@ -256,9 +250,6 @@ def test_two_bare_dbt_builds_at_once_end_right(
         assert process.returncode == 0, said
     assert_right(built, FIRST + SECOND_BATCH)
     assert set(offsets(built).values()) == {(3, None), (3, AS_OF)}
-
-
-# As time goes by --------------------------------------------------------------------------------
 
 
 def test_an_earlier_as_of_is_refused_before_dbt_starts_with_a_sentence_on_what_to_do(
@@ -360,9 +351,6 @@ def test_a_unit_that_joins_changes_the_rate(built: psycopg.Connection, tmp_path:
     assert stats_row(built) == marketing_row(FIRST, [*UNITS, "u5"], AS_OF)
 
 
-# Cells and windows ------------------------------------------------------------------------------
-
-
 def test_a_batch_recomputes_exactly_the_days_that_it_touches(
     built: psycopg.Connection, tmp_path: Path
 ) -> None:
@@ -459,9 +447,6 @@ def test_a_model_whose_upstream_was_never_built_says_what_to_build_first(
         build_at(AS_OF, select="int_platform_activity_daily")
 
 
-# What lives on ----------------------------------------------------------------------------------
-
-
 def test_grants_policies_and_views_of_others_survive_builds_and_full_refreshes(
     warehouse: psycopg.Connection, tmp_path: Path
 ) -> None:
@@ -499,9 +484,6 @@ def test_grants_policies_and_views_of_others_survive_builds_and_full_refreshes(
     assert warehouse.execute(
         "select questions_answered from intermediate.theirs_int_platform_stats"
     ).fetchone() == (4,)
-
-
-# Changed code -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -647,9 +629,6 @@ def test_after_a_build_of_some_models_code_that_is_changed_back_is_news(
 def assert_right_without_units(connection: psycopg.Connection, events: list[Event]) -> None:
     assert stats_row(connection) == marketing_row(events, (), AS_OF)
     assert days(connection) == day_parts(events, AS_OF)
-
-
-# The export -------------------------------------------------------------------------------------
 
 
 def exported(connection: psycopg.Connection) -> list[tuple]:

@@ -145,9 +145,6 @@ def days(first: int, last: int) -> set[str]:
     return {f"01-{day:02}" if day <= 31 else f"02-{day - 31:02}" for day in range(first, last + 1)}
 
 
-# What a build touches ---------------------------------------------------------------------------
-
-
 def test_a_late_call_touches_its_endpoints_hour_and_day(warm, january, tmp_path):
     failed = call("01-10T09:30", status=500)
     land(tmp_path, [failed])
@@ -249,9 +246,6 @@ def test_a_client_that_is_older_than_was_known_brings_its_days_and_months(warm, 
     }
 
 
-# Measured loss ----------------------------------------------------------------------------------
-
-
 def numbered(at: str, number: int, producer: str = "web") -> Event:
     return action(at) | {"context": {"producer": producer, "sequence": number}}
 
@@ -336,9 +330,6 @@ def check(connection: psycopg.Connection, name: str) -> tuple[str, bool, int]:
     ).fetchone()
 
 
-# Alerts -----------------------------------------------------------------------------------------
-
-
 def outage(at: str, calls: int = 20, errors: int = 20) -> list[Event]:
     return [call(at, status=500 if number < errors else 200) for number in range(calls)]
 
@@ -419,10 +410,7 @@ def test_a_user_who_comes_to_a_limit_is_told_of_twice(warm, tmp_path):
     ]
 
 
-# The warehouse's own events ---------------------------------------------------------------------
-
-
-def test_loads_and_builds_that_ended_are_told_of(warm, january, tmp_path):
+def test_loads_and_builds_that_ended_are_told_of(warm, january):
     found = warm.execute(
         "select event, count(*) from marts.warehouse_events group by event order by event"
     ).fetchall()
@@ -437,9 +425,6 @@ def test_loads_and_builds_that_ended_are_told_of(warm, january, tmp_path):
             "select sum(received) from staging.event_batches where kind = 'events'"
         ).fetchone()
     )
-
-
-# Keys of any length -----------------------------------------------------------------------------
 
 
 def test_texts_that_no_index_could_hold_go_through_builds(warm, tmp_path):
@@ -482,9 +467,6 @@ def test_the_longest_keys_that_are_taken_go_through_a_build(warm, tmp_path):
     build_at(AS_OF)
     found = warm.execute("select user_id, feature_name from marts.credit_usage_daily").fetchall()
     assert found == [(longest, kind)]
-
-
-# Real calls -------------------------------------------------------------------------------------
 
 
 @pytest.mark.real_data

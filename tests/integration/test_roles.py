@@ -14,7 +14,7 @@ import pytest
 from ingestion import embedded, roles
 from ingestion.migrate import Migrated, migrate
 from ingestion.settings import settings
-from tests.conftest import WAREHOUSE, _settings
+from tests.conftest import WAREHOUSE, settings_of
 from tests.lines import clean_file, rows, value
 from tests.processes import Finished, finish, run
 
@@ -25,7 +25,7 @@ SERVER_VERSION = 16  # The oldest: of roles it knows the least.
 def admin() -> Iterator[psycopg.Connection]:
     """The superuser of a server of its own, on which nobody ever made a warehouse."""
     home = Path(tempfile.mkdtemp(prefix="wh-"))
-    with _settings(home, SERVER_VERSION, None):
+    with settings_of(home, SERVER_VERSION, None):
         embedded.start()
         try:
             with psycopg.connect(url(settings().cluster), autocommit=True) as connection:
@@ -78,7 +78,7 @@ def test_inits_of_two_databases_at_once_make_the_roles_once(no_roles: psycopg.Co
     running = []
     for database in ("db_1", "db_2"):
         no_roles.execute(f"create database {database}")
-        with _settings(settings().home, SERVER_VERSION, url_at(no_roles, "postgres", database)):
+        with settings_of(settings().home, SERVER_VERSION, url_at(no_roles, "postgres", database)):
             running += [
                 subprocess.Popen(
                     [*WAREHOUSE, "init"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -100,7 +100,7 @@ def test_init_makes_the_roles_where_it_may_though_it_is_no_superuser(
     no_roles: psycopg.Connection,
 ) -> None:
     address = owner_of(no_roles, "createrole")
-    with _settings(settings().home, SERVER_VERSION, address):
+    with settings_of(settings().home, SERVER_VERSION, address):
         assert migrate().for_dba == []
         assert migrate() == Migrated(ran=[], for_dba=[])
     assert groups(no_roles) == dict.fromkeys(roles.ROLES, False)
@@ -120,7 +120,7 @@ def test_init_that_may_not_tells_a_dba_what_to_run_and_works_for_its_owner_meanw
     def build() -> Finished:
         return run("build", "--select", "+int_platform_stats", "--as-of", "2026-02-01T00:00:00Z")
 
-    with _settings(settings().home, SERVER_VERSION, address), psycopg.connect(address) as owner:
+    with settings_of(settings().home, SERVER_VERSION, address), psycopg.connect(address) as owner:
         owner.autocommit = True
         said = run("init")
         assert (said.code, said.errors) == (0, "")
@@ -154,7 +154,7 @@ def test_init_of_anothers_database_tells_what_its_owner_must_run(
     no_roles.execute("create database db_1")
     no_roles.execute("grant create on database db_1 to owner_1")
     address = url_at(no_roles, "owner_1", "db_1")
-    with _settings(settings().home, SERVER_VERSION, address):
+    with settings_of(settings().home, SERVER_VERSION, address):
         told = migrate().for_dba
         assert "revoke connect on database db_1 from public" in told
         with psycopg.connect(url_at(no_roles, "postgres", "db_1"), autocommit=True) as dba:

@@ -48,7 +48,6 @@ AS_OFS = (
     _at("2025-12-31T23:59:59.999999"),
 )
 FIRST_DAY = _at("2024-11-01T00:00")
-LAST_AS_OF = AS_OFS[-1]
 # Ahead of every look.
 FUTURE = _at("2026-01-05T12:00")
 EDGES = (
