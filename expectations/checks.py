@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import psycopg
 
-from ingestion import database
+from ingestion import database, ledger
 from ingestion.errors import WarehouseError
 from ingestion.settings import settings
 from ingestion.tracking_plan import tracking_plan
@@ -145,7 +145,7 @@ def run_checks(*, docs: bool = False, suites: Sequence[str] | None = None) -> li
     results: list[CheckResult] = []
     with database.connect(autocommit=True, application_name="warehouse check") as connection:
         # One run at a time: a slower one must not record its older window as the latest result.
-        connection.execute("select pg_advisory_lock(hashtextextended('warehouse.checks', 0))")
+        connection.execute("select pg_advisory_lock(%s)", (ledger.lock_key("checks"),))
         windows = {name: _window(connection, name) for name in names}
         with _great_expectations(docs=docs) as (context, source):
             for name, window in windows.items():
@@ -179,7 +179,7 @@ def load_suite(name: str) -> ExpectationSuite:
     """Read a suite's file. Raises CheckError where it holds an expectation that does not exist."""
     from great_expectations import ExpectationSuite
 
-    content = _content(name)
+    content = suite_content(name)
     suite = ExpectationSuite(**content)
     # One of an unknown type is logged and left out: a check would vanish unnoticed.
     if len(suite.expectations) != len(content["expectations"]):
@@ -189,7 +189,8 @@ def load_suite(name: str) -> ExpectationSuite:
     return suite
 
 
-def _content(name: str) -> dict[str, Any]:
+def suite_content(name: str) -> dict[str, Any]:
+    """Return what a suite's file says."""
     return json.loads((SUITES_DIR / f"{name}.json").read_bytes())
 
 
@@ -228,7 +229,7 @@ def _candidate(connection: psycopg.Connection) -> _Window:
 
 
 def _new_batches(connection: psycopg.Connection, name: str) -> _Window:
-    checks = [_check_name(name, one["meta"]) for one in _content(name)["expectations"]]
+    checks = [_check_name(name, one["meta"]) for one in suite_content(name)["expectations"]]
     # The results of a run were recorded by one transaction: they have one checked_at.
     bounds = {
         "after": """

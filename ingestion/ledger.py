@@ -157,7 +157,7 @@ def counts_of(connection: psycopg.Connection, load_id: int) -> Counts:
 
 
 def commit_batch(connection: psycopg.Connection, batch: Batch) -> int:
-    """Write the ledger's row as the transaction's last act and return its ``batch_seq``.
+    """Write the ledger's row, one of the transaction's last acts, and return its ``batch_seq``.
 
     From the lock to the commit no other batch can take a number: so numbers are in commit order.
     What carries the number is written by the caller right after, and then the commit follows.

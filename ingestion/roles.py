@@ -14,6 +14,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from ingestion import database
+from ingestion.ledger import lock_key
 
 ROLES = (
     "warehouse_loader",
@@ -23,9 +24,6 @@ ROLES = (
     "warehouse_marketing",
 )
 BUILDER = "warehouse_transformer"
-# One `init` of a database at a time: that of the migrations (ingestion/migrations/env.py).
-INIT_LOCK = 7_110_001
-
 # By role and object: what it may do there, of some columns alone where they are named. Whatever
 # else these roles, or everybody, may do in these schemas is taken from them.
 RIGHTS: dict[str, dict[str, str]] = {
@@ -159,7 +157,8 @@ def set_up() -> list[str]:
     Changes only what differs, so it is safe and cheap at any time.
     """
     with database.connect(application_name="warehouse init") as connection:
-        connection.execute("select pg_advisory_xact_lock(%s)", (INIT_LOCK,))
+        # One `init` of a database at a time: migrations hold the same lock.
+        connection.execute("select pg_advisory_xact_lock(%s)", (lock_key("init"),))
         if left := _make_roles(connection):
             return [*left, "-- then run `warehouse init` again, which gives them their rights"]
         _run(connection, _differences(connection, ["staging", "warehouse", "export"], _wanted()))

@@ -72,8 +72,6 @@ RETURNING_CLIENT = 9  # cancels its subscription and comes back: reactivated MRR
 UNLISTED_CLIENTS = ("partner-sandbox", "walk-in-demo")  # only events mention them
 UNLISTED_USERS = 3
 
-Progress = Callable[[int, int], None]
-
 
 @dataclass(frozen=True)
 class SampleFiles:
@@ -83,48 +81,27 @@ class SampleFiles:
     entities: dict[str, Path]
 
 
-def write_sample(
-    directory: Path, *, seed: int = 7, progress: Progress | None = None
-) -> SampleFiles:
+def write_sample(directory: Path, *, seed: int = 7) -> SampleFiles:
     """Write the sample into `directory` (made if absent) and say which files it is.
 
-    `progress` is called with (steps done, steps in all) after every family and file. A file
-    appears under its name only when whole; files of an earlier run are replaced.
+    A file appears under its name only when whole; files of an earlier run are replaced.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    steps = _Steps(len(FAMILIES) + len(EVENT_FILES) + 4, progress)
     world = _draw_world(Random(f"{seed}:world"))
 
     entities = {}
     for kind, rows in _entity_rows(world).items():
         entities[kind] = directory / f"{kind}.ndjson"
         _write(entities[kind], [_dumped(row) for row in rows])
-        steps.done()
 
     events: list[Event] = []
     for name, family in FAMILIES.items():
         events.extend(family(world, Random(f"{seed}:{name}")))
-        steps.done()
 
     files = _by_arrival(_lines(_settled(events, world, seed), seed))
     for name in EVENT_FILES:
         _write(directory / name, files[name])
-        steps.done()
     return SampleFiles(tuple(directory / name for name in EVENT_FILES), entities)
-
-
-class _Steps:
-    """Counts finished steps for whoever watches."""
-
-    def __init__(self, total: int, progress: Progress | None) -> None:
-        self._total = total
-        self._progress = progress
-        self._finished = 0
-
-    def done(self) -> None:
-        self._finished += 1
-        if self._progress is not None:
-            self._progress(self._finished, self._total)
 
 
 @dataclass(frozen=True)

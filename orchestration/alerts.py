@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import LiteralString
 
 import psycopg
 from psycopg.rows import class_row
@@ -42,21 +43,19 @@ class Alert:
     resolved_at: datetime | None
 
 
-ALERTS = """
+OF_ALERTS = """
     select
         alert_id, alert_type, severity, category, title, message, created_at,
         acknowledged_by, acknowledged_at, resolved, resolved_by, resolved_at
     from marts.alert_history
-    where %s or not resolved
-    order by created_at desc, alert_id
 """
 
 
 def alerts(connection: psycopg.Connection, resolved_too: bool) -> list[Alert]:
     """Return the alerts, those that stand or all, the newest first. Raises NothingBuiltError."""
-    require_built(connection, "marts.alert_history")
-    cursor = connection.cursor(row_factory=class_row(Alert))
-    return cursor.execute(ALERTS, (resolved_too,)).fetchall()
+    return _alerts(
+        connection, "where %s or not resolved order by created_at desc, alert_id", resolved_too
+    )
 
 
 def act(connection: psycopg.Connection, alert_id: str, action: Action, by: str) -> Alert:
@@ -82,7 +81,13 @@ def act(connection: psycopg.Connection, alert_id: str, action: Action, by: str) 
 
 
 def _alert(connection: psycopg.Connection, alert_id: str) -> Alert:
-    for alert in alerts(connection, resolved_too=True):
-        if alert.alert_id == alert_id:
-            return alert
-    raise AlertError(f"There is no alert {alert_id!r}; see `warehouse alerts list --all`.")
+    found = _alerts(connection, "where alert_id = %s", alert_id)
+    if not found:
+        raise AlertError(f"There is no alert {alert_id!r}; see `warehouse alerts list --all`.")
+    return found[0]
+
+
+def _alerts(connection: psycopg.Connection, which: LiteralString, value: object) -> list[Alert]:
+    require_built(connection, "marts.alert_history")
+    cursor = connection.cursor(row_factory=class_row(Alert))
+    return cursor.execute(OF_ALERTS + which, (value,)).fetchall()

@@ -1,12 +1,11 @@
 """Asset checks: what landed, the row before it leaves, and what is watched over all the time."""
 
 # No postponed annotations here: Dagster looks at that of `context` itself.
-import json
 from collections.abc import Iterable, Iterator
 
 import dagster as dg
 
-from expectations.checks import SEVERITIES, SUITES_DIR, CheckResult, docs_index, run_checks
+from expectations.checks import SEVERITIES, CheckResult, docs_index, run_checks, suite_content
 from ingestion import database
 from orchestration.exporting import ROW
 from orchestration.freshness import ROW_LIMIT, Freshness, mart_ages, mart_limit, row_age
@@ -14,14 +13,6 @@ from orchestration.lineage import with_ancestors
 from orchestration.status import require_built
 from orchestration.transforming import manifest, parents
 
-# The asset that each suite looks at.
-SUITES = {
-    "raw_events": ["staging", "raw_events"],
-    "event_batches": ["staging", "event_batches"],
-    "platform_stats": ["intermediate", "int_platform_stats"],
-    "landed_volume": ["staging", "event_batches"],
-    "staging_columns": ["staging", "event_batches"],
-}
 SEVERITY = {"error": dg.AssetCheckSeverity.ERROR, "warn": dg.AssetCheckSeverity.WARN}
 FRESHNESS_CHECK = "is_fresh"
 
@@ -41,16 +32,21 @@ MARTS = _marts()
 
 
 def _specs(suite: str) -> list[dg.AssetCheckSpec]:
-    expectations = json.loads((SUITES_DIR / f"{suite}.json").read_bytes())["expectations"]
+    content = suite_content(suite)
     return [
         dg.AssetCheckSpec(
             f"{suite}_{expectation['meta']['check']}",
-            asset=dg.AssetKey(SUITES[suite]),
+            asset=_asset(content["meta"]["model"]),
             description=expectation["meta"]["sentence"],
             blocking=SEVERITIES[expectation["severity"]] == "error",
         )
-        for expectation in expectations
+        for expectation in content["expectations"]
     ]
+
+
+def _asset(model: str) -> dg.AssetKey:
+    """Return the asset that a suite looks at, by the model that it names."""
+    return dg.AssetKey(model.split("."))
 
 
 def _freshness_specs() -> list[dg.AssetCheckSpec]:
@@ -63,9 +59,8 @@ def _freshness_specs() -> list[dg.AssetCheckSpec]:
 def suite_results(*suites: str) -> Iterator[dg.AssetCheckResult]:
     """Run suites of Great Expectations, and yield what each check found."""
     for result in run_checks(suites=suites):
-        suite = result.check_name.partition(".")[0]
         yield dg.AssetCheckResult(
-            asset_key=dg.AssetKey(SUITES[suite]),
+            asset_key=_asset(result.model),
             check_name=result.check_name.replace(".", "_"),
             passed=result.passed,
             severity=SEVERITY[result.severity],

@@ -6,21 +6,12 @@ import getpass
 import os
 import sys
 from datetime import date, datetime
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from typing import Annotated, NoReturn
 
 import typer
 
-from ingestion.errors import WarehouseError
-
-
-class ExitCode(IntEnum):
-    """How a command ends; 2, wrong usage, is Typer's."""
-
-    FAILED = 1
-    REJECTED = 3
-    CHECK_FAILED = 4
-
+from ingestion.errors import ExitCode, WarehouseError
 
 # What Typer makes of Ctrl-C.
 INTERRUPTED = 130
@@ -88,8 +79,7 @@ def main() -> None:
             _fail("Interrupted. What is committed stays; the same command goes on from there.")
         raise
     except WarehouseError as error:
-        blocked = type(error).__name__ == "ExportBlockedError"
-        _fail(str(error), ExitCode.CHECK_FAILED if blocked else ExitCode.FAILED)
+        _fail(str(error), error.exit_code)
     except BrokenPipeError:
         sys.stderr.close()
         raise SystemExit(ExitCode.FAILED) from None

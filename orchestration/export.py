@@ -17,12 +17,14 @@ import psycopg
 from psycopg.rows import class_row
 
 from ingestion import database, ledger
-from ingestion.errors import WarehouseError
+from ingestion.errors import ExitCode, WarehouseError
 from ingestion.settings import settings
 
 
 class ExportBlockedError(WarehouseError):
     """A check stands in the way; the last good row stays."""
+
+    exit_code = ExitCode.CHECK_FAILED
 
 
 class ExportTargetError(WarehouseError):

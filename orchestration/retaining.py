@@ -28,5 +28,5 @@ def drop_what_has_had_its_time(context: dg.OpExecutionContext) -> None:
 
 @dg.job(executor_def=dg.in_process_executor)
 def retention() -> None:
-    """Old raw events, salts after 48 hours, quarantined payloads after 30 days, results after 90."""
+    """Old raw events, salts after 48 hours, refused lines after 30 days, results after 90."""
     drop_what_has_had_its_time()

@@ -5,13 +5,13 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import text
 
-# Whoever migrates holds this lock until commit; a second `warehouse init` waits, then finds
-# nothing left to do.
-MIGRATION_LOCK = 7_110_001
+from ingestion.ledger import lock_key
 
 connection = context.config.attributes["connection"]
 with connection.begin():
-    connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+    # Whoever migrates holds this lock until commit; a second `warehouse init` waits, then finds
+    # nothing left to do.
+    connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": lock_key("init")})
     connection.execute(text("create schema if not exists warehouse"))
     context.configure(
         connection=connection,

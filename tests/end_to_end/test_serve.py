@@ -90,10 +90,12 @@ class Served:
             "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }", id=run_id
         )["runOrError"]["status"]
 
-    def ends(self, run_id: str) -> str:
-        """Wait until a run has ended; return how."""
+    def ends(self, run_id: str, how: str = "SUCCESS") -> None:
+        """Wait until a run has ended. Where it ends otherwise, tell why."""
         until(lambda: self.status(run_id) in {"SUCCESS", "FAILURE", "CANCELED"}, 5 * MINUTES)
-        return self.status(run_id)
+        ended = self.status(run_id)
+        log = (self.home / "log").read_text(errors="replace").splitlines()
+        assert ended == how, "\n".join([ended, *failures_of(run_id), "The log ends:", *log[-40:]])
 
     def start_sensor(self, name: str) -> None:
         """Switch a sensor on."""
@@ -120,6 +122,17 @@ class Served:
 
 def selector(**of: str) -> dict[str, str]:
     return {"repositoryLocationName": LOCATION, "repositoryName": "__repository__", **of}
+
+
+def failures_of(run_id: str) -> list[str]:
+    """Return what a run's failed steps, and the run itself, say of why they failed."""
+    with dg.DagsterInstance.get() as instance:
+        of_type = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
+        events = [entry.dagster_event for entry in instance.all_logs(run_id, of_type=of_type)]
+    return [
+        f"{event.step_key or 'run'}: {getattr(event.event_specific_data, 'error', event.message)}"
+        for event in events
+    ]
 
 
 def chat(at: str, user: str = "u1") -> dict[str, Any]:
@@ -198,7 +211,7 @@ def test_a_dropped_file_lands_by_itself_and_a_run_takes_it_to_the_row(served: Se
         served.start_sensor(sensor)
     served.drop(*(chat(f"2026-01-{day:02}T12:00:00Z") for day in range(5, 16)))
     until(lambda: (served.home / "drop/done/events").exists(), 2 * MINUTES)
-    assert served.ends(served.launch("everything")) == "SUCCESS"
+    served.ends(served.launch("everything"))
     assert served.row()[0][3] == 11
 
 
@@ -233,7 +246,7 @@ def test_partitions_chosen_in_the_ui_are_recomputed_by_one_run(served: Served, p
 
     until(lambda: len(served.runs()) > runs_before, 2 * MINUTES)
     run_id = served.runs()[0][0]
-    assert served.ends(run_id) == "SUCCESS"
+    served.ends(run_id)
     assert len(served.runs()) == runs_before + 1
     days = dict(served.warehouse.execute(usage).fetchall())
     assert [day[-2:] for day, count in days.items() if count == 1] == [
@@ -246,25 +259,17 @@ def test_partitions_chosen_in_the_ui_are_recomputed_by_one_run(served: Served, p
     served.warehouse.execute("update marts.user_daily_usage set message_count = 1")
 
 
-def test_a_spoilt_mart_stops_the_ten_minute_run_of_the_daemon_and_the_row_stays(
-    served: Served, page: Page
-):
+def test_a_spoilt_mart_stops_the_ten_minute_run_of_the_daemon_and_the_row_stays(served: Served):
     before = served.row()
     served.warehouse.execute("update marts.platform_analytics set new_mrr_cents = 7")
-    assert served.ends(served.launch("everything")) == "FAILURE"
+    run_id = served.launch("everything")
+    served.ends(run_id, "FAILURE")
+    assert "assert_mrr_movements_add_up" in "".join(failures_of(run_id))
     assert served.row() == before
-    page.goto("/assets/marts/platform_analytics?view=checks")
-    page.get_by_text("assert_mrr_movements_add_up").first.click()
-    expect(page.get_by_text("Failed").first).to_be_visible()
-    expect(page.get_by_text("dagster_dbt/failed_row_count").first).to_be_visible()
-    picture(page, "failed-check")
-    page.get_by_text("Show Markdown").first.click()
-    expect(page.get_by_role("dialog")).to_contain_text("platform_analytics")
-
     with switched_on_ten_minutes_ago(served, "marketing_row_schedule"):
         until(lambda: served.runs(pipelineName="marketing_row"), 2 * MINUTES)
     (run_id, _) = served.runs(pipelineName="marketing_row")[0]
-    assert served.ends(run_id) == "FAILURE"
+    served.ends(run_id, "FAILURE")
     assert served.row() == before
 
     until(lambda: len(served.posted) == 2, 2 * MINUTES)
@@ -300,10 +305,20 @@ def state_of(instance: dg.DagsterInstance, schedule: str) -> InstigatorState:
     return state
 
 
+def test_the_ui_shows_the_failed_check_and_its_query(served: Served, page: Page):
+    page.goto("/assets/marts/platform_analytics?view=checks")
+    page.get_by_text("assert_mrr_movements_add_up").first.click()
+    expect(page.get_by_text("Failed").first).to_be_visible()
+    expect(page.get_by_text("dagster_dbt/failed_row_count").first).to_be_visible()
+    picture(page, "failed-check")
+    page.get_by_text("Show Markdown").first.click()
+    expect(page.get_by_role("dialog")).to_contain_text("platform_analytics")
+
+
 def test_what_works_again_is_told_of_too(served: Served):
     served.warehouse.execute("update marts.platform_analytics set new_mrr_cents = 0")
-    assert served.ends(served.launch("everything")) == "SUCCESS"
-    assert served.ends(served.launch("marketing_row")) == "SUCCESS"
+    served.ends(served.launch("everything"))
+    served.ends(served.launch("marketing_row"))
     until(lambda: len(served.posted) == 4, 2 * MINUTES)
     assert all("works again; it failed since" in text for text in served.posted[2:])
     told = (
@@ -323,9 +338,9 @@ def test_a_killed_run_is_taken_up_from_where_it_stood(served: Served):
         run_id = served.launch("everything")
         until(waits, 2 * MINUTES)
         os.kill(worker_of(run_id), signal.SIGKILL)
-    assert served.ends(run_id) == "FAILURE"
+    served.ends(run_id, "FAILURE")
     until(lambda: served.runs(pipelineName="everything")[0][0] != run_id, 2 * MINUTES)
-    assert served.ends(served.runs(pipelineName="everything")[0][0]) == "SUCCESS"
+    served.ends(served.runs(pipelineName="everything")[0][0])
     assert served.row()[0][3] == 12
 
 

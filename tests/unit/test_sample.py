@@ -51,14 +51,8 @@ PLAN = frozenset(
 
 
 @pytest.fixture(scope="module")
-def steps() -> list[tuple[int, int]]:
-    return []
-
-
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, int]]) -> SampleFiles:
-    directory = tmp_path_factory.mktemp("sample")
-    return write_sample(directory, progress=lambda done, total: steps.append((done, total)))
+def sample(tmp_path_factory: pytest.TempPathFactory) -> SampleFiles:
+    return write_sample(tmp_path_factory.mktemp("sample"))
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +144,3 @@ def test_a_handful_of_events_lies_after_the_instant_of_the_demo(readable: list[d
     later = [event for event in readable if as_of <= str(event.get("timestamp", "")) < "2026-06"]
     assert 5 <= len(later) <= 60
     assert SAMPLE_DAYS == 120
-
-
-@pytest.mark.usefixtures("sample")
-def test_progress_ends_at_all_steps_done(steps: list[tuple[int, int]]) -> None:
-    assert [done for done, _ in steps] == list(range(1, steps[0][1] + 1))
