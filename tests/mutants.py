@@ -229,6 +229,72 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
             "client_months.month_start = sums.month_start",
         ),
     ),
+    "a late win leaves the revenue of its lead's source": (
+        Edit(CLIENTS + "lead_sources.sql", "in ('lead_created', 'job_won')", "in ('lead_created')"),
+    ),
+    "a cohort that matures stays as it was": (
+        Edit(
+            CLIENTS + "lead_cohort_funnel.sql",
+            "and {{ matures_at('lead_created_at') }} <= {{ as_of() }}\n                \"",
+            'and false\n                "',
+        ),
+    ),
+    "a month that begins leaves the earnings of cohorts": (
+        Edit(
+            CLIENTS + "client_cohorts.sql",
+            "< {{ start_of('month', day_of(as_of())) }}",
+            "< {{ start_of('month', day_of(as_of())) }} and false",
+        ),
+    ),
+    "an event after its client's last day is no news": (
+        Edit(INTERMEDIATE + "int_clients.sql", "or new_rows.occurred_on > known.last_on", ""),
+    ),
+    "what a bill changes is told of its own month alone": (
+        Edit(
+            CLIENTS + "analytics_monthly.sql",
+            "where event in ('invoice_sent', 'payment_received')",
+            "where false",
+        ),
+    ),
+    "a client that vanishes keeps its days": (
+        Edit(
+            "dbt_project/macros/clients.sql",
+            "            select client_id from new_rows\n            except",
+            "            select client_id from new_rows where false\n            except",
+        ),
+    ),
+    "an earlier creation leaves the stages that the next one counted": (
+        Edit(
+            INTERMEDIATE + "int_lead_stage_changes_daily.sql",
+            "and {{ is_visible('later') }}\n                        group by later.event",
+            "and later.event = 'lead_stage_changed' and {{ is_visible('later') }}\n"
+            "                        group by later.event",
+        ),
+    ),
+    "a moment of an entity that comes to pass is no news": (
+        Edit(
+            CELLS,
+            "or ({{ moment }} >= {{ from_as_of() }} and {{ moment }} < {{ as_of() }})",
+            "",
+        ),
+    ),
+    "amounts beyond bigint stop the build": (
+        Edit(
+            "dbt_project/macros/arithmetic.sql",
+            "least(greatest({{ x }}, -9223372036854775807), 9223372036854775807)",
+            "{{ x }}",
+        ),
+    ),
+    "a window takes only weeks and months that begin in it": (
+        Edit(CELLS, "'{{ period }}', nullif", "'day', nullif"),
+    ),
+    "a share of a limit is rounded before it is held against its steps": (
+        Edit(
+            "dbt_project/macros/arithmetic.sql",
+            "div(abs({{ x }})::numeric * 2e{{ digits }} + {{ y }}, nullif(2 * {{ y }}, 0)",
+            "round(abs({{ x }})::numeric * 1e{{ digits }} / nullif({{ y }}, 0)",
+        ),
+    ),
     "a step after 90 days counts": (
         Edit(
             "dbt_project/macros/clients.sql",
@@ -345,6 +411,10 @@ TESTS = (
     OF_CLIENTS + "an_earlier_creation_moves_the_lead_with_all_that_is_counted_of_it",
     OF_CLIENTS + "a_new_day_without_events_adds_its_rows_and_touches_no_other",
     OF_CLIENTS + "a_first_build_and_a_new_day_restate_nothing",
+    OF_CLIENTS + "a_window_takes_the_week_and_the_month_that_it_begins_in_whole",
+    OF_CLIENTS + "amounts_of_any_size_stop_no_build",
+    OF_CLIENTS + "what_comes_late_and_what_comes_to_pass_end_as_a_rebuild_does",
+    OF_AI_USAGE + "means_and_shares_are_rounded_once",
     OF_TRAFFIC + "a_late_view_that_joins_two_sessions_touches_their_hours_and_day",
     OF_OPERATIONS + "a_number_touches_its_day_and_that_of_the_next_greater_one",
     OF_ACCESS + "every_role_may_call_the_functions_that_it_should_and_no_others",

@@ -5,4 +5,6 @@ select *
 from {{ ref('unit_economics_monthly') }}
 where
     margin_cents
-    <> mrr_cents - api_cost_cents - round(100 * (ai_cost_usd + credits_cost_usd))
+    <> {{ to_bigint(
+        'mrr_cents - api_cost_cents - round(100 * (ai_cost_usd + credits_cost_usd))'
+    ) }}

@@ -7,7 +7,7 @@ with
 plans as (
     select
         date,
-        sum(mrr_cents) as mrr_cents
+        {{ to_bigint('sum(mrr_cents)') }} as mrr_cents
     from {{ ref('plan_adoption_daily') }}
     group by date
 ),

@@ -153,6 +153,31 @@ def test_events_of_other_kinds_touch_nothing(warm, january, tmp_path):
     assert not any(touched(warm, CELLS, lambda: build_at(AS_OF)).values())
 
 
+def test_means_and_shares_are_rounded_once(warm, tmp_path):
+    start_afresh(warm)
+    # More digits than the server's own division gives, and than Python's numbers have.
+    times = ("7.4999999999999999999999", "0", "0")
+    lines = [
+        json.dumps(chat(f"2026-02-27T09:0{n}", "ann", "plan", "")).replace(
+            '"tokens_prompt": 5', f'"response_time_ms": {time}'
+        )
+        for n, time in enumerate(times)
+    ]
+    cost = '"cost_prompt": 2.6999999999999999999999, "response_time_ms"'
+    lines[0] = lines[0].replace('"response_time_ms"', cost)
+    file = tmp_path / "exact.ndjson"
+    file.write_text("\n".join(lines))
+    assert load(open_source(str(file))).counts.accepted == 3
+    allowed = {"user_id": "ann", "monthly_cost_limit": 3}
+    times_of_ann = dict.fromkeys(("created_at", "updated_at"), "2026-01-01T00:00:00Z")
+    land_entities(tmp_path, EntityKind.USERS, [allowed | times_of_ann])
+    build_at(datetime(2026, 2, 28, tzinfo=UTC))
+    means = "select avg_response_time_ms from marts.user_daily_usage"
+    shares = "select usage_percent, status from marts.user_current_month"
+    assert warm.execute(means).fetchall() == [(2,)]
+    assert warm.execute(shares).fetchall() == [(Decimal("90.00"), "approaching")]
+
+
 @pytest.mark.real_data
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"the recorded data is not in {DATA}")
 def test_real_chats_give_the_figures_of_their_raw_lines(warm):

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from ingestion import database, embedded
-from tests.conftest import WAREHOUSE, Server, _settings
+from tests.conftest import WAREHOUSE, Server, settings_of
 from tests.lines import clean_file, event, line, raw_property, rows, value
 from tests.processes import CHUNK_LINES, Finished, batches, finish, held, load, run, start, until
 
@@ -475,7 +475,7 @@ def test_a_full_disk_breaks_the_load_off_and_with_room_it_goes_on(
 def test_a_disk_too_small_for_the_first_set_up_is_told_and_with_room_it_is_made(
     small_disk: Path,
 ) -> None:
-    with _settings(small_disk / "home", 18, None):
+    with settings_of(small_disk / "home", 18, None):
         assert_failed(run("init"), str(small_disk), "No space left")
         assert mount("-o", "remount,size=512m", small_disk).returncode == 0
         assert run("init").code == 0

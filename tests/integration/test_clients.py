@@ -129,9 +129,7 @@ def test_a_late_stage_change_touches_the_days_until_the_next_one(warm, january, 
         "platform_analytics": {"2026-01-18"},
     }
     # The next change comes from another stage now.
-    built = rows_of_models(warm)
-    build_at(AS_OF, full_refresh=True)
-    assert rows_of_models(warm) == built
+    holds_against_a_rebuild(warm, AS_OF)
 
 
 def test_an_earlier_creation_moves_the_lead_with_all_that_is_counted_of_it(warm, january, tmp_path):
@@ -200,6 +198,57 @@ def test_events_that_no_mart_here_reads_touch_what_any_event_touches(warm, janua
     assert touched(warm, CELLS, lambda: build_at(AS_OF)) == NOTHING | {"client_cohorts": {"acme"}}
 
 
+def holds_against_a_rebuild(connection: psycopg.Connection, as_of: datetime) -> None:
+    built = rows_of_models(connection)
+    build_at(as_of, full_refresh=True)
+    rebuilt = rows_of_models(connection)
+    assert [model for model in rebuilt if rebuilt[model] != built[model]] == []
+
+
+def test_what_comes_late_and_what_comes_to_pass_end_as_a_rebuild_does(warm, january, tmp_path):
+    gone = client("gone", "2025-12-31", churned_at="2026-01-05T00:00:00Z")
+    land_entities(tmp_path, EntityKind.CLIENTS, [gone, client("ghost", "2025-12-31")])
+    march = datetime(2026, 3, 3, tzinfo=UTC)
+    build_at(march)
+    land(
+        tmp_path,
+        [
+            event("lead_created", "2026-01-08T09:00", "l2"),
+            event("job_won", "2026-01-21T09:00", "l2", value_cents=5),
+            event("invoice_sent", "2026-01-20T09:00", "l1", value_cents=50),
+            # After the last day of its client, whose span goes on to it.
+            event("signup", "2026-02-20T09:00", None) | {"actor": {"client_id": "gone"}},
+        ],
+    )
+    vanished = client("ghost", "2027-12-31") | {"updated_at": "2026-01-02T00:00:00Z"}
+    land_entities(tmp_path, EntityKind.CLIENTS, [vanished])
+    build_at(march)
+    # In between, cohorts mature and months begin: no news is there but the time.
+    may = datetime(2026, 5, 2, 1, tzinfo=UTC)
+    build_at(may)
+    holds_against_a_rebuild(warm, may)
+
+
+def test_amounts_of_any_size_stop_no_build(warm, january, tmp_path):
+    largest = 10**15
+    wins = [
+        event("job_won", f"2026-01-{n % 28 + 1:02}T10:00", value_cents=largest) for n in range(93)
+    ]
+    costs = {"cost_prompt": largest, "cost_completion": largest, "cost_cached": largest}
+    chats = [event("chat", f"2026-01-10T09:{n:02}", None, **costs) for n in range(31)]
+    land(tmp_path, [event("job_won", "2025-12-10T09:00", value_cents=1), *wins, *chats])
+    build_at(AS_OF)
+    months = warm.execute(
+        "select revenue_attributed_cents, previous_month_revenue_change_pct "
+        "from marts.analytics_monthly where month = '2026-01'"
+    )
+    assert months.fetchall() == [(93 * largest + 5_000, 2**63 - 1)]
+    margins = warm.execute(
+        "select margin_cents from marts.unit_economics_monthly where month = '2026-01'"
+    )
+    assert margins.fetchall() == [(1 - 2**63,)]
+
+
 def restatements(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
     return connection.execute(
         "select mart, client_id, period, old_values, new_values, cause "
@@ -261,6 +310,14 @@ def test_a_rebuild_restates_what_someone_has_changed_by_hand(warm, january):
     assert restatements(warm) == [
         ("analytics_daily", "acme", "2026-01-08", {"jobs_won": 7}, {"jobs_won": 0}, "rebuild")
     ]
+
+
+def test_a_window_takes_the_week_and_the_month_that_it_begins_in_whole(warm, january):
+    window = BuildOptions(start=date(2026, 1, 21), end=date(2026, 1, 22))
+    cells = touched(warm, CELLS, lambda: build(window))
+    assert cells["analytics_daily"] == acme("2026-01-21")
+    assert cells["analytics_weekly"] == acme("2026-01-19")
+    assert cells["analytics_monthly"] == acme("2026-01")
 
 
 def test_the_status_of_every_mart_tells_its_rows_and_how_far_it_has_read(warm, january, tmp_path):

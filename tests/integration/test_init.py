@@ -15,7 +15,7 @@ import pytest
 import ingestion.migrations
 from ingestion import embedded
 from ingestion.migrate import Migrated, migrate
-from tests.conftest import WAREHOUSE, _settings
+from tests.conftest import WAREHOUSE, settings_of
 from tests.lines import rows, value
 from tests.processes import run, until
 
@@ -43,7 +43,7 @@ def test_init_twice_at_once_migrates_once(servers):
 def new_home() -> Iterator[Path]:
     """A home with no server yet, of a name that a shell could take amiss."""
     home = Path(tempfile.mkdtemp(prefix="it's mine "))
-    with _settings(home, 18, None):
+    with settings_of(home, 18, None):
         yield home
         embedded.stop()
     shutil.rmtree(home)

@@ -74,6 +74,9 @@ class AnyPath:
             if position == erases_at:
                 self._erase_some(chance, events)
         self._land_all_again(events, entities)
+        if chance.random() < 0.5:
+            # The next build then has no news but the time.
+            build_at(self.as_ofs[looks[-1]])
         as_of = self.as_ofs[chance.randint(looks[-1], len(self.as_ofs) - 1)]
         build_at(as_of)
         return as_of
