@@ -153,8 +153,8 @@ def _after(
     ledger.end_load(control, load_id, "abandoned", "the source holds something else now")
     if source.reads_once:
         raise SourceError(
-            "Standard input starts like a load that was broken off, but goes on differently. That "
-            "load is given up; send the input again, and it is loaded from its start."
+            "The input starts like a load that was broken off, but goes on differently. That load "
+            "is given up; send the input again, and it is loaded from its start."
         )
     return None
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import gzip
+import os
+import stat
 import sys
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from ingestion.errors import WarehouseError
 
 BLOCK = 1 << 20
+# zstd makes up to 128 KiB of 4 bytes, and gives all that it makes of what it gets: so much makes at
+# most 8 MiB.
+ZSTD_BYTES = 256
 STANDARD_INPUT = "-"
 
 
@@ -25,18 +31,15 @@ class Source:
     """What is loaded: its name in the ledger, its bytes, and its size on disk where it is known.
 
     ``blocks(offset)`` yields the bytes (decompressed, mapped) from an offset on. It may be called
-    anew, but for standard input. ``position()`` tells how far into the file on disk it has read.
+    anew, unless the source ``reads_once``, as pipes do: what is read is gone. ``position()`` tells
+    how far into the file on disk it has read.
     """
 
     name: str
     blocks: Callable[[int], Iterator[bytes]]
     size: int | None = None
     position: Callable[[], int] = int
-
-    @property
-    def reads_once(self) -> bool:
-        """Whether what is read is gone."""
-        return self.name == STANDARD_INPUT
+    reads_once: bool = False
 
 
 def open_source(name: str, mapping: Path | None = None) -> Source:
@@ -50,20 +53,33 @@ def open_source(name: str, mapping: Path | None = None) -> Source:
             raise SourceError("A mapping reads a file, not standard input: save it in one first.")
         if sys.stdin is None:
             raise SourceError("Standard input is closed: pipe the events in, or name a file.")
-        return Source(name, lambda offset: drop(_blocks(sys.stdin.buffer), offset))
-    path = Path(name).absolute()
+        return Source(name, lambda offset: drop(_blocks(sys.stdin.buffer), offset), reads_once=True)
+    # Not resolve(): the name is the one that people know, be it that of a link.
+    path = Path(os.path.abspath(name))
     try:
-        with path.open("rb"):
-            size = path.stat().st_size
+        status = path.stat()
+        is_pipe = not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode))
+        if not is_pipe:
+            # A pipe that is opened and closed has broken off for its writer.
+            path.open("rb").close()
     except OSError as error:
         raise SourceError(_cannot_read(path, error)) from error
     if mapping is not None:
-        name = f"{path} through {mapping.name}"
+        name = f"{printable(path)} through {printable(mapping.name)}"
         return Source(name, lambda offset: drop(_mapped(mapping, path), offset))
     position = [0]
     return Source(
-        str(path), lambda offset: _file_blocks(path, offset, position), size, lambda: position[0]
+        printable(path),
+        lambda offset: _file_blocks(path, offset, position),
+        None if is_pipe else status.st_size,
+        lambda: position[0],
+        is_pipe,
     )
+
+
+def printable(path: str | Path) -> str:
+    """Return a path, or what names one, as text that the ledger can hold, whatever its bytes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def drop(blocks: Iterator[bytes], count: int) -> Iterator[bytes]:
@@ -82,7 +98,7 @@ def _mapped(mapping: Path, path: Path) -> Iterator[bytes]:
     try:
         yield from mapped_blocks(mapping, path)
     except MappingError as error:
-        raise SourceError(str(error)) from error
+        raise SourceError(printable(str(error))) from error
 
 
 def _file_blocks(path: Path, offset: int, position: list[int]) -> Iterator[bytes]:
@@ -92,55 +108,68 @@ def _file_blocks(path: Path, offset: int, position: list[int]) -> Iterator[bytes
         with path.open("rb") as file:
             if decompress:
                 blocks = drop(decompress(file, path), offset)
-            else:
+            elif file.seekable():
                 file.seek(offset)
                 blocks = _blocks(file)
+            else:
+                blocks = drop(_blocks(file), offset)
+            tell = file.tell if file.seekable() else int
             for block in blocks:
-                position[0] = file.tell()
+                position[0] = tell()
                 yield block
+            position[0] = tell()
     except OSError as error:
         raise SourceError(_cannot_read(path, error)) from error
 
 
-def _blocks(file: BinaryIO) -> Iterator[bytes]:
+def _blocks(file: IO[bytes]) -> Iterator[bytes]:
     while block := file.read(BLOCK):
         yield block
 
 
-def _gzip_blocks(file: BinaryIO, path: Path) -> Iterator[bytes]:
+def _gzip_blocks(file: BufferedReader, path: Path) -> Iterator[bytes]:
+    if not file.peek(1):
+        raise SourceError(_damaged(path, "gzip", "it is empty"))
     try:
         with gzip.GzipFile(fileobj=file) as unzipped:
-            yield from _blocks(unzipped)  # type: ignore[arg-type]
+            yield from _blocks(unzipped)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise SourceError(_damaged(path, "gzip", error)) from error
 
 
-def _zstd_blocks(file: BinaryIO, path: Path) -> Iterator[bytes]:
+def _zstd_blocks(file: BufferedReader, path: Path) -> Iterator[bytes]:
+    # Not zstandard's stream_reader: it takes what breaks off in the middle for whole.
     import zstandard
 
+    if not file.peek(1):
+        raise SourceError(_damaged(path, "zstd", "it is empty"))
     decompressor = zstandard.ZstdDecompressor()
     frame = None
+    block = bytearray()
     try:
-        for compressed in _blocks(file):
+        while compressed := file.read(ZSTD_BYTES):
             while compressed:
                 frame = frame or decompressor.decompressobj()
-                if block := frame.decompress(compressed):
-                    yield block
+                block += frame.decompress(compressed)
                 compressed = b""
                 if frame.eof:
                     compressed, frame = frame.unused_data, None
+            if len(block) >= BLOCK:
+                yield bytes(block)
+                block.clear()
     except zstandard.ZstdError as error:
         raise SourceError(_damaged(path, "zstd", error)) from error
+    yield bytes(block)
     if frame is not None:
         raise SourceError(_damaged(path, "zstd", "it ends in the middle of a frame"))
 
 
 def _damaged(path: Path, kind: str, error: object) -> str:
     return (
-        f"{path} is damaged {kind} data ({error}). Committed chunks stay; mend the file and "
-        "load it again: it goes on after them."
+        f"{printable(path)} is damaged {kind} data ({error}). Committed chunks stay; mend the file "
+        "and load it again: it goes on after them."
     )
 
 
 def _cannot_read(path: Path, error: OSError) -> str:
-    return f"{path} can't be read: {error.strerror or error}."
+    return f"{printable(path)} can't be read: {(error.strerror or str(error)).rstrip('.')}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -9,13 +10,14 @@ from pathlib import Path
 from statistics import median
 
 import psycopg
+import zstandard
 
 from ingestion import chunks
 from ingestion.intake import Receipt, judge_chunk
 from ingestion.loader import load
 from ingestion.source import BLOCK, open_source
 from orchestration.show import step
-from tests.bench.events import write_events
+from tests.bench.events import event_lines, write_events
 from tests.bench.figures import Figure, at_least, at_most, for_information
 from tests.bench.place import Place, peak_bytes
 
@@ -80,6 +82,16 @@ def memory_and_disk(place: Place, few: int, many: int) -> Iterator[Figure]:
             bytes_per_event = _bytes_on_disk(connection) / lines
         yield at_most(f"peak memory, {lines:,} events, MB", peaks[-1] / 1e6, 250, "{:.0f}")
     yield at_most(f"peak memory, {many:,} / {few:,} events", peaks[1] / peaks[0], 1.15)
+    with place.fresh_warehouse():
+        step(f"Loading {many:,} events from .zst")
+        file = place.files / "memory.ndjson.zst"
+        with file.open("wb") as packed:
+            zstandard.ZstdCompressor().copy_stream(
+                io.BytesIO(b"\n".join(event_lines(many, 0))), packed
+            )
+        peak = peak_bytes("load", file)
+        file.unlink()
+    yield at_most(f"peak memory, {many:,} events in .zst, MB", peak / 1e6, 250, "{:.0f}")
     yield at_most("staging with indexes, bytes per event", bytes_per_event, 650, "{:.0f}")
 
 
