@@ -5,11 +5,15 @@
 which the ledger knows it: a load that was killed goes on from there, and one that had finished is
 not begun again. From there it moves to ``done/`` or, where it can't be loaded, to ``failed/`` with
 the reason in a ``.reason.txt`` beside it. Names that start with a dot are left alone: write a file
-under such a name and rename it when it is whole.
+under such a name and rename it when it is whole. A file under another name is taken once it has
+stood still; where it grew while it was loaded, the rest is loaded when it stands still again.
 """
 
 from __future__ import annotations
 
+import os
+import stat
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,12 +23,17 @@ import psycopg
 
 from ingestion import database, ledger
 from ingestion.entities import EntityKind, load_entities
+from ingestion.errors import WarehouseError
 from ingestion.ledger import Counts
-from ingestion.loader import load
-from ingestion.source import SourceError, open_source
+from ingestion.loader import LoadError, load
+from ingestion.source import open_source, printable
 
 KINDS = [*EntityKind, ledger.EVENTS]
 LOADING = "loading"
+# A file that changed less than so long ago may still be written.
+STILL_SECONDS = 5
+# In bytes, on common file systems.
+LONGEST_NAME = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +47,7 @@ class Dropped:
 
 
 def waiting_files(drop: Path) -> list[tuple[str, Path]]:
-    """Return the (kind, file) that wait, entities before events, oldest name first.
+    """Return the (kind, file) that wait and stand still, entities before events, by name.
 
     Files whose load was broken off come first.
     """
@@ -47,48 +56,78 @@ def waiting_files(drop: Path) -> list[tuple[str, Path]]:
         for kind in KINDS
         for folder in (drop / LOADING / kind, drop / kind)
         for path in sorted(folder.glob("*"))
-        if path.is_file() and not path.name.startswith(".")
+        if _stands_still(path) and not path.name.startswith(".")
     ]
+
+
+def _stands_still(path: Path) -> bool:
+    """Tell whether it is a file that nobody seems to write; times far ahead tell nothing."""
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and abs(time.time() - status.st_mtime) >= STILL_SECONDS
 
 
 def load_dropped(drop: Path) -> Iterator[Dropped]:
     """Load what waits and move it away, file by file; waits for a process that does so already.
 
-    A file that can't be read is set aside; where the database fails the file stays for the next
+    A file that can't be loaded is set aside; where the database fails the file stays for the next
     time: loader.LoadError, psycopg.Error and database.DatabaseError are raised.
     """
     for kind in KINDS:
         (drop / kind).mkdir(parents=True, exist_ok=True)
     with database.connect(autocommit=True, application_name="warehouse drop folder") as connection:
         connection.execute("select pg_advisory_lock(%s)", (ledger.lock_key("drop folder"),))
-        for kind, path in waiting_files(drop):
-            claimed, name = _claim(path, drop / LOADING / kind)
+        for kind, waiting in waiting_files(drop):
+            # Those before it may have taken long.
+            if not _stands_still(waiting):
+                continue
+            path, name, loading = waiting, waiting.name, drop / LOADING / kind
             try:
-                counts = _load_once(connection, kind, claimed)
-            except SourceError as error:
-                failed = _move(claimed, drop / "failed" / kind, name)
-                failed.with_name(f"{failed.name}.reason.txt").write_text(f"{error}\n", "utf-8")
-                yield Dropped(kind, name, Counts(), str(error))
+                if waiting.parent == loading:
+                    name = name.partition("-")[2]
+                else:
+                    path = _move(waiting, loading, f"{uuid.uuid4().hex}-{name}")
+                counts, is_whole = _load_once(connection, kind, path)
+            except (psycopg.Error, LoadError, database.DatabaseError):
+                raise
+            except Exception as error:
+                reason = _reason(error)
+                failed = _move(path, drop / "failed" / kind, name)
+                _beside(failed, ".reason.txt").write_text(f"{reason}\n", "utf-8")
+                yield Dropped(kind, printable(name), Counts(), reason)
             else:
-                _move(claimed, drop / "done" / kind, name)
-                yield Dropped(kind, name, counts)
+                if is_whole:
+                    _move(path, drop / "done" / kind, name)
+                yield Dropped(kind, printable(name), counts)
 
 
-def _claim(path: Path, loading: Path) -> tuple[Path, str]:
-    """Move a file to where it is loaded from; return it, and the name that it came with."""
-    if path.parent == loading:
-        return path, path.name.partition("-")[2]
-    return _move(path, loading, f"{uuid.uuid4().hex}-{path.name}"), path.name
-
-
-def _load_once(connection: psycopg.Connection, kind: str, path: Path) -> Counts:
-    # Killed between the load's end and the move: there is nothing left to load.
-    if load_id := ledger.finished_load(connection, kind, str(path.absolute())):
-        return ledger.counts_of(connection, load_id)
+def _load_once(connection: psycopg.Connection, kind: str, path: Path) -> tuple[Counts, bool]:
+    """Load a file; return what became of its lines, and whether these were all of it."""
     source = open_source(str(path))
+    finished = ledger.finished_load(connection, kind, source.name)
     if kind == ledger.EVENTS:
-        return load(source).counts
-    return load_entities(EntityKind(kind), source)
+        if finished:
+            # Killed between the load's end and the move: it finds nothing left, or what is new.
+            ledger.end_load(connection, finished, "failed", "the file was not moved away")
+        counts = load(source).counts
+    else:
+        # Once more does no harm.
+        counts = load_entities(EntityKind(kind), source)
+    is_whole = path.stat().st_size == source.position()
+    if not is_whole and (finished := ledger.finished_load(connection, kind, source.name)):
+        # The last line may be half one: next time all is read, and what landed is a duplicate.
+        ledger.end_load(connection, finished, "abandoned", "the file grew while it was loaded")
+    return counts, is_whole
+
+
+def _reason(error: Exception) -> str:
+    """Return for people why a file can't be loaded, without what it holds."""
+    if isinstance(error, WarehouseError):
+        return str(error)
+    why = isinstance(error, OSError) and error.strerror
+    return f"It can't be loaded: {why or type(error).__name__}. `warehouse load` tells more."
 
 
 def _move(path: Path, directory: Path, name: str) -> Path:
@@ -97,5 +136,11 @@ def _move(path: Path, directory: Path, name: str) -> Path:
     target, number = directory / name, 1
     while target.exists():
         number += 1
-        target = directory / f"{name}.{number}"
+        target = _beside(directory / name, f".{number}")
     return path.rename(target)
+
+
+def _beside(path: Path, ending: str) -> Path:
+    """Return a path's name with an ending, cut where it would be too long for a file."""
+    name = os.fsencode(path.name)[: LONGEST_NAME - len(ending)]
+    return path.with_name(os.fsdecode(name) + ending)

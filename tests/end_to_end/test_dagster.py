@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
 import uuid
 from collections.abc import Callable, Iterator
@@ -388,6 +389,8 @@ def _event(name: str, at: str = "2026-01-31T12:00:00Z") -> bytes:
 def _drop(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
+    # It has stood still for long.
+    os.utime(path, (0, 0))
 
 
 def _names(directory: Path) -> set[str]:

@@ -111,6 +111,8 @@ class Served:
         folder.mkdir(parents=True, exist_ok=True)
         name = f"{uuid.uuid4()}.ndjson"
         (folder / f".{name}").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        # It has stood still for long.
+        os.utime(folder / f".{name}", (0, 0))
         (folder / f".{name}").rename(folder / name)
 
     def row(self) -> list[tuple[object, ...]]:

@@ -1,0 +1,148 @@
+"""Of what is put into the drop folder nothing is lost, and no file holds the others up."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from ingestion.loader import load
+from ingestion.source import Source
+from orchestration import drop_folder
+from orchestration.drop_folder import Dropped, load_dropped, waiting_files
+from tests.lines import line, rows, value
+
+LONG_AGO = (0, 0)
+
+
+def drop(path: Path, content: bytes, times: tuple[float, float] = LONG_AGO) -> Path:
+    """Put a file there that was changed at some time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    os.utime(path, times)
+    return path
+
+
+def loaded(folder: Path) -> list[Dropped]:
+    return list(load_dropped(folder))
+
+
+def names(folder: Path) -> set[bytes]:
+    return {os.fsencode(path.name) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_file_is_taken_only_when_it_has_stood_still(
+    warehouse: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1_800_000_000.0
+    monkeypatch.setattr(drop_folder.time, "time", lambda: now)
+    ages = {"written": 1, "by a clock ahead": -1, "still": 6, "of the future": -86_400}
+    for name, age in ages.items():
+        drop(tmp_path / "events" / name, line(1), (now - age, now - age))
+    assert [path.name for _, path in waiting_files(tmp_path)] == ["of the future", "still"]
+    assert {one.name for one in loaded(tmp_path)} == {"of the future", "still"}
+    assert names(tmp_path / "events") == {b"written", b"by a clock ahead"}
+    now += 60
+    assert {one.name for one in loaded(tmp_path)} == {"written", "by a clock ahead"}
+    assert loaded(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["events.ndjson", "events.ndjson.gz"])
+def test_of_a_file_that_grows_while_it_is_loaded_the_rest_is_loaded_too(
+    warehouse: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    encode = gzip.compress if name.endswith(".gz") else bytes
+    drop(tmp_path / "events" / name, encode(b"".join(map(line, range(10))) + line(10)[:50]))
+    rest = iter([line(10)[50:] + line(11), None])
+
+    def load_and_grow(source: Source) -> object:
+        result = load(source)
+        if more := next(rest):
+            (claimed,) = (tmp_path / "loading" / "events").iterdir()
+            with claimed.open("ab") as file:
+                file.write(encode(more))
+        return result
+
+    monkeypatch.setattr(drop_folder, "load", load_and_grow)
+    (first,) = loaded(tmp_path)
+    assert (first.counts.accepted, first.counts.rejected) == (10, 1)
+    # It is being written, and not done.
+    assert loaded(tmp_path) == []
+    assert not (tmp_path / "done").exists()
+    (claimed,) = (tmp_path / "loading" / "events").iterdir()
+    os.utime(claimed, LONG_AGO)
+    (second,) = loaded(tmp_path)
+    assert (second.name, second.counts.accepted, second.counts.duplicates) == (name, 2, 10)
+    assert value(warehouse, "select count(*) from staging.raw_events") == 12
+    assert names(tmp_path) == {name.encode()}
+    assert (tmp_path / "done" / "events" / name).exists()
+    states = rows(warehouse, "select state from staging.loads order by load_id")
+    assert states == [("abandoned",), ("finished",)]
+
+
+def test_entities_that_grow_while_they_are_loaded_are_loaded_once_more(
+    warehouse: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    units = [
+        json.dumps({"unit_id": unit, "updated_at": "2026-01-01T00:00:00Z"}).encode() + b"\n"
+        for unit in "abc"
+    ]
+    drop(tmp_path / "units" / "units.ndjson", units[0])
+    real = drop_folder.load_entities
+
+    def load_and_grow(*arguments: object) -> object:
+        counts = real(*arguments)
+        (claimed,) = (tmp_path / "loading" / "units").iterdir()
+        drop(claimed, units[0] + units[1])
+        return counts
+
+    monkeypatch.setattr(drop_folder, "load_entities", load_and_grow)
+    assert [one.counts.accepted for one in loaded(tmp_path)] == [1]
+    assert [one.counts.accepted for one in loaded(tmp_path)] == [1]
+    assert names(tmp_path / "done") == {b"units.ndjson"}
+    assert value(warehouse, "select count(*) from staging.units") == 2
+
+
+# Names that come first, and what is said of those that can't be loaded.
+ODD_NAMES: dict[bytes, str | None] = {
+    b"\xe9.ndjson": None,
+    b"a\nb.ndjson": None,
+    b"0" * 240 + b".ndjson": "File name too long",
+    b"0.ndjson.zst": "damaged",
+}
+
+
+def test_no_file_holds_up_those_behind_it(warehouse: psycopg.Connection, tmp_path: Path) -> None:
+    for number, name in enumerate(ODD_NAMES):
+        drop(tmp_path / "events" / os.fsdecode(name), line(number))
+    drop(tmp_path / "events" / "last.ndjson", line(100))
+    told = {one.name: one.error for one in loaded(tmp_path)}
+    assert len(told) == len(ODD_NAMES) + 1
+    for name, error in ODD_NAMES.items():
+        said = told[name.decode("utf-8", "backslashreplace")]
+        assert (said is None) == (error is None)
+        assert (error or "") in (said or "")
+    fine = {name for name, error in ODD_NAMES.items() if error is None}
+    assert names(tmp_path / "done") == {*fine, b"last.ndjson"}
+    assert value(warehouse, "select count(*) from staging.raw_events") == len(fine) + 1
+    assert loaded(tmp_path) == []
+    for path in (tmp_path / "failed" / "events").glob("*.reason.txt"):
+        assert path.read_text().strip() in told.values()
+    assert len(names(tmp_path / "failed")) == 2 * (len(ODD_NAMES) - len(fine))
+
+
+def test_what_nobody_has_foreseen_sets_its_file_aside_without_a_word_of_what_it_holds(
+    warehouse: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Source) -> object:
+        raise ValueError("hunter2")
+
+    drop(tmp_path / "events" / "a.ndjson", line(1))
+    monkeypatch.setattr(drop_folder, "load", fail)
+    (dropped,) = loaded(tmp_path)
+    assert dropped.error == "It can't be loaded: ValueError. `warehouse load` tells more."
+    assert names(tmp_path / "failed") == {b"a.ndjson", b"a.ndjson.reason.txt"}
