@@ -17,7 +17,9 @@ from ingestion.ledger import Counts
 from ingestion.loader import Salts
 from ingestion.loader import reason as why
 
+# Lines and bytes; a line of the quarantine may have 8 MiB.
 REPLAYED_AT_ONCE = 5_000
+REPLAYED_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ def rejected_line(connection: psycopg.Connection, reject_id: int) -> RejectedLin
 def replay(reason: str | None = None) -> Counts:
     """Send every event that waits (of one reason) through the same path again.
 
+    Lines that are too large stay so, and are sent only where that is the reason that is asked for.
     A line that is refused once more waits as a new reject; the old one is marked, not deleted.
     Entities are not replayed: load their file again.
     """
@@ -116,13 +119,17 @@ def _replay_up_to(
     place = Place()
     after = 0
     while waiting := control.execute(
-        "select r.reject_id, r.payload from staging.rejected_events as r "
+        "select reject_id, payload from ("
+        "select reject_id, payload, "
+        "sum(octet_length(payload)) over (order by reject_id) - octet_length(payload) as before "
+        "from (select r.reject_id, r.payload from staging.rejected_events as r "
         "inner join staging.event_batches as b on r.batch_seq = b.batch_seq "
         "where r.replayed_at is null and r.expired_at is null and b.kind = 'events' "
-        "and r.reject_id > %s "
-        "and r.reject_id <= %s and (%s::text is null or r.reason = %s) "
-        "order by r.reject_id limit %s",
-        (after, newest, reason, reason, REPLAYED_AT_ONCE),
+        "and r.reject_id > %s and r.reject_id <= %s "
+        "and coalesce(r.reason = %s, r.reason <> 'too_large') "
+        "order by r.reject_id limit %s) as next_ones) as measured "
+        "where before < %s order by reject_id",
+        (after, newest, reason, REPLAYED_AT_ONCE, REPLAYED_BYTES),
     ).fetchall():
         chunk = _chunk(waiting, place)
         received_at = datetime.now(UTC)

@@ -201,6 +201,17 @@ def test_only_lines_of_one_reason_are_sent_again_where_one_is_asked_for(
     assert answer("replay", "--reason", "no such reason")["received"] == 0
 
 
+def test_a_line_that_is_too_large_is_sent_again_only_where_it_is_asked_for(
+    warehouse: psycopg.Connection, tmp_path: Path
+) -> None:
+    path = tmp_path / "events.ndjson"
+    path.write_bytes(b"x" * 300_000 + b"\nno JSON\n")
+    assert run("load", path).code == 0
+    assert replay() == Counts(received=1, rejected=1)
+    assert replay("too_large") == Counts(received=1, rejected=1)
+    assert [reason for reason, _ in waiting(warehouse)] == ["invalid_json", "too_large"]
+
+
 def test_a_replay_that_is_strict_tells_of_what_is_still_refused(
     warehouse: psycopg.Connection, file: Path
 ) -> None:
@@ -230,14 +241,29 @@ def test_what_landed_in_the_meantime_is_a_duplicate(
     assert_counts_reconcile(warehouse)
 
 
-@pytest.mark.parametrize("warehouse", [16, 18], indirect=True)
+LINES = CONTENT.splitlines()
+# That are replayed at once, and how many lines each chunk has then.
+LIMITS = {
+    "REPLAYED_AT_ONCE": (2, [2, 2, 1]),
+    # Each chunk is closed by the line with which it reaches so many bytes.
+    "REPLAYED_BYTES": (len(LINES[1]) + 1, [2, 2, 1]),
+}
+
+
+@pytest.mark.parametrize(
+    ("warehouse", "limit"),
+    [(16, "REPLAYED_AT_ONCE"), (18, "REPLAYED_AT_ONCE"), (18, "REPLAYED_BYTES")],
+    indirect=["warehouse"],
+)
 def test_a_replay_in_many_chunks_ends_as_one_in_few(
     warehouse: psycopg.Connection,
     file: Path,
     mend_plan: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch,
+    limit: str,
 ) -> None:
-    monkeypatch.setattr(quarantine, "REPLAYED_AT_ONCE", 2)
+    most, received = LIMITS[limit]
+    monkeypatch.setattr(quarantine, limit, most)
     mend_plan()
     assert replay() == Counts(received=5, accepted=2, rejected=3)
     assert len(waiting(warehouse)) == 3
@@ -245,7 +271,7 @@ def test_a_replay_in_many_chunks_ends_as_one_in_few(
         warehouse,
         "select chunk, received from staging.event_batches where source = 'replay' order by chunk",
     )
-    assert chunks == [(0, 2), (1, 2), (2, 1)]
+    assert chunks == list(enumerate(received))
     assert_counts_reconcile(warehouse)
 
 
