@@ -42,6 +42,11 @@ class Chunk:
     cut_length: int | None = None
 
 
+def cut_detail(length: int, kept: int) -> str:
+    """Say why a line of so many bytes is refused of which so many are kept."""
+    return f"the line has {length:,} bytes; the first {kept:,} are kept"
+
+
 def cut(blocks: Iterator[bytes], start: Place) -> Iterator[Chunk]:
     """Yield the chunks of the bytes that follow ``start``."""
     waiting: list[bytes] = []

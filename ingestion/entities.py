@@ -5,21 +5,21 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from itertools import islice
 from typing import Annotated, Any, Literal
 
 import msgspec
 import psycopg
 from psycopg import sql
 
-from ingestion import database, ledger
-from ingestion.chunks import BYTE_ORDER_MARK, Place
+from ingestion import chunks, database, ledger
+from ingestion.chunks import BYTE_ORDER_MARK, Place, cut_detail
 from ingestion.complaint import explain
 from ingestion.erased import Erased, hold_off_erasures, read_erased
 from ingestion.intake import MOST_TRIES, write_rejected
@@ -43,7 +43,6 @@ from ingestion.loader import LoadError, reason
 from ingestion.source import Source, SourceError
 from ingestion.tracking_plan import LARGEST_NUMBER
 
-ROWS_PER_BATCH = 5_000
 # Far more than money has, and far less than what numeric holds.
 MOST_DECIMALS = 100
 
@@ -122,13 +121,25 @@ class Row:
     """One row of a source: its line number, its exact bytes, and a way to read it.
 
     ``cells`` are those of a CSV row by column; None for a line of JSON. ``fault`` says what is
-    wrong with a row that is no CSV.
+    wrong with a row that is no CSV. ``cut_length`` is its real length in bytes, where it was too
+    long to be kept whole.
     """
 
     number: int
     payload: bytes
     cells: dict[str, str] | None
     fault: str | None = None
+    cut_length: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some rows of a source that are landed at once, from ``start`` up to ``end``."""
+
+    rows: list[Row]
+    start: Place
+    end: Place
+    digest: bytes
 
 
 # A row, and its columns or why it is refused.
@@ -148,11 +159,9 @@ def load_entities(kind: EntityKind, source: Source) -> Counts:
     ) as connection:
         load_id = ledger.start_load(connection, kind, source.name, b"")
         try:
-            with closing(_rows(source)) as rows:
-                place = Place()
-                while batch := list(islice(rows, ROWS_PER_BATCH)):
-                    counts, place = _land(connection, kind, load_id, source.name, batch, place)
-                    done += counts
+            with closing(_parts(source)) as parts:
+                for part in parts:
+                    done += _land(connection, kind, load_id, source.name, part)
         except BaseException as error:
             # Where the server is gone the load stays `running` without a loader.
             with suppress(psycopg.Error):
@@ -170,6 +179,8 @@ def load_entities(kind: EntityKind, source: Source) -> Counts:
 def judge_row(kind: EntityKind, row: Row, received_at: datetime) -> dict[str, Any] | Rejected:
     """Return the row's columns, its canonical JSON among them, or why it is refused."""
     try:
+        if row.cut_length is not None:
+            reject(Reason.TOO_LARGE, cut_detail(row.cut_length, len(row.payload)))
         is_csv = row.cells is not None
         text = read_text(row.payload)
         if row.fault:
@@ -247,14 +258,10 @@ def _land(
     kind: EntityKind,
     load_id: int,
     source: str,
-    rows: list[Row],
-    start: Place,
-) -> tuple[Counts, Place]:
+    part: Part,
+) -> Counts:
     received_at = datetime.now(UTC)
-    judged = [(row, judge_row(kind, row, received_at)) for row in rows]
-    size = sum(len(row.payload) for row in rows)
-    end = Place(start.chunks + 1, start.bytes + size, rows[-1].number)
-    digest = hashlib.sha256(b"\n".join(row.payload for row in rows)).digest()
+    judged = [(row, judge_row(kind, row, received_at)) for row in part.rows]
     for _ in range(MOST_TRIES):
         try:
             with connection.transaction():
@@ -266,11 +273,11 @@ def _land(
                     if isinstance(verdict, Rejected)
                 ]
                 accepted = [verdict for _, verdict in kept if not isinstance(verdict, Rejected)]
-                erased = len(rows) - len(kept)
+                erased = len(judged) - len(kept)
                 batch_id = ledger.next_batch_id(connection)
                 standing = _upsert(connection, kind, accepted, batch_id)
                 counts = Counts(
-                    received=len(rows),
+                    received=len(judged),
                     accepted=standing,
                     duplicates=len(accepted) - standing,
                     suppressed=erased,
@@ -278,13 +285,14 @@ def _land(
                     suppressed_erased=erased,
                 )
                 batch = Batch(
-                    batch_id, load_id, kind, source, start, end, digest, received_at, counts
-                )
+                    batch_id, load_id, kind, source, part.start, part.end, part.digest,
+                    received_at, counts,
+                )  # fmt: skip
                 batch_seq = ledger.commit_batch(connection, batch)
                 write_rejected(connection, batch_seq, received_at, rejected)
         except psycopg.errors.DeadlockDetected:
             continue
-        return counts, end
+        return counts
     raise psycopg.OperationalError(f"a batch met other loaders {MOST_TRIES} times in a row")
 
 
@@ -338,37 +346,69 @@ def _upsert(
     ).rowcount
 
 
-def _rows(source: Source) -> Iterator[Row]:
+def _parts(source: Source) -> Iterator[Part]:
     """Yield the rows of a source that are not blank: CSV by the file's name, else NDJSON."""
-    lines = _lines(source.blocks(0))
-    name = source.name.removesuffix(".gz").removesuffix(".zst")
-    if name.lower().endswith(".csv"):
-        yield from _csv_rows(lines, source.name)
+    blocks = source.blocks(0)
+    name = source.name.lower().removesuffix(".gz").removesuffix(".zst")
+    if name.endswith(".csv"):
+        yield from _parts_of_csv(_csv_rows(_lines(blocks), source.name))
         return
-    for number, line in enumerate(lines, 1):
-        if not line.isspace():
-            yield Row(number, line.removesuffix(b"\n").removesuffix(b"\r"), None)
+    for chunk in chunks.cut(blocks, Place()):
+        rows = [Row(number, line, None) for number, line in chunk.lines]
+        if chunk.cut_length is not None:
+            rows[-1] = replace(rows[-1], cut_length=chunk.cut_length)
+        if rows:
+            yield Part(rows, chunk.start, chunk.end, chunk.digest)
 
 
-def _csv_rows(lines: Iterator[bytes], name: str) -> Iterator[Row]:
+def _parts_of_csv(rows: Iterator[Row]) -> Iterator[Part]:
+    start = Place()
+    while taken := list(_some(rows)):
+        content = b"\n".join(row.payload for row in taken)
+        end = Place(start.chunks + 1, start.bytes + len(content), taken[-1].number)
+        yield Part(taken, start, end, hashlib.sha256(content).digest())
+        start = end
+
+
+def _some(rows: Iterator[Row]) -> Iterator[Row]:
+    """Yield as many of the rows that come next as a chunk holds."""
+    size = 0
+    for count, row in enumerate(rows, 1):
+        yield row
+        size += len(row.payload)
+        if count >= chunks.CHUNK_LINES or size >= chunks.CHUNK_BYTES:
+            return
+
+
+def _csv_rows(lines: Iterator[tuple[bytes, int]], name: str) -> Iterator[Row]:
     taken: list[bytes] = []
+    size = 0
 
-    def text() -> Iterator[str]:
-        for line in lines:
-            taken.append(line)
-            # Bytes that are not UTF-8 pass as lone surrogates, and are refused with their row.
-            yield line.decode("utf-8", "surrogateescape")
+    def text(line: tuple[bytes, int]) -> str:
+        nonlocal size
+        taken.append(line[0])
+        size += line[1]
+        # A quote that is never closed takes so much of what follows into its row, and no more.
+        if size > LARGEST_LINE + len(b"\r\n"):
+            raise csv.Error(f"a row of more than {LARGEST_LINE:,} bytes")
+        # Bytes that are not UTF-8 pass as lone surrogates, and are refused with their row.
+        return line[0].decode("utf-8", "surrogateescape")
 
-    # A quote that is never closed takes so much of what follows into its row, and no more.
     csv.field_size_limit(LARGEST_LINE)
-    reader = csv.reader(text())
+    # Not a generator, which would be over with the first error.
+    reader = csv.reader(map(text, lines))
     try:
         header = next(reader, [])
     except csv.Error as error:
         raise SourceError(f"{name} has no CSV header: {error}.") from error
+    if twice := [column for column, count in Counter(header).items() if count > 1]:
+        raise SourceError(
+            f"{name} has the column {shown(twice[0])} twice in its header: only one can be meant."
+        )
     number = len(taken) + 1
-    taken.clear()
     while True:
+        taken.clear()
+        size = 0
         cells, fault = None, None
         try:
             cells = next(reader, None)
@@ -376,26 +416,32 @@ def _csv_rows(lines: Iterator[bytes], name: str) -> Iterator[Row]:
             fault = str(error)
         if cells is None and fault is None:
             return
-        payload = b"".join(taken).removesuffix(b"\n").removesuffix(b"\r")
+        whole = b"".join(taken)
+        payload = whole.removesuffix(b"\n").removesuffix(b"\r")
         if payload and not payload.isspace():
             # A cell too many or too few shows as a column that no entity has, or a missing one.
             cells = cells or []
             extra = {f"cell {n}": cell for n, cell in enumerate(cells) if n >= len(header)}
             named = dict(zip(header, cells, strict=False)) | extra
-            yield Row(number, payload, named, fault)
+            length, kept = size - len(whole) + len(payload), payload[: chunks.LONGEST_KEPT_LINE]
+            yield Row(number, kept, named, fault, length if length > len(kept) else None)
         number += len(taken)
-        taken.clear()
 
 
-def _lines(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the lines with their ends, without a leading byte-order mark."""
-    pending, is_first = b"", True
+def _lines(blocks: Iterator[bytes]) -> Iterator[tuple[bytes, int]]:
+    """Yield the lines with their ends, without a leading byte-order mark, and their real lengths.
+
+    Of a line that is longer than what the quarantine keeps it yields the beginning.
+    """
+    line, length, mark = bytearray(), 0, BYTE_ORDER_MARK
     for block in blocks:
-        pending += block
-        if is_first and len(pending) >= len(BYTE_ORDER_MARK):
-            pending, is_first = pending.removeprefix(BYTE_ORDER_MARK), False
-        *whole, pending = pending.split(b"\n")
-        for line in whole:
-            yield line + b"\n"
-    if pending:
-        yield pending.removeprefix(BYTE_ORDER_MARK) if is_first else pending
+        *ended, rest = block.split(b"\n")
+        for piece in ended:
+            line += piece[: chunks.LONGEST_KEPT_LINE - len(line)]
+            yield bytes(line).removeprefix(mark) + b"\n", length + len(piece) + 1
+            line.clear()
+            length, mark = 0, b""
+        line += rest[: chunks.LONGEST_KEPT_LINE - len(line)]
+        length += len(rest)
+    if line:
+        yield bytes(line).removeprefix(mark), length

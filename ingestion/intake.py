@@ -12,7 +12,7 @@ from uuid import UUID
 import psycopg
 
 from ingestion import ledger
-from ingestion.chunks import Chunk
+from ingestion.chunks import Chunk, cut_detail
 from ingestion.erased import Erased, hold_off_erasures, read_erased
 from ingestion.judge import (
     COPY_COLUMNS,
@@ -97,7 +97,7 @@ def judge_chunk(
             rejected.append((number, line, verdict))
     if chunk.cut_length is not None and rejected and rejected[-1][0] == chunk.lines[-1][0]:
         number, line, verdict = rejected[-1]
-        detail = f"the line has {chunk.cut_length:,} bytes; the first {len(line):,} are kept"
+        detail = cut_detail(chunk.cut_length, len(line))
         rejected[-1] = (number, line, replace(verdict, detail=detail))
     first, repeats = _first_of_each(accepted)
     used += [event.sequence for event in repeats if event.sequence]

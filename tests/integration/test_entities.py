@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import itertools
 import json
 import random
+import tracemalloc
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -14,10 +16,11 @@ from typing import Any
 
 import psycopg
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion import entities
+from ingestion import chunks, entities
 from ingestion.entities import EntityKind, Row, judge_row, load_entities
 from ingestion.judge import Rejected
 from ingestion.ledger import Counts
@@ -94,7 +97,7 @@ def test_the_newest_row_stands_in_any_order_of_rows_batches_and_files(
     data: st.DataObject,
 ) -> None:
     empty(warehouse)
-    monkeypatch.setattr(entities, "ROWS_PER_BATCH", 3)
+    monkeypatch.setattr(chunks, "CHUNK_LINES", 3)
     all_rows = [client(of, day, name=name) for of, day, name in changes]
     newest: dict[str, Json] = {}
     for row in sorted(all_rows, key=lambda row: (row["updated_at"], canonical(row))):
@@ -245,6 +248,8 @@ def test_a_bad_row_is_refused_with_its_reason(name: str, form: str) -> None:
     assert len(verdict.detail) < 300
 
 
+# The quarantine keeps the first 8 MiB.
+ENDLESS = b"x" * (20 << 20)
 BAD_LINES: dict[str, tuple[bytes, str]] = {
     "invalid UTF-8": (b'{"client_id":"\xff"}', "invalid_encoding"),
     "no JSON": (b"{", "invalid_json"),
@@ -252,6 +257,7 @@ BAD_LINES: dict[str, tuple[bytes, str]] = {
     "NUL": (rb'{"client_id":"a\u0000"}', "invalid_field"),
     "300 KiB": (b'{"client_id":"' + b"x" * 300 * 1024 + b'"}', "too_large"),
     "bottomless": (b"[" * 100_000, "invalid_json"),
+    "20 MiB": (ENDLESS, "too_large"),
 }
 BAD_CSV_LINES: dict[str, tuple[bytes, str]] = {
     "invalid UTF-8": (b"\xff,1,2026-01-01T00:00:00Z,2026-01-01T00:00:00Z", "invalid_encoding"),
@@ -259,6 +265,8 @@ BAD_CSV_LINES: dict[str, tuple[bytes, str]] = {
     "a cell too many": (b"x,1,2026-01-01T00:00:00Z,2026-01-01T00:00:00Z,5", "unknown_field"),
     "NUL": (b"x\0,1,2026-01-01T00:00:00Z,2026-01-01T00:00:00Z", "invalid_field"),
     "300 KiB": (b"x" * 300 * 1024 + b",1,2026-01-01T00:00:00Z,2026-01-01T00:00:00Z", "too_large"),
+    "20 MiB": (ENDLESS, "too_large"),
+    "20 MiB of cells": (b"x," * (10 << 20), "too_large"),
     "a carriage return in a cell": (b"x\ry,1,2026-01-01,2026-01-01T00:00:00Z", "invalid_field"),
 }  # fmt: skip
 
@@ -297,8 +305,17 @@ def test_bad_lines_are_refused_and_the_others_go_on(
         "select line_number, reason, payload from staging.rejected_events order by line_number",
     )
     assert found == [
-        (2 + 3 * number, reason, line) for number, (line, reason) in enumerate(bad.values())
+        (2 + 3 * number, reason, line[: 8 << 20])
+        for number, (line, reason) in enumerate(bad.values())
     ]
+    long = [f"the line has {len(line):,} bytes; the first 8,388,608 are kept"
+            for line, _ in bad.values() if len(line) > 8 << 20]  # fmt: skip
+    details = rows(
+        warehouse,
+        "select detail from staging.rejected_events where octet_length(payload) = 8 << 20 "
+        "order by line_number",
+    )
+    assert [detail for (detail,) in details] == long
     assert len(clients(warehouse)) == len(bad)
 
 
@@ -316,6 +333,58 @@ def test_a_quote_that_is_never_closed_takes_no_more_than_a_line_may_hold(
     lost_to_it = payload.count(b"\n")
     assert counts.accepted == 5_000 - lost_to_it
     assert len(payload) < 2 * 262_144
+
+
+def test_quotes_that_close_in_the_next_line_and_open_again_take_no_more_than_that(
+    warehouse: psycopg.Connection, tmp_path: Path
+) -> None:
+    header, good = as_csv([client("a", 1)]).split(b"\r\n", 1)
+    load_bytes("clients", tmp_path, header + b'\nx,"' + b'","\n' * 66_000 + good, "rows.csv")
+    assert clients(warehouse) == {"a": "of day 1"}
+    longest = "select max(octet_length(payload)) from staging.rejected_events"
+    assert 262_144 < value(warehouse, longest) < 262_144 + 10
+
+
+@pytest.mark.parametrize("form", ["rows.ndjson", "rows.csv"])
+def test_rows_are_landed_by_their_bytes_as_well_as_by_their_number(
+    warehouse: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 1_000)
+    some = [client(key, 1, name="x" * 600) for key in "abcde"]
+    load_bytes("clients", tmp_path, as_csv(some) if form.endswith("csv") else ndjson(some), form)
+    received = "select received from staging.event_batches order by chunk"
+    assert rows(warehouse, received) == [(2,), (2,), (1,)]
+    assert len(clients(warehouse)) == 5
+
+
+def test_a_long_line_takes_no_longer_than_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "LONGEST_KEPT_LINE", 1 << 16)
+    block = b"x" * (1 << 16)
+    tracemalloc.start()
+    found = list(entities._lines(itertools.chain(itertools.repeat(block, 1_000), [b"y\nlast"])))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found == [(block + b"\n", 1_000 * len(block) + 2), (b"last", 4)]
+    assert peak < 10 * len(block)
+
+
+def test_a_header_that_names_a_column_twice_is_refused(
+    warehouse: psycopg.Connection, tmp_path: Path
+) -> None:
+    path = tmp_path / "units.csv"
+    path.write_bytes(b"unit_id,updated_at,unit_id\nu,2026-01-01T00:00:00Z,v\n")
+    finished = run("load-entities", "units", path)
+    assert (finished.code, finished.output) == (1, "")
+    assert f'{path} has the column "unit_id" twice in its header' in finished.errors
+
+
+def test_the_form_goes_by_the_files_name_in_any_case(
+    warehouse: psycopg.Connection, tmp_path: Path
+) -> None:
+    content = as_csv([client("a", 1)])
+    for name, packed in (("c.CSV.GZ", gzip.compress), ("c.Csv.ZST", zstandard.compress)):
+        counts = load_bytes("clients", tmp_path, packed(content), name)
+        assert (counts.received, counts.rejected) == (1, 0), name
 
 
 def test_loading_a_file_again_changes_nothing(
