@@ -10,7 +10,7 @@ import psycopg
 from expectations import checks
 from ingestion import database, entities, sample
 from ingestion.errors import WarehouseError
-from ingestion.ledger import EVENTS, Counts
+from ingestion.ledger import EVENTS, Counts, finished_load
 from ingestion.loader import load
 from ingestion.migrate import migrate
 from ingestion.settings import settings
@@ -62,15 +62,7 @@ def run_demo() -> DemoResult:
     with database.connect(autocommit=True) as connection:
         if not _is_loaded(connection):
             step("Generating a sample of four months of events")
-            files = sample.write_sample(directory)
-            for kind in entities.EntityKind:
-                step(f"Loading {kind}")
-                entities.load_entities(kind, open_source(str(files.entities[kind])))
-            for file in files.events:
-                step(f"Loading {file.name}")
-                source = open_source(str(file))
-                with load_progress(source) as progress:
-                    load(source, progress)
+            _load(sample.write_sample(directory), connection)
             connection.execute(
                 "insert into staging.loads (kind, source, head_digest, state, ended_at) "
                 "values ('demo', 'demo', '', 'finished', clock_timestamp())"
@@ -95,6 +87,21 @@ def run_demo() -> DemoResult:
             docs=checks.docs_index(),
             next_commands=NEXT_COMMANDS,
         )
+
+
+def _load(files: sample.SampleFiles, connection: psycopg.Connection) -> None:
+    """Load the sample, less the files that a demo which was broken off has loaded."""
+    for kind in entities.EntityKind:
+        source = open_source(str(files.entities[kind]))
+        if not finished_load(connection, kind, source.name):
+            step(f"Loading {kind}")
+            entities.load_entities(kind, source)
+    for file in files.events:
+        source = open_source(str(file))
+        if not finished_load(connection, EVENTS, source.name):
+            step(f"Loading {file.name}")
+            with load_progress(source) as progress:
+                load(source, progress)
 
 
 def _is_loaded(connection: psycopg.Connection) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -13,6 +14,9 @@ from pathlib import Path
 import pytest
 
 from ingestion.entities import EntityKind
+from ingestion.sample import SampleFiles
+from ingestion.source import SourceError
+from orchestration import demo
 from orchestration.cli import Kind
 from tests.conftest import WAREHOUSE
 
@@ -52,6 +56,21 @@ def test_the_demo_makes_a_row_and_a_second_run_changes_nothing(own_server):
     assert second.returncode == 0, second.stderr
     assert json.loads(second.stdout) == made
     assert "Generating" not in second.stderr
+
+
+def test_a_demo_that_was_broken_off_loads_what_is_left(warehouse, tmp_path):
+    entities = {kind: tmp_path / f"{kind}.ndjson" for kind in EntityKind}
+    events = tuple(tmp_path / f"{name}.ndjson.gz" for name in ("first", "second"))
+    for path in (*entities.values(), *events):
+        path.write_bytes(gzip.compress(b"") if path.suffix == ".gz" else b"")
+    events[1].write_bytes(b"half")
+    files = SampleFiles(events, entities)
+    with pytest.raises(SourceError, match="second"):
+        demo._load(files, warehouse)
+    events[1].write_bytes(gzip.compress(b""))
+    demo._load(files, warehouse)
+    loads = "select count(*), count(distinct source) from staging.loads"
+    assert warehouse.execute(loads).fetchone() == (6, 6)
 
 
 def test_the_demo_refuses_a_server_of_ones_own(warehouse):
