@@ -5,13 +5,18 @@ from __future__ import annotations
 import getpass
 import os
 import sys
+from collections.abc import Callable
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
 from ingestion.errors import ExitCode, WarehouseError
+
+if TYPE_CHECKING:
+    from ingestion.ledger import Counts
+    from ingestion.loader import LoadResult
 
 # What Typer makes of Ctrl-C.
 INTERRUPTED = 130
@@ -62,6 +67,7 @@ By = Annotated[
     ),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 3 if lines were rejected.")]
+Loaded = TypeVar("Loaded")
 
 
 # SQLSTATEs of a table, schema or function that is not there.
@@ -95,8 +101,12 @@ def main() -> None:
 
 
 def _fail(message: str, code: ExitCode = ExitCode.FAILED) -> NoReturn:
-    typer.echo(f"warehouse: {message}", err=True)
+    _tell(message)
     raise SystemExit(code)
+
+
+def _tell(message: str) -> None:
+    typer.echo(f"warehouse: {message}", err=True)
 
 
 @app.command()
@@ -129,20 +139,19 @@ def load(
 ) -> None:
     """Load event files: NDJSON, plain, .gz or .zst, or any other by a mapping."""
     from ingestion import mapping as mappings
-    from ingestion.ledger import Counts
     from ingestion.loader import load as load_source
     from ingestion.source import open_source
     from orchestration import show
 
     found = mappings.find_mapping(mapping) if mapping else None
-    results = []
-    for file in files:
+
+    def load_one(file: str) -> LoadResult:
         source = open_source(file, found)
         with show.load_progress(source) as progress:
-            results.append(load_source(source, progress))
-    total = sum((result.counts for result in results), Counts())
-    show.loaded(results, total, json)
-    _exit_if_rejected(total.rejected, strict)
+            return load_source(source, progress)
+
+    results = _of_each(files, load_one, lambda results: show.loaded(results, json))
+    _exit_if_rejected(sum(result.counts.rejected for result in results), strict)
 
 
 @app.command("load-entities")
@@ -154,15 +163,36 @@ def load_entities(
 ) -> None:
     """Load clients, units, users or documents: NDJSON or CSV, plain, .gz or .zst."""
     from ingestion import entities
-    from ingestion.ledger import Counts
     from ingestion.source import open_source
     from orchestration import show
 
-    total = Counts()
-    for file in files:
-        total += entities.load_entities(entities.EntityKind(kind.value), open_source(file))
-    show.entities_loaded(kind.value, total, json)
-    _exit_if_rejected(total.rejected, strict)
+    def load_one(file: str) -> Counts:
+        return entities.load_entities(entities.EntityKind(kind.value), open_source(file))
+
+    of_each = _of_each(files, load_one, lambda of_each: show.entities_loaded(kind, of_each, json))
+    _exit_if_rejected(sum(counts.rejected for counts in of_each), strict)
+
+
+def _of_each(
+    files: list[str], load: Callable[[str], Loaded], show: Callable[[list[Loaded]], None]
+) -> list[Loaded]:
+    """Load each file and show what became of them; one that can't be read holds up no other."""
+    from ingestion.source import SourceError
+
+    loaded = []
+    try:
+        for file in files:
+            try:
+                loaded.append(load(file))
+            except SourceError as error:
+                _tell(str(error))
+    finally:
+        # Of those before the one that broke off, too.
+        if loaded:
+            show(loaded)
+    if len(loaded) < len(files):
+        raise SystemExit(ExitCode.FAILED)
+    return loaded
 
 
 def _exit_if_rejected(count: int, strict: bool) -> None:

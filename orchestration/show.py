@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as json_
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import date, datetime, timedelta
@@ -70,8 +70,9 @@ def load_progress(source: Source) -> Iterator[Callable[[int, ledger.Counts], Non
         yield update
 
 
-def loaded(results: Sequence[loader.LoadResult], total: ledger.Counts, json: bool) -> None:
+def loaded(results: Sequence[loader.LoadResult], json: bool) -> None:
     """Show what became of the lines of each file."""
+    total = _sum(r.counts for r in results)
     if json:
         files = [
             {"source": r.source, "resumed_at_line": r.resumed_at_line, **asdict(r.counts)}
@@ -100,8 +101,9 @@ def counts(verb: str, total: ledger.Counts, json: bool) -> None:
         _tell_of_erased(total)
 
 
-def entities_loaded(kind: str, total: ledger.Counts, json: bool) -> None:
+def entities_loaded(kind: str, of_files: Iterable[ledger.Counts], json: bool) -> None:
     """Show what became of an entity's rows."""
+    total = _sum(of_files)
     if json:
         typer.echo(_json({"kind": kind, **asdict(total)}))
         return
@@ -111,6 +113,8 @@ def entities_loaded(kind: str, total: ledger.Counts, json: bool) -> None:
           f"{total.rejected:,}")],
     )  # fmt: skip
     _tell_of_erased(total)
+    if total.rejected:
+        typer.echo("Why rows were rejected: `warehouse rejected list`.", err=True)
 
 
 def rejected_groups(groups: Sequence[quarantine.RejectedGroup], json: bool) -> None:
@@ -311,6 +315,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 def _counts(counts: ledger.Counts) -> list[str]:
     return [f"{asdict(counts)[fate]:,}" for fate in _FATES]
+
+
+def _sum(counts: Iterable[ledger.Counts]) -> ledger.Counts:
+    from ingestion.ledger import Counts
+
+    return sum(counts, Counts())
 
 
 def _tell_of_erased(counts: ledger.Counts) -> None:

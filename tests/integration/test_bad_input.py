@@ -142,13 +142,14 @@ def test_files_of_odd_form_are_loaded_without_a_complaint(
     assert states == [("finished",)]
 
 
+@pytest.mark.parametrize("command", [("load",), ("load-entities", "clients")])
 def test_rejected_lines_are_a_success_unless_asked_to_be_strict_about(
-    warehouse: psycopg.Connection, tmp_path: Path
+    warehouse: psycopg.Connection, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     path = tmp_path / "events.ndjson"
     path.write_bytes(GOOD[0] + b"no JSON\n")
-    assert run("load", path).code == 0
-    strict = run("load", path, "--strict")
+    assert run(*command, path).code == 0
+    strict = run(*command, path, "--strict")
     assert strict.code == 3
     assert "warehouse rejected list" in strict.errors
 
@@ -190,6 +191,39 @@ def test_a_file_that_is_not_there_is_named(
     missing = tmp_path / "events.ndjson"
     assert_failed(run(*command, missing), str(missing), "No such file")
     assert_failed(run(*command, tmp_path), str(tmp_path), "Is a directory")
+
+
+@pytest.mark.parametrize("command", [("load",), ("load-entities", "clients")])
+def test_a_file_that_cannot_be_read_holds_up_no_other_and_every_one_is_told(
+    warehouse: psycopg.Connection, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    first, missing, empty, last = (
+        tmp_path / name for name in ("a.ndjson", "b.ndjson", "c.ndjson.gz", "d.ndjson")
+    )
+    first.write_bytes(b"no JSON\n")
+    empty.touch()
+    last.write_bytes(b"no JSON\n")
+    finished = run(*command, "--json", "--strict", first, missing, empty, last)
+    assert finished.code == 1
+    of_missing, of_empty = finished.errors.splitlines()
+    assert of_missing == f"warehouse: {missing} can't be read: No such file or directory."
+    assert of_empty.startswith(f"warehouse: {empty} is damaged gzip data")
+    assert finished.answer.get("total", finished.answer)["rejected"] == 2
+
+
+def test_what_was_loaded_before_a_load_broke_off_is_told(
+    warehouse: psycopg.Connection, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "a.ndjson", tmp_path / "b.ndjson"
+    first.write_bytes(GOOD[0])
+    second.write_bytes(GOOD[1] * 2)
+    warehouse.execute(
+        "alter table staging.event_batches add constraint of_one check (received = 1) not valid"
+    )
+    finished = run("load", "--json", first, second)
+    assert finished.code == 1
+    assert f"The load of {second} broke off" in finished.errors
+    assert [file["source"] for file in finished.answer["files"]] == [str(first)]
 
 
 def run_with(redirection: str, *arguments: object) -> Finished:
