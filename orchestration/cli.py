@@ -240,7 +240,11 @@ def rejected_replay(
     strict: Strict = False,
     json: Json = False,
 ) -> None:
-    """Send refused events through the same path again, after plan or mapping were mended."""
+    """Send refused events through the same path again, after the tracking plan was mended.
+
+    What a mapping made of a file waits as it made it: after the mapping was mended load the file
+    again.
+    """
     from ingestion.quarantine import replay
     from orchestration import show
 
