@@ -177,7 +177,8 @@ def _run_dbt(options: BuildOptions) -> None:
     from dbt.cli.main import dbtRunner
 
     # In this process, whose path is made up already.
-    import orchestration.dbt_plugins.dbt_discretion  # noqa: F401
+    import orchestration.dbt_plugins.dbt_discretion
+    import orchestration.dbt_plugins.dbt_one_build  # noqa: F401
 
     arguments = dbt_command("build")
     if options.full_refresh:
@@ -239,9 +240,18 @@ def build_environment(options: BuildOptions) -> dict[str, str]:
 
 @contextlib.contextmanager
 def one_build_at_a_time(connection: psycopg.Connection) -> Iterator[None]:
-    """Wait for the build that is running, and keep others waiting until the connection closes."""
-    connection.execute("select pg_advisory_lock(%s)", (ledger.lock_key("build"),))
-    yield
+    """Wait for the build that is running, and keep others waiting until the connection closes.
+
+    A dbt that was started meanwhile lives on where its builder is killed: its sessions hold a lock
+    of their own, for which the next build waits, and without the builder it gets no further one
+    (`orchestration/dbt_plugins/dbt_one_build.py`).
+    """
+    build, of_dbt = ledger.lock_key("build"), ledger.lock_key("dbt of a build")
+    connection.execute("select pg_advisory_lock(%s)", (build,))
+    connection.execute("select pg_advisory_lock(%s)", (of_dbt,))
+    connection.execute("select pg_advisory_unlock(%s)", (of_dbt,))
+    with environment({"WAREHOUSE_BUILDER": f"{connection.info.backend_pid} {build} {of_dbt}"}):
+        yield
 
 
 @contextlib.contextmanager

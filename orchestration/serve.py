@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ingestion import database
 from ingestion.errors import WarehouseError
@@ -75,6 +76,8 @@ def dagster_environment() -> dict[str, str]:
 
 def develop(arguments: list[str]) -> None:
     """Become `dagster dev`, which reloads code and asks for nothing else."""
+    # What it becomes holds it on.
+    os.set_inheritable(_the_only_one().fileno(), True)
     _prepare()
     program = _program("dagster")
     os.execve(program, [program, "dev", "-w", str(WORKSPACE), *arguments], dagster_environment())  # noqa: S606
@@ -83,8 +86,9 @@ def develop(arguments: list[str]) -> None:
 def serve(host: str, port: int) -> None:
     """Run code server, web server and daemon until SIGTERM or SIGINT, or until one of them ends.
 
-    Raises ServeError where one of them ends by itself.
+    Raises ServeError where one of them ends by itself, or where Dagster runs here already.
     """
+    lock = _the_only_one()
     _prepare()
     environment = dagster_environment()
     _end_lost_runs(environment)
@@ -110,7 +114,10 @@ def serve(host: str, port: int) -> None:
         try:
             for name, command in commands.items():
                 # Each leads a group of its own; runs are in that of the code server.
-                processes[name] = subprocess.Popen(command, env=environment, start_new_session=True)
+                processes[name] = subprocess.Popen(
+                    command, env=environment, start_new_session=True, pass_fds=[lock.fileno()]
+                )
+                print(processes[name].pid, file=lock, flush=True)
                 while not stopping and _live(processes) and not code_socket.exists():
                     time.sleep(POLL_SECONDS)
             while not stopping and _live(processes):
@@ -120,6 +127,28 @@ def serve(host: str, port: int) -> None:
             _stop(list(processes.values()))
     if ended and not stopping:
         raise ServeError(f"Dagster's {ended[0]} has ended by itself; its words are above.")
+
+
+def _the_only_one() -> IO[str]:
+    """Take the lock of this instance, for this process and those that it hands it on to.
+
+    Two daemons would start every scheduled run twice, and each take the other's runs for lost.
+    What a killed one has left behind holds it, too. Raises ServeError where somebody does.
+    """
+    path = settings().dagster_home / "serve.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        raise ServeError(
+            f"Dagster runs on {path.parent} already, as {', '.join(lock.read().split())}: end "
+            "these processes first, or go on with them."
+        ) from None
+    lock.truncate(0)
+    print(os.getpid(), file=lock, flush=True)
+    return lock
 
 
 def _live(processes: dict[str, subprocess.Popen[bytes]]) -> bool:
@@ -148,7 +177,7 @@ def _program(name: str) -> str:
 def _end_lost_runs(environment: dict[str, str]) -> None:
     """Mark runs as failed whose process is gone with the daemon that started it.
 
-    No other daemon may run on this instance; then nothing but this one could have runs.
+    No other daemon runs on this instance: nothing but this one could have runs.
     """
     os.environ.update(environment)
     import dagster as dg

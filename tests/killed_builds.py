@@ -38,6 +38,20 @@ def start_command(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
+def start_builder_of_a_dbt() -> subprocess.Popen[bytes]:
+    """Start a builder whose dbt is a process of its own, as Dagster's runs are."""
+    program = (
+        "import subprocess, sys; from pathlib import Path; from ingestion import database; "
+        "from orchestration.build import *\n"
+        "with database.connect(autocommit=True, application_name='warehouse dagster') as one, "
+        "one_build_at_a_time(one), environment(build_environment(BuildOptions())): "
+        f"subprocess.run([Path(sys.executable).with_name('dbt'), *{builds.dbt_command('build')!r}])"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
 def waiting_for_a_lock(connection: psycopg.Connection) -> bool:
     return connection.execute(
         "select exists (select from pg_stat_activity where application_name = 'warehouse dbt' "
