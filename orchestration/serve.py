@@ -76,10 +76,11 @@ def dagster_environment() -> dict[str, str]:
 
 def develop(arguments: list[str]) -> None:
     """Become `dagster dev`, which reloads code and asks for nothing else."""
-    # What it becomes holds it on.
-    os.set_inheritable(_the_only_one().fileno(), True)
+    lock = only_one_here()
     _prepare()
     program = _program("dagster")
+    # What this process becomes holds it on.
+    os.set_inheritable(lock.fileno(), True)
     os.execve(program, [program, "dev", "-w", str(WORKSPACE), *arguments], dagster_environment())  # noqa: S606
 
 
@@ -88,7 +89,7 @@ def serve(host: str, port: int) -> None:
 
     Raises ServeError where one of them ends by itself, or where Dagster runs here already.
     """
-    lock = _the_only_one()
+    lock = only_one_here()
     _prepare()
     environment = dagster_environment()
     _end_lost_runs(environment)
@@ -129,7 +130,7 @@ def serve(host: str, port: int) -> None:
         raise ServeError(f"Dagster's {ended[0]} has ended by itself; its words are above.")
 
 
-def _the_only_one() -> IO[str]:
+def only_one_here() -> IO[str]:
     """Take the lock of this instance, for this process and those that it hands it on to.
 
     Two daemons would start every scheduled run twice, and each take the other's runs for lost.

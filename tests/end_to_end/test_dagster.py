@@ -311,6 +311,15 @@ def test_dagster_keeps_its_runs_in_the_warehouse_where_it_is_told_to(
     assert "postgresql" not in (settings().dagster_home / "dagster.yaml").read_text()
 
 
+def test_a_second_dagster_on_the_same_instance_is_refused_before_it_takes_runs_for_lost(warehouse):
+    with (
+        serve.only_one_here(),
+        pytest.raises(serve.ServeError, match=f"already, as {os.getpid()}: end"),
+    ):
+        serve.serve("127.0.0.1", 0)
+    serve.only_one_here().close()
+
+
 def _cut_off() -> None:
     raise KeyboardInterrupt
 
