@@ -95,10 +95,10 @@ RIGHTS: dict[str, dict[str, str]] = {
     # What views in marts read of the bookkeeping: they read with the rights of who asks.
     "warehouse_analyst": {
         "schema warehouse": "usage",
-        "table warehouse.model_offsets": "select (model, batch_seq, as_of, row_count)",
+        "table warehouse.model_offsets": "select (model, batch_seq, as_of, row_count, moved_at)",
         "table warehouse.check_results": "select (check_name, model, severity, passed, checked_at)",
         "table warehouse.builds": "select (invocation_id, batch_seq, as_of, window_start, "
-        "window_end, full_refresh, state, started_at, ended_at)",
+        "window_end, full_refresh, state, started_at, ended_at, models)",
         "table warehouse.restatements": "select (mart, client_id, period, old_values, new_values, "
         "cause, run, restated_at)",
         "table warehouse.alert_actions": "select (alert_id, action, taken_by, taken_at)",

@@ -110,10 +110,10 @@ COLUMNS: dict[tuple[str, str, str], str] = {
     (LOADER, "staging.loads", "update"): "state error ended_at",
     (ANALYST, "staging.loads", "select"): "load_id kind source state error ended_at",
     (ANALYST, "staging.event_batches", "select"): "load_id received accepted",
-    (ANALYST, "warehouse.model_offsets", "select"): "model batch_seq as_of row_count",
+    (ANALYST, "warehouse.model_offsets", "select"): "model batch_seq as_of row_count moved_at",
     (ANALYST, "warehouse.check_results", "select"): "check_name model severity passed checked_at",
     (ANALYST, "warehouse.builds", "select"): "invocation_id batch_seq as_of window_start "
-    "window_end full_refresh state started_at ended_at",
+    "window_end full_refresh state started_at ended_at models",
     (ANALYST, "warehouse.alert_actions", "select"): "alert_id action taken_by taken_at",
     (ANALYST, "warehouse.restatements", "select"): RESTATED,
     (ANALYST, "warehouse.run_events", "select"): "run_id event job occurred_at detail",

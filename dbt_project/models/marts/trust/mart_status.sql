@@ -11,12 +11,23 @@ marts as (
 
 offsets as (
     select
-        model,
-        batch_seq,
-        row_count,
-        -- A fact looks from nowhere: who reads it looks from where the last build did.
-        case when as_of < 'infinity' then as_of else {{ last_as_of() }} end as as_of
-    from {{ source('warehouse', 'model_offsets') }}
+        stands.model,
+        stands.batch_seq,
+        stands.row_count,
+        case when stands.as_of < 'infinity' then stands.as_of else last_look.as_of end as as_of
+    from {{ source('warehouse', 'model_offsets') }} as stands
+    -- A fact looks from nowhere: it is as old as the last build that had it read what was new,
+    -- whatever failed later in it, or that saw that nothing was.
+    left join lateral (
+        select builds.as_of
+        from {{ source('warehouse', 'builds') }} as builds
+        where
+            builds.window_start is null
+            and (builds.models is null or stands.model = any(builds.models))
+            and (builds.state = 'done' or builds.started_at <= stands.moved_at)
+        order by builds.started_at desc
+        limit 1
+    ) as last_look on stands.as_of = 'infinity'
 ),
 
 latest_checks as (
