@@ -2,6 +2,7 @@
 
 # No postponed annotations here: Dagster looks at that of `context` itself.
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 import dagster as dg
 
@@ -10,7 +11,7 @@ from ingestion import database
 from orchestration.exporting import ROW
 from orchestration.freshness import ROW_LIMIT, Freshness, mart_ages, mart_limit, row_age
 from orchestration.lineage import with_ancestors
-from orchestration.status import require_built
+from orchestration.status import NothingBuiltError, require_built
 from orchestration.transforming import manifest, parents
 
 SEVERITY = {"error": dg.AssetCheckSeverity.ERROR, "warn": dg.AssetCheckSeverity.WARN}
@@ -144,9 +145,10 @@ CHECKS = [boundary_checks, stats_checks, staging_checks, freshness_checks]
 
 
 def watch_results() -> Iterator[dg.AssetCheckResult]:
-    """Look at all that is watched over between builds."""
+    """Look at all that is watched over between builds; nothing is stale before the first one."""
     yield from suite_results("landed_volume", "staging_columns")
-    yield from freshness_results()
+    with suppress(NothingBuiltError):
+        yield from freshness_results()
 
 
 def watched(results: Iterable[dg.AssetCheckResult]) -> dict[str, list[str]]:

@@ -6,9 +6,9 @@ touched it tells Dagster afterwards, as a materialization of each partition, lat
 
 # No postponed annotations here: Dagster looks at that of `context` itself.
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import dagster as dg
+import psycopg
 from dagster_dbt import DbtCliResource
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
@@ -19,21 +19,29 @@ from orchestration.landing import landed
 from orchestration.lineage import with_ancestors
 from orchestration.partitions import PARTITIONS, key_of, period_of
 from orchestration.posting import note_checks
-from orchestration.transforming import Translator, building, manifest, parents, with_query
+from orchestration.transforming import (
+    BUILDS,
+    TOLD,
+    Translator,
+    building,
+    manifest,
+    parents,
+    with_query,
+)
 
-# What the build since an instant touched, the whole of a model and its periods.
-TOUCHED = """
-    select t.model, t.period_start, t.rows_written, t.from_batch, t.to_batch
+# What builds touched that nobody has told of, the whole of a model and its periods: the build of
+# this run, those by hand, and those that broke off before they were told of.
+UNTOLD = """
+    select
+        t.model, t.period_start, max(o.row_count), sum(t.rows_written)::bigint,
+        min(t.from_batch), max(t.to_batch)
     from warehouse.touched_periods as t
     inner join warehouse.builds as b on t.invocation_id = b.invocation_id
-    where b.started_at >= %s
+    inner join warehouse.model_offsets as o on t.model = o.model
+    where not b.told
+    group by t.model, t.period_start
     order by t.model, t.period_start
 """
-
-# A build holds back others of the same warehouse, so that one at a time starts at all.
-ONE_BUILD_AT_A_TIME = {"warehouse/builds": "one at a time"}
-# A run whose process was killed is taken up again, from where it stood.
-TAKEN_UP_AGAIN = {"dagster/max_retries": "1", "dagster/retry_on_asset_or_op_failure": "false"}
 
 Result = dg.MaterializeResult | dg.AssetCheckResult
 Event = dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.Output
@@ -106,14 +114,13 @@ def watch_over_all(context: dg.OpExecutionContext) -> Iterator[Event]:
 def _build_op(job: str, of: str | None) -> dg.OpDefinition:
     """Return the op that builds what a model or family of marts needs, or all."""
 
-    @dg.op(name=f"build_{job}", ins=AFTER, out=DONE)
+    @dg.op(name=f"build_{job}", ins=AFTER, out=DONE, pool=BUILDS)
     def build_what_is_new(context: dg.OpExecutionContext, dbt: DbtCliResource) -> Iterator[Event]:
         models = None if of is None else _lineage_of(of)
         with building(models, BuildOptions()) as connection:
-            begun = connection.execute("select clock_timestamp()").fetchone()
             if slide(connection, models=None if models is None else sorted(models)):
                 context.log.info("Nothing is new: only what slides with time is rewritten.")
-                yield from _materializations(connection.execute(TOUCHED, begun))
+                yield from _materializations(connection)
                 # Once a day all tests run, whatever is new: what was right may have been spoilt.
                 if of is None:
                     yield from _run_dbt(dbt, "test")
@@ -122,9 +129,9 @@ def _build_op(job: str, of: str | None) -> dg.OpDefinition:
                     yield from _run_dbt(dbt, "build", of)
                 except DagsterDbtCliRuntimeError:
                     # Of a build that failed some models stand.
-                    yield from _materializations(connection.execute(TOUCHED, begun))
+                    yield from _materializations(connection)
                     raise
-                yield from _materializations(connection.execute(TOUCHED, begun))
+                yield from _materializations(connection)
         yield dg.Output(None)
 
     return build_what_is_new
@@ -158,12 +165,13 @@ def _lineage_of(of: str) -> set[str]:
     return with_ancestors(named, parents()) & parents().keys()
 
 
-def _materializations(
-    touched: Iterable[tuple[str, Any, int, int, int]],
-) -> Iterator[dg.AssetMaterialization]:
-    """Turn what a build touched into materializations, of each partition where there are any."""
+def _materializations(connection: psycopg.Connection) -> Iterator[dg.AssetMaterialization]:
+    """Yield what builds touched as materializations, of each partition where there are any."""
     nodes = {node["name"]: node for node in manifest()["nodes"].values()}
-    for model, period_start, rows, from_batch, to_batch in touched:
+    untold = connection.execute(UNTOLD).fetchall()
+    for model, period_start, row_count, rows_written, from_batch, to_batch in untold:
+        if model not in nodes:
+            continue
         node = nodes[model]
         period = period_of(node)
         if (period is None) != (period_start is None):
@@ -178,11 +186,14 @@ def _materializations(
             Translator().get_asset_key(node),
             partition=key,
             metadata={
-                "dagster/partition_row_count" if key else "dagster/row_count": rows,
+                "dagster/row_count": row_count,
+                "rows_written": rows_written,
                 "from_batch": from_batch,
                 "to_batch": to_batch,
             },
         )
+    # Only now: of a run that is killed meanwhile the next one tells again.
+    connection.execute(TOLD, ("-infinity",))
 
 
 def _job(
@@ -195,7 +206,6 @@ def _job(
         description=description,
         # One process: dbt, Great Expectations and their libraries are loaded once.
         executor_def=dg.in_process_executor,
-        tags=ONE_BUILD_AT_A_TIME | TAKEN_UP_AGAIN,
     )
     def job() -> None:
         checked = check_what_landed(load_dropped_files()) if lands else check_what_landed()
@@ -220,7 +230,7 @@ marketing_row = _job(
 traffic = _job("traffic", "The traffic marts and what they are built from.", "marts.traffic")
 
 
-@dg.job(executor_def=dg.in_process_executor, tags=TAKEN_UP_AGAIN)
+@dg.job(executor_def=dg.in_process_executor)
 def watch() -> None:
     """Freshness of marts and row, volume of what landed, shape of staging."""
     watch_over_all()

@@ -43,8 +43,14 @@ def first_of_period(day: date, period: Period) -> date:
             return day.replace(day=1)
 
 
-def _partitions(first_day: date) -> dict[Period, dg.TimeWindowPartitionsDefinition]:
-    first = {period: first_of_period(first_day, period).isoformat() for period in Period}
+def partitions_from(first_day: date) -> dict[Period, dg.TimeWindowPartitionsDefinition]:
+    """Return the partitions of each kind, the first one with this day in it.
+
+    Days begin with the first week or month: Dagster backfills none of which days are missing.
+    """
+    first_days = {period: first_of_period(first_day, period) for period in Period}
+    first_days[Period.DAY] = min(first_days.values())
+    first = {period: day.isoformat() for period, day in first_days.items()}
     # The period that is running has its partition, too.
     return {
         Period.DAY: dg.DailyPartitionsDefinition(start_date=first[Period.DAY], end_offset=1),
@@ -55,7 +61,7 @@ def _partitions(first_day: date) -> dict[Period, dg.TimeWindowPartitionsDefiniti
     }
 
 
-PARTITIONS = _partitions(settings().partitions_start)
+PARTITIONS = partitions_from(settings().partitions_start)
 
 
 def key_of(day: date) -> str:

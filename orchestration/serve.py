@@ -36,12 +36,11 @@ def instance_config() -> dict[str, Any]:
         "telemetry": {"enabled": False},
         # No sign-up window in front of the lineage.
         "nux": {"enabled": False},
-        # SQLite, the default storage, locks under concurrency; and builds wait for each other.
+        # SQLite, the default storage, locks under concurrency. Builds wait for each other in the
+        # queue, so that beside them there is room to land files, to retain and to watch.
         "concurrency": {
-            "runs": {
-                "max_concurrent_runs": 2,
-                "tag_concurrency_limits": [{"key": "warehouse/builds", "limit": 1}],
-            }
+            "pools": {"granularity": "run", "default_limit": 1},
+            "runs": {"max_concurrent_runs": 4},
         },
         # A run that never starts, or hangs, is no reason for all others to wait.
         "run_monitoring": {
@@ -49,8 +48,8 @@ def instance_config() -> dict[str, Any]:
             "start_timeout_seconds": 180,
             "max_runtime_seconds": 6 * 60 * 60,
         },
-        # How often is for each job to say, in its tags.
-        "run_retries": {"enabled": True, "max_retries": 0},
+        # A run whose process was killed is taken up again, from where it stood.
+        "run_retries": {"enabled": True, "max_retries": 1, "retry_on_asset_or_op_failure": False},
         "retention": {
             "schedule": {"purge_after_days": 30},
             "sensor": {"purge_after_days": 7},

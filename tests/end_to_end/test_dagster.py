@@ -69,7 +69,6 @@ def built(definitions: dg.Definitions, warehouse: psycopg.Connection) -> dg.Exec
 def test_dagster_knows_these_assets_checks_jobs_schedules_and_sensors_and_no_others(definitions):
     graph = definitions.resolve_asset_graph()
     repository = definitions.get_repository_def()
-    jobs = [job.name for job in repository.get_all_jobs() if not job.name.startswith("__")]
     partitions = {
         key: type(graph.get(key).partitions_def).__name__.removesuffix("PartitionsDefinition")
         for key in graph.get_all_asset_keys()
@@ -78,7 +77,7 @@ def test_dagster_knows_these_assets_checks_jobs_schedules_and_sensors_and_no_oth
         *(f"asset {key.to_user_string()} {kind}".removesuffix(" NoneType")
           for key, kind in partitions.items()),
         *(f"check {key.asset_key.to_user_string()} {key.name}" for key in graph.asset_check_keys),
-        *(f"job {name}" for name in jobs),
+        *(f"job {job.name}" for job in _jobs(definitions)),
         *(f"schedule {one.name} {one.cron_schedule}" for one in repository.schedule_defs),
         *(f"sensor {one.name}" for one in repository.sensor_defs),
     ]  # fmt: skip
@@ -105,6 +104,36 @@ def test_schedules_and_sensors_say_what_they_keep_fresh(definitions):
     assert {one.execution_timezone for one in repository.schedule_defs} == {"UTC"}
 
 
+def test_whatever_builds_waits_in_one_pool_and_all_else_has_room_beside_it(definitions):
+    from orchestration.transforming import DBT_ASSETS
+
+    pools = {job.name: {op.pool for op in job.all_node_defs} for job in _jobs(definitions)}
+    beside = {name for name, of in pools.items() if "builds" not in of}
+    assert beside == {"landing", "retention", "watch"}
+    assert {assets.op.pool for assets in DBT_ASSETS} == {"builds"}
+    concurrency = serve.instance_config()["concurrency"]
+    assert concurrency["pools"] == {"granularity": "run", "default_limit": 1}
+    assert concurrency["runs"]["max_concurrent_runs"] == 1 + len(beside)
+
+
+def test_a_schedule_leaves_a_run_out_while_the_last_one_waits_or_runs(definitions):
+    schedule = definitions.resolve_schedule_def("marketing_row_schedule")
+    with (
+        dg.instance_for_test() as instance,
+        dg.build_schedule_context(instance=instance) as context,
+    ):
+        assert len(schedule.evaluate_tick(context).run_requests) == 1
+        waiting = instance.create_run_for_job(definitions.resolve_job_def("marketing_row"))
+        assert schedule.evaluate_tick(context).run_requests == []
+        instance.report_run_failed(waiting)
+        assert len(schedule.evaluate_tick(context).run_requests) == 1
+
+
+def _jobs(definitions: dg.Definitions) -> list[dg.JobDefinition]:
+    jobs = definitions.get_repository_def().get_all_jobs()
+    return [job for job in jobs if not job.name.startswith("__")]
+
+
 @pytest.mark.parametrize(
     ("mart", "key", "first", "last"),
     [
@@ -126,6 +155,38 @@ def test_a_week_and_a_month_are_made_of_their_days(definitions, mart, key, first
     keys = sorted(above.partitions_subset.get_partition_keys())
     assert (keys[0], keys[-1]) == (first, last)
     assert len(keys) == (date.fromisoformat(last) - date.fromisoformat(first)).days + 1
+
+
+def test_the_first_partition_of_each_kind_is_made_of_partitions_that_exist(definitions):
+    graph = definitions.resolve_asset_graph()
+    for key in graph.get_all_asset_keys():
+        for parent in graph.get(key).parent_keys:
+            mine, theirs = graph.get(key).partitions_def, graph.get(parent).partitions_def
+            if mine is None or theirs is None:
+                continue
+            first = mine.subset_with_partition_keys([mine.get_first_partition_key()])
+            mapping = graph.get_partition_mapping(key, parent)
+            above = mapping.get_upstream_mapped_partitions_result_for_partitions(
+                first, mine, theirs
+            )
+            assert above.required_but_nonexistent_subset.is_empty, (key, parent)
+
+
+@pytest.mark.parametrize(
+    ("start", "day"),
+    [("2025-01-01", "2024-12-30"), ("2026-03-18", "2026-03-01"), ("2024-04-01", "2024-04-01")],
+)
+def test_days_start_with_the_first_week_and_month(start, day):
+    from orchestration.partitions import Period, partitions_from
+
+    days = partitions_from(date.fromisoformat(start))[Period.DAY]
+    assert days.get_first_partition_key() == day
+
+
+def test_watching_a_warehouse_with_nothing_built_is_no_failure(definitions, warehouse):
+    run = _run(definitions, "watch")
+    assert run.success
+    assert "is_fresh" not in {check.check_name for check in run.get_asset_check_evaluations()}
 
 
 def test_the_job_takes_dropped_files_to_the_exported_row(built, warehouse):
@@ -190,13 +251,36 @@ def test_a_scheduled_run_tells_of_every_partition_that_it_touched_late_days_incl
         and event.partition == "2026-01-05"
     )
     figures = {name: entry.value for name, entry in late.metadata.items()}
+    # Rows of the whole table, as Dagster means it, and those that were written to this day.
     assert figures == {
-        "dagster/partition_row_count": 1, "from_batch": newest - 2, "to_batch": newest,
+        "dagster/row_count": 4, "rows_written": 1, "from_batch": newest - 2, "to_batch": newest,
     }  # fmt: skip
     assert {key for key in _partitions(again) if not key.startswith("staging/")} == {
         "intermediate/int_platform_stats",
         "export/analytics_platform_stats",
     }
+
+
+def test_what_a_run_touched_that_broke_off_the_next_one_tells_of_and_only_that(
+    definitions, warehouse, built, monkeypatch
+):
+    _land(warehouse, _event("chat", LATE))
+    with monkeypatch.context() as patch:
+        # Built, and killed before it tells.
+        patch.setattr("orchestration.incremental._materializations", lambda _: _cut_off())
+        with pytest.raises(KeyboardInterrupt):
+            _run(definitions, "everything")
+
+    next_one, and_next = _run(definitions, "traffic"), _run(definitions, "traffic")
+
+    assert _partitions(next_one)["marts/user_daily_usage"] == {"2026-01-05"}
+    (facts,) = [
+        event.step_materialization_data.materialization.metadata
+        for event in next_one.get_asset_materialization_events()
+        if event.asset_key == dg.AssetKey(["intermediate", "int_chat_events"])
+    ]
+    assert (facts["dagster/row_count"].value, facts["rows_written"].value) == (3, 1)
+    assert _partitions(and_next) == {}
 
 
 def test_the_hourly_run_builds_traffic_and_nothing_else(definitions, warehouse, built):
@@ -206,10 +290,7 @@ def test_the_hourly_run_builds_traffic_and_nothing_else(definitions, warehouse, 
     newest = _land(warehouse, json.dumps(view).encode() + b"\n")
     stand = "select batch_seq from warehouse.model_offsets where model = %s"
 
-    with dg.DagsterInstance.ephemeral() as instance:
-        run = definitions.resolve_job_def("traffic").execute_in_process(instance=instance)
-
-    told = _partitions(run)
+    told = _partitions(_run(definitions, "traffic"))
     assert told["marts/stats_daily"] == {"2026-02-21"}
     assert told["marts/sessions"] == {None}
     assert "marts/analytics_daily" not in told
@@ -232,9 +313,28 @@ def test_chosen_partitions_recompute_that_window_and_move_no_offset(definitions,
     # One run, and a materialization of every partition of it.
     assert len(_partitions(run)["marts/user_daily_usage"]) == 31
 
+    # Dagster knows of them: the next run does not tell of them again.
+    assert "marts/user_daily_usage" not in _partitions(_run(definitions, "marketing_row"))
+
     assert _materialize(definitions, "user_monthly_usage", "2026-01-01", "2026-02-01").success
     assert _materialize(definitions, "user_daily_usage", "2026-02-20", "2026-02-20").success
     assert warehouse.execute(usage).fetchall() == right
+
+
+def test_a_check_of_a_partitioned_mart_runs_alone(definitions, warehouse, built):
+    builds = "select count(*) from warehouse.builds"
+    before = warehouse.execute(builds).fetchone()
+    chosen = dg.AssetCheckKey(
+        dg.AssetKey(["marts", "analytics_daily"]), "assert_leads_by_source_add_up"
+    )
+    job = definitions.get_implicit_global_asset_job_def()
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = job.get_subset(
+            asset_selection=set(), asset_check_selection={chosen}
+        ).execute_in_process(instance=instance)
+    (result,) = run.get_asset_check_evaluations()
+    assert (result.check_name, result.passed) == (chosen.name, True)
+    assert warehouse.execute(builds).fetchone() == before
 
 
 def test_a_failed_check_blocks_what_is_below_in_runs_to_come(definitions, warehouse, built):
@@ -263,8 +363,7 @@ def test_a_failed_check_blocks_what_is_below_in_runs_to_come(definitions, wareho
 
 def test_the_watch_says_what_is_stale_and_how_old_it_is(definitions, warehouse):
     warehouse.execute("update warehouse.exports set updated_at = now() - interval '31 minutes'")
-    with dg.DagsterInstance.ephemeral() as instance:
-        run = definitions.resolve_job_def("watch").execute_in_process(instance=instance)
+    run = _run(definitions, "watch")
     assert _failed_checks(run) == ["is_fresh"]
     told = "select job, detail from warehouse.run_events where run_id = %s"
     ((of, detail),) = warehouse.execute(told, (run.run_id,)).fetchall()
@@ -378,7 +477,16 @@ def _run_everything(
     raise_on_error: bool = True,
     instance: dg.DagsterInstance | None = None,
 ) -> dg.ExecuteInProcessResult:
-    job = definitions.resolve_job_def("everything")
+    return _run(definitions, "everything", raise_on_error, instance)
+
+
+def _run(
+    definitions: dg.Definitions,
+    name: str,
+    raise_on_error: bool = True,
+    instance: dg.DagsterInstance | None = None,
+) -> dg.ExecuteInProcessResult:
+    job = definitions.resolve_job_def(name)
     if instance:
         return job.execute_in_process(instance=instance, raise_on_error=raise_on_error)
     with dg.DagsterInstance.ephemeral() as own:

@@ -236,7 +236,7 @@ def test_partitions_chosen_in_the_ui_are_recomputed_by_one_run(served: Served, p
     runs_before = len(served.runs())
 
     page.goto("/assets/marts/user_daily_usage?view=partitions")
-    page.get_by_placeholder("ex: 2025-01-01").first.fill("[2026-01-07...2026-01-12]")
+    page.get_by_placeholder("ex: 2024-12-30").first.fill("[2026-01-07...2026-01-12]")
     page.keyboard.press("Enter")
     expect(page.get_by_text("6 Partitions Selected")).to_be_visible()
     picture(page, "partitions")
@@ -336,6 +336,7 @@ def test_what_works_again_is_told_of_too(served: Served):
 
 def test_a_killed_run_is_taken_up_from_where_it_stood(served: Served):
     served.drop(chat("2026-01-20T12:00:00Z"))
+    until(lambda: len(list((served.home / "drop/done/events").iterdir())) == 2, 2 * MINUTES)
     with held_build(served) as waits:
         run_id = served.launch("everything")
         until(waits, 2 * MINUTES)
@@ -381,6 +382,10 @@ def test_sigterm_in_the_middle_of_a_run_ends_every_process(served: Served):
     with held_build(served) as waits:
         run_id = served.launch("everything")
         until(waits, 2 * MINUTES)
+        # Another build waits in the queue, where it is in nobody's way.
+        queued = served.launch("traffic")
+        assert served.ends(served.launch("watch")) == "SUCCESS"
+        assert served.status(queued) == "QUEUED"
         # Code server, web server, daemon, the run, and what these have started.
         started = psutil.Process(served.process.pid).children(recursive=True)
         assert len(started) > 3
