@@ -207,17 +207,25 @@ def holds_against_a_rebuild(connection: psycopg.Connection, as_of: datetime) -> 
 
 def test_what_comes_late_and_what_comes_to_pass_end_as_a_rebuild_does(warm, january, tmp_path):
     gone = client("gone", "2025-12-31", churned_at="2026-01-05T00:00:00Z")
+    of_gone = {"actor": {"client_id": "gone"}}
     land_entities(tmp_path, EntityKind.CLIENTS, [gone, client("ghost", "2025-12-31")])
+    land(
+        tmp_path,
+        [
+            event("signup", "2026-01-03T09:00", None) | of_gone,
+            event("lead_created", "2026-02-10T09:00", "l3", source="referral"),
+        ],
+    )
     march = datetime(2026, 3, 3, tzinfo=UTC)
     build_at(march)
     land(
         tmp_path,
         [
             event("lead_created", "2026-01-08T09:00", "l2"),
-            event("job_won", "2026-01-21T09:00", "l2", value_cents=5),
+            event("job_won", "2026-02-21T09:00", "l3", value_cents=5),
             event("invoice_sent", "2026-01-20T09:00", "l1", value_cents=50),
             # After the last day of its client, whose span goes on to it.
-            event("signup", "2026-02-20T09:00", None) | {"actor": {"client_id": "gone"}},
+            event("signup", "2026-02-20T09:00", None) | of_gone,
         ],
     )
     vanished = client("ghost", "2027-12-31") | {"updated_at": "2026-01-02T00:00:00Z"}
