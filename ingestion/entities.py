@@ -305,7 +305,7 @@ def _without_erased(judged: list[Judged], erased: Erased | None) -> list[Judged]
 
 def _is_of_erased(row: Row, verdict: dict[str, Any] | Rejected, erased: Erased) -> bool:
     if isinstance(verdict, Rejected):
-        return erased.is_quoted(row.payload) or erased.names(row.cells, None)
+        return erased.is_in_refused(row.payload, verdict.reason)
     return erased.names(json.loads(verdict["canonical"]), verdict.get("client_id"))
 
 

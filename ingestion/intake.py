@@ -17,6 +17,7 @@ from ingestion.erased import Erased, hold_off_erasures, read_erased
 from ingestion.judge import (
     COPY_COLUMNS,
     EPOCH,
+    UNKNOWN_EVENT,
     Accepted,
     Judge,
     Reason,
@@ -81,6 +82,7 @@ def judge_chunk(
     suppressed: Counter[tuple[str, date]] = Counter()
     suppressed_erased = 0
     used: list[Sequence] = []
+    erased = receipt.erased
     for number, line in chunk.lines:
         verdict = judge(line)
         if unstorable and number in unstorable and isinstance(verdict, Accepted):
@@ -88,6 +90,8 @@ def judge_chunk(
         if type(verdict) is Accepted:
             accepted.append(verdict)
             continue
+        if erased and type(verdict) is Rejected and erased.is_in_refused(line, verdict.reason):
+            verdict = Suppressed(UNKNOWN_EVENT, receipt.at.date(), verdict.sequence, True)
         if verdict.sequence:
             used.append(verdict.sequence)
         if isinstance(verdict, Suppressed):

@@ -35,7 +35,8 @@ RIGHTS: dict[str, dict[str, str]] = {
         "table staging.dropped_months": "select",
         # Whose lines are suppressed.
         "schema warehouse": "usage",
-        "table warehouse.erasures": "select (erasure_id, is_of_one_client, subject_hash)",
+        "table warehouse.erasures": "select (erasure_id, is_of_one_client, subject_hash, "
+        "identifier_length, identifier_hash)",
         "table warehouse.erasure_key": "select",
         # Read for duplicates, by key alone.
         "table staging.raw_events": "insert, select (client_id, event_id, timestamp)",

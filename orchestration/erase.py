@@ -7,7 +7,6 @@ built without it; the whole database is searched for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,13 +18,12 @@ from psycopg.types.json import Jsonb
 
 from ingestion import database, ledger
 from ingestion.chunks import Place
-from ingestion.envelope import BROWSER_SOURCES
 from ingestion.erased import Subject, SubjectKind, subject_hash, wait_for_loaders
 from ingestion.errors import WarehouseError
 from ingestion.intake import MOST_TRIES
 from ingestion.ledger import Batch, Counts
-from ingestion.tracking_plan import Member, tracking_plan
 from orchestration.build import BuildError, BuildOptions, build
+from orchestration.words import names_kept, own_words
 
 # Longer ones are in no actor: the plan allows a key of 512 characters at most.
 LONGEST_IDENTIFIER = 512
@@ -41,6 +39,7 @@ class Receipt:
 
     ``removed`` counts, of marts, the rows that named the subject. ``batch_seq`` is None where there
     was nothing of it; ``erasure_id`` and ``state`` are None for a dry run, which changed nothing.
+    ``not_searched`` names tables of others that the owner may not read.
     """
 
     kind: str
@@ -51,6 +50,7 @@ class Receipt:
     found: dict[str, int] | None
     begun_at: datetime | None
     verified_at: datetime | None
+    not_searched: list[str]
 
 
 def erase(subject: Subject, by: str, dry_run: bool = False) -> Receipt:
@@ -60,8 +60,8 @@ def erase(subject: Subject, by: str, dry_run: bool = False) -> Receipt:
     the subject is still there; BuildError where marts could not be built without it. The same call
     then goes on from there.
     """
-    _refuse_words(subject.identifier)
     with database.connect(autocommit=True, application_name="warehouse erase") as connection:
+        _refuse_words(connection, subject.identifier)
         # One erasure at a time; the lock goes with the connection.
         connection.execute("select pg_advisory_lock(%s)", (ledger.lock_key("one erasure"),))
         if dry_run:
@@ -81,8 +81,8 @@ def erase(subject: Subject, by: str, dry_run: bool = False) -> Receipt:
 
 
 _RECEIPTS = (
-    "select kind, erasure_id, state, batch_seq, removed, found, begun_at, verified_at "
-    "from warehouse.erasures"
+    "select kind, erasure_id, state, batch_seq, removed, found, begun_at, verified_at, "
+    "not_searched from warehouse.erasures"
 )
 
 
@@ -94,32 +94,21 @@ def _receipt(connection: psycopg.Connection, erasure_id: int) -> Receipt:
     return found
 
 
-def _refuse_words(identifier: str) -> None:
-    """Refuse an identifier that everybody's events hold: erasing it would empty the warehouse."""
-    plan = tracking_plan()
-    words = {"_platform", "none", ledger.ERASURE, *plan.events, *BROWSER_SOURCES, "api"}
-    for members in (plan.actor, plan.context, *(e.properties for e in plan.events.values())):
-        words.update(_words(members))
-    if identifier in words:
-        raise EraseError(
-            f"{identifier!r} is a word of the tracking plan: the events of everybody hold it. "
-            "Nothing was erased."
-        )
+def _refuse_words(connection: psycopg.Connection, identifier: str) -> None:
+    """Refuse an identifier that everybody's rows hold: erasing it would empty the warehouse."""
     if not identifier or "\0" in identifier or len(identifier) > LONGEST_IDENTIFIER:
         raise EraseError(
             f"An identifier has 1 to {LONGEST_IDENTIFIER} characters, none of them NUL."
         )
+    if identifier in own_words() or identifier in names_kept(connection):
+        raise EraseError(
+            f"{identifier!r} is a word of the warehouse's own, which rows of everybody hold. "
+            "Nothing was erased."
+        )
 
 
-def _words(members: dict[str, Member]) -> Iterator[str]:
-    for name, member in members.items():
-        yield name
-        yield from member.one_of or ()
-        yield from _words(member.members)
-
-
-def _hash(connection: psycopg.Connection, subject: Subject) -> bytes:
-    """Return the subject's hash; the key is drawn with the first erasure."""
+def _hash(connection: psycopg.Connection, identifier: str, of_client: str | None = None) -> bytes:
+    """Return a subject's hash; the key is drawn with the first erasure."""
     connection.execute(
         # Two random UUIDs carry 244 random bits from the server's strong source.
         "insert into warehouse.erasure_key (key) "
@@ -129,12 +118,12 @@ def _hash(connection: psycopg.Connection, subject: Subject) -> bytes:
     row = connection.execute("select key from warehouse.erasure_key").fetchone()
     if row is None:
         raise EraseError("The key of the receipts is gone.")
-    return subject_hash(row[0], subject.identifier, subject.of_client)
+    return subject_hash(row[0], identifier, of_client)
 
 
 def _begin(connection: psycopg.Connection, subject: Subject, by: str) -> int:
     """Make sure that nothing of the subject lands any more; return the erasure's id."""
-    digest = _hash(connection, subject)
+    digest = _hash(connection, subject.identifier, subject.of_client)
     if by in (subject.identifier, subject.of_client):
         by = "(erased)"
     with connection.transaction():
@@ -147,10 +136,15 @@ def _begin(connection: psycopg.Connection, subject: Subject, by: str) -> int:
             return unfinished[0]
         wait_for_loaders(connection)
         row = connection.execute(
-            "insert into warehouse.erasures (kind, is_of_one_client, subject_hash, requested_by) "
-            "values (%s, %s, %s, %s) returning erasure_id",
-            (subject.kind.value, subject.of_client is not None, digest, by),
-        ).fetchone()
+            "insert into warehouse.erasures (kind, is_of_one_client, subject_hash, requested_by, "
+            "identifier_hash, identifier_length) values (%s, %s, %s, %s, %s, %s) "
+            "returning erasure_id",
+            (
+                subject.kind.value, subject.of_client is not None, digest, by,
+                None if subject.of_client is None else _hash(connection, subject.identifier),
+                len(subject.identifier.encode()),
+            ),
+        ).fetchone()  # fmt: skip
     if row is None:
         raise EraseError("The erasure could not be noted.")
     return row[0]
@@ -181,13 +175,15 @@ def _remove_now(connection: psycopg.Connection, subject: Subject) -> dict[str, i
     """Remove the subject; return how many rows of it there were, by table."""
     named = {
         table: rows
-        for table, rows in _search(connection, subject).items()
-        if table.startswith(("intermediate.", "marts."))
+        for table, rows in _search(connection, subject)
+        if rows and table.startswith(("intermediate.", "marts."))
     }
-    row = connection.execute(
-        "select warehouse.remove_subject(%s, %s)", (subject.identifier, subject.of_client)
-    ).fetchone()
-    return named | (row[0] if row else {})
+    ((of_subject, beside),) = connection.execute(
+        "select warehouse.remove_subject(%(id)s, %(client)s), "
+        "warehouse.remove_mentions(%(id)s, %(client)s)",
+        {"id": subject.identifier, "client": subject.of_client},
+    )
+    return named | of_subject | beside
 
 
 def _commit_batch(connection: psycopg.Connection) -> int:
@@ -207,7 +203,8 @@ def _would_remove(connection: psycopg.Connection, subject: Subject) -> Receipt:
     """Remove the subject and take that back: so the counts are those that an erasure would have."""
     with connection.transaction(force_rollback=True):
         removed = _remove_now(connection, subject)
-    return Receipt(subject.kind.value, None, None, None, removed, None, None, None)
+        not_searched = [table for table, rows in _search(connection, subject) if rows is None]
+    return Receipt(subject.kind.value, None, None, None, removed, None, None, None, not_searched)
 
 
 def _forget_statistics(connection: psycopg.Connection, removed: dict[str, int]) -> None:
@@ -256,13 +253,17 @@ def _models_before(connection: psycopg.Connection, batch_seq: int) -> bool:
 
 def _verify(connection: psycopg.Connection, subject: Subject, erasure_id: int) -> None:
     """Search the whole database, and note what came of it on the receipt."""
-    found = _search(connection, subject)
+    searched = _search(connection, subject)
+    found = {table: rows for table, rows in searched if rows}
     connection.execute(
-        "update warehouse.erasures set found = %s, "
+        "update warehouse.erasures set found = %s, not_searched = %s, "
         "state = case when %s then 'verified' else state end, "
         "verified_at = case when %s then clock_timestamp() end where erasure_id = %s",
-        (Jsonb(found), not found, not found, erasure_id),
-    )
+        (
+            Jsonb(found), [table for table, rows in searched if rows is None],
+            not found, not found, erasure_id,
+        ),
+    )  # fmt: skip
     if found:
         places = ", ".join(f"{table} ({rows})" for table, rows in found.items())
         raise EraseError(
@@ -271,13 +272,12 @@ def _verify(connection: psycopg.Connection, subject: Subject, erasure_id: int) -
         )
 
 
-def _search(connection: psycopg.Connection, subject: Subject) -> dict[str, int]:
-    return dict(
-        connection.execute(
-            'select "table", "rows" from warehouse.search(%s, %s)',
-            (subject.identifier, subject.of_client),
-        ).fetchall()
-    )
+def _search(connection: psycopg.Connection, subject: Subject) -> list[tuple[str, int | None]]:
+    """Return how many rows of which tables hold the identifier; None of one not to be read."""
+    return connection.execute(
+        'select "table", "rows" from warehouse.search(%s, %s)',
+        (subject.identifier, subject.of_client),
+    ).fetchall()
 
 
 __all__ = ["EraseError", "Receipt", "Subject", "SubjectKind", "erase"]

@@ -267,9 +267,10 @@ def erased(receipt: Receipt, json: bool) -> None:
     if receipt.erasure_id is None:
         typer.echo("Nothing was changed: this was a dry run.", err=True)
     else:
-        typer.echo(
-            f"Receipt {receipt.erasure_id}: erased, and a search of every table found nothing."
-        )
+        every = "every table that may be read" if receipt.not_searched else "every table"
+        typer.echo(f"Receipt {receipt.erasure_id}: erased, and a search of {every} found nothing.")
+    if receipt.not_searched:
+        typer.echo(f"Not searched, as they are others': {', '.join(receipt.not_searched)}.")
 
 
 def retained(done: Retained, json: bool) -> None:

@@ -87,7 +87,14 @@ BROKEN = (
     {"event": "no such event", "actor": {"client_id": "acme", "user_id": "user-ann"}},
     {"event": "no such event", "actor": {"client_id": "acme", "user_id": "user-bob"}},
 )
-UNPARSABLE = b'{"event": "chat", "actor": {"client_id": "acme", "user_id": "user-ann"\n'
+UNPARSABLE = (
+    b'{"event": "chat", "actor": {"client_id": "acme", "user_id": "user-ann"\n',
+    b"{'event': 'chat', 'actor': {'client_id': 'acme', 'user_id': 'user-ann'}}\n",
+    b"event=chat&client_id=acme&user_id=user-ann\n",
+    b'{"event": "chat", "actor": {"lead_id": "lead-ann"\n',
+)
+# An object that tells its client where no event does.
+FLAT = {"event": "chat", "client_id": "acme", "lead_id": "lead-ann"}
 USER_ROWS = [
     {
         "user_id": f"user-{name}",
@@ -106,8 +113,8 @@ CLIENT_ROWS = [
 
 def whole_file(directory: Path) -> Path:
     path = directory / "events.ndjson"
-    lines = [json.dumps(one).encode() + b"\n" for one in (*stream(), *BROKEN)]
-    path.write_bytes(b"".join(lines) + UNPARSABLE)
+    lines = [json.dumps(one).encode() + b"\n" for one in (*stream(), *BROKEN, FLAT)]
+    path.write_bytes(b"".join((*lines, *UNPARSABLE)))
     return path
 
 
@@ -161,7 +168,7 @@ def is_of(line: dict[str, Any], subject: Subject) -> bool:
     client = line.get("actor", line).get("client_id")
     if subject.of_client and subject.of_client != client:
         return False
-    return f'"{subject.identifier}"' in json.dumps(line)
+    return json.dumps(subject.identifier) in json.dumps(line)
 
 
 def unexplained(connection: psycopg.Connection) -> int:

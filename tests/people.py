@@ -32,6 +32,16 @@ PEOPLE: dict[str, tuple[str, tuple[str, str | None] | None]] = {
 }
 
 
+# What somebody may be called all the same.
+HOSTILE = [
+    "o'neil \"quoted\" ''", "x'; drop table staging.raw_events; --", "NULL", " spaces ",
+    "$$ $1 $body$ $make_view$ %(a)s %s", "back\\slash \\' \\n \\u0041 \\.", "*?[a]~|&<>()^",
+    "{{ 1 / 0 }} {% raw %} {# no #} {0} {x!r}", "new\nline\ttab\r\x1b[31m\x7f",
+    "\u202ertl\u202c \u200f", "zero\u200bwidth\u200d\ufeff", "e\u0301", "\u00e9",
+    "\U0001f469\u200d\U0001f467", "x" * 128, "\U0001f600" * 128, "'" * 128,
+]  # fmt: skip
+
+
 def land_both_tenants(directory: Path) -> None:
     """Land the same story of two clients; every text of it ends in its client's name."""
     for client in CLIENTS:

@@ -13,9 +13,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from ingestion import database
+from ingestion import database, roles
 from ingestion.erased import Subject, SubjectKind
 from ingestion.loader import load
+from ingestion.migrate import migrate
 from ingestion.source import open_source
 from orchestration.erase import EraseError, erase
 from tests.building import build_at, land_entities
@@ -23,6 +24,7 @@ from tests.erasing import (
     AS_OF,
     BROKEN,
     ENTITIES,
+    FLAT,
     SUBJECTS,
     UNPARSABLE,
     a_template,
@@ -32,7 +34,8 @@ from tests.erasing import (
     whole_file,
 )
 from tests.killed_builds import blocked_at, start_command
-from tests.lines import line, rows, value
+from tests.lines import event, line, rows, value
+from tests.people import HOSTILE
 from tests.processes import CHUNK_LINES, finish, held, kill, release, run, start, until
 
 
@@ -49,7 +52,7 @@ def small(smalls) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-@pytest.mark.parametrize("name", ["user", "client"])
+@pytest.mark.parametrize("name", ["user", "client", "lead of a client"])
 def test_an_erased_subject_is_nowhere_and_does_not_come_back(
     small: psycopg.Connection, tmp_path: Path, name: str
 ) -> None:
@@ -65,9 +68,9 @@ def test_an_erased_subject_is_nowhere_and_does_not_come_back(
     assert before <= receipt.removed.keys()
     assert places_of(small, subject) == set()
 
-    lines = [*stream(), *BROKEN]
+    lines = [*stream(), *BROKEN, FLAT]
     of_subject = sum(is_of(line, subject) for line in lines)
-    of_subject += subject.identifier.encode() in UNPARSABLE and subject.of_client is None
+    of_subject += sum(subject.identifier.encode() in line for line in UNPARSABLE)
     counts = load(open_source(str(whole_file(tmp_path)))).counts
     assert counts.suppressed_erased == counts.suppressed == of_subject
     assert counts.received == counts.duplicates + counts.suppressed + counts.rejected
@@ -95,17 +98,189 @@ def test_what_people_did_about_alerts_names_nobody_who_is_erased(
     assert value(small, "select requested_by from warehouse.erasures") == "(erased)"
 
 
-def places_of(connection: psycopg.Connection, subject: Subject) -> set[str]:
-    """Every table with the identifier as a whole value, or in bytes: another search than the one
-    that makes the receipt. Of a subject of one client, in that client's rows.
-    """
-    columns = rows(
+# What holds names that the machine gives, and words and sentences of the warehouse's own. All else
+# may name a subject: whoever adds a column says here that it does not, or has erasures see to it.
+NAMES_NOBODY = {
+    "access", "builds", "migrations", "model_offsets", "sliding_models", "touched_periods",
+    "view_digests", "erased_rows", "raw_events.country", "suppressed_events.event",
+    "rejected_events.reason", "event_batches.kind", "loads.kind", "loads.state", "erasures.kind",
+    "erasures.state", "erasures.removed", "erasures.found", "erasures.not_searched",
+    "exports.target", "exports.state", "exports.run", "exports.build", "run_events.run_id",
+    "run_events.event", "posts.content", "alert_actions.alert_id", "alert_actions.action",
+    "check_results.check_name", "check_results.source", "check_results.model",
+    "check_results.severity", "restatements.mart", "restatements.period", "restatements.cause",
+    "restatements.run",
+}  # fmt: skip
+ONE_OF_EACH = """
+    insert into warehouse.tenants values ('app', 'c', 'u');
+    insert into warehouse.exports (target, reason, accepted_by, build, batch_seq, checked_at,
+        active_users, questions_answered, pdf_downloads, updated_at)
+    values ('t', 'r', 'a', 'b', 1, now(), 1, 1, 1, now());
+    insert into warehouse.run_events values ('r', 'run_failed', 'j', now(), 'd');
+    insert into warehouse.alert_actions (alert_id, action, taken_by) values ('x', 'resolved', 't');
+    insert into warehouse.restatements (mart, client_id, period, old_values, new_values, cause, run)
+    values ('m', 'c', 'p', '{}', '{}', 'rebuild', 'r');
+    insert into warehouse.erasures (kind, is_of_one_client, subject_hash, requested_by)
+    values ('user_id', false, '', 'r');
+    insert into staging.used_sequences (batch_seq, producer, "sequence", day)
+    values (1, 'p', 1, '2025-01-01');
+    insert into staging.units values ('u', 'd', 'c', now(), '{}', 1);
+    insert into staging.documents values ('d', 't', 'c', 'z', 'z', now(), '{}', 1);
+"""
+
+
+def test_no_column_that_may_name_a_subject_is_forgotten(small: psycopg.Connection) -> None:
+    small.execute(ONE_OF_EACH)
+    zoe = 'zoe\'s \\ "own"'
+    in_text, in_json = zoe, json.dumps({"by": [zoe]})
+    columns = [
+        (schema, table, column, kind)
+        for schema, table, column, kind in columns_of(small)
+        if schema in ("staging", "warehouse", "export")
+        and kind in ("text", "name", "jsonb", "ARRAY")
+        and not NAMES_NOBODY & {table, f"{table}.{column}"}
+    ]
+    assert len(columns) > 40
+    for schema, table, column, kind in columns:
+        name = sql.Identifier(schema, table)
+        put = sql.SQL("update {} set {} = %s where ctid in (select ctid from {} limit 1)")
+        find = sql.SQL("select count(*) from {} where {}::text in (%s, %s::jsonb::text)")
+        told = in_json if kind == "jsonb" or column == "canonical" else in_text
+        with small.transaction(force_rollback=True):
+            small.execute(put.format(name, sql.Identifier(column), name), [told])
+            found = find.format(name, sql.Identifier(column))
+            assert value(small, found, in_text, in_json), (table, column)
+            small.execute(
+                "select warehouse.remove_subject(%(id)s, null), "
+                "warehouse.remove_mentions(%(id)s, null)",
+                {"id": zoe},
+            )
+            assert not value(small, found, in_text, in_json), (table, column)
+            assert rows(small, "select * from warehouse.search(%s, null)", zoe) == []
+
+
+def test_a_client_with_a_login_and_who_let_an_export_pass_are_erased(
+    small: psycopg.Connection,
+) -> None:
+    small.execute(ONE_OF_EACH)
+    small.execute(
+        "insert into warehouse.tenants "
+        "values ('acme_app', 'acme', null), ('ann_app', 'acme', 'user-ann')"
+    )
+    small.execute("update warehouse.exports set accepted_by = 'user-ann'")
+    receipt = erase(SUBJECTS["user"], "dpo")
+    assert (receipt.state, receipt.removed["warehouse.tenants"]) == ("verified", 1)
+    assert value(small, "select accepted_by from warehouse.exports") == "(erased)"
+    assert erase(SUBJECTS["client"], "dpo").removed["warehouse.tenants"] == 1
+    assert rows(small, "select role_name from warehouse.tenants") == [("app",)]
+
+
+SHORT = ("7", "42", "a", "ab", "\u00e9", "x_y", "DE", "0-9")
+
+
+def test_a_short_identifier_takes_what_is_its_own_and_no_more(
+    small: psycopg.Connection, tmp_path: Path
+) -> None:
+    browser = {"source": "web", "consent": {"analytics": True}, "user_agent": "Mozilla/5.0"}
+    events = [
+        event(
+            number,
+            event="page_view",
+            actor={"client_id": "acme", "anonymous_id": f"visitor {number}"},
+            context=browser | {"ip": f"203.0.113.{number}", "page": {"path": "/7/a/ab"}},
+        )
+        for number in range(250)
+    ]
+    events += [
+        event(1_000 + number, actor={"client_id": "beta", "user_id": one})
+        for number, one in enumerate(SHORT)
+    ]
+    path = tmp_path / "short.ndjson"
+    path.write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in events), "utf-8")
+    assert load(open_source(str(path))).counts.accepted == len(events)
+    small.execute("update staging.raw_events set country = 'DE' where client_id = 'acme'")
+    # In so many hashes the bytes of each stand somewhere.
+    by_chance = "select count(*) from staging.raw_events where position('7' in visitor_hash) > 0"
+    assert value(small, by_chance) > 1
+    for one in SHORT:
+        subject = Subject(SubjectKind.USER, one)
+        removed = erase(subject, "dpo", dry_run=True).removed
+        assert removed == {"staging.raw_events": sum(is_of(told, subject) for told in events)}
+    receipt = erase(Subject(SubjectKind.USER, "7"), "dpo")
+    assert (receipt.state, receipt.removed["staging.raw_events"]) == ("verified", 1)
+
+
+def test_whatever_a_subject_is_called_it_is_found_wherever_it_stands(
+    small: psycopg.Connection, tmp_path: Path
+) -> None:
+    path = tmp_path / "hostile.ndjson"
+    actors = [{"client_id": "acme", "user_id": one} for one in HOSTILE]
+    told = [
+        json.dumps(event(2 * number, actor=actor, **unknown), ensure_ascii=is_ascii)
+        for number, actor in enumerate(actors)
+        for unknown in ({}, {"event": "no such event"})
+        for is_ascii in (True, False)
+    ]
+    told += [json.dumps(event(0, actor=actor))[:-20] for actor in actors]
+    path.write_text("\n".join(told), "utf-8", newline="\n")
+    counts = load(open_source(str(path))).counts
+    assert (counts.accepted, counts.rejected) == (len(HOSTILE), 3 * len(HOSTILE))
+    for one in HOSTILE:
+        removed = erase(Subject(SubjectKind.USER, one), "dpo", dry_run=True).removed
+        assert removed == {"staging.raw_events": 1, "staging.rejected_events": 3}, one
+
+
+@pytest.fixture
+def of_an_owner(servers, small: psycopg.Connection) -> Iterator[psycopg.Connection]:
+    """A fresh warehouse of an owner who is no superuser."""
+    server = servers(18)
+    small.execute("create role owen login")
+    small.execute(f"grant {roles.BUILDER} to owen with inherit true, set true")
+    small.execute("create database of_owen owner owen")
+    url = server.url("of_owen")
+    with psycopg.connect(url, autocommit=True) as superuser:
+        address = url.replace("postgres@", "owen@")
+        with server.environment(address):
+            assert migrate().for_dba == []
+            yield superuser
+    server.drop_database(url)
+    small.execute("drop owned by owen")
+    small.execute("drop role owen")
+
+
+def test_tables_of_others_are_not_searched_and_named(
+    of_an_owner: psycopg.Connection, tmp_path: Path
+) -> None:
+    for statement in (
+        "create schema cron",
+        "create table cron.job (command text)",
+        "insert into cron.job values ('user-ann')",
+    ):
+        of_an_owner.execute(statement)
+    load(open_source(str(whole_file(tmp_path))))
+    for told in (erase(SUBJECTS["user"], "dpo", dry_run=True), erase(SUBJECTS["user"], "dpo")):
+        assert told.removed["staging.raw_events"] > 0
+        assert told.not_searched == ["cron.job"]
+    assert (told.state, told.found) == ("verified", {})
+    assert rows(of_an_owner, "select not_searched from warehouse.erasures") == [(["cron.job"],)]
+
+
+def columns_of(connection: psycopg.Connection) -> list[tuple[str, str, str, str]]:
+    """Every (schema, table, column, type) in the database, without months of raw events."""
+    return rows(
         connection,
         "select table_schema, table_name, column_name, data_type from information_schema.columns "
         "inner join information_schema.tables using (table_schema, table_name) "
         "where table_schema not in ('pg_catalog', 'information_schema') "
         "and table_type = 'BASE TABLE' and table_name !~ '^raw_events_'",
     )
+
+
+def places_of(connection: psycopg.Connection, subject: Subject) -> set[str]:
+    """Every table with the identifier as a whole value, or in bytes: another search than the one
+    that makes the receipt. Of a subject of one client, in that client's rows.
+    """
+    columns = columns_of(connection)
     of_clients = {(schema, table) for schema, table, column, _ in columns if column == "client_id"}
     found = set()
     for schema, table, column, kind in columns:
@@ -214,10 +389,18 @@ WAITS_FOR_LOADERS = (
 )
 
 
-@pytest.mark.parametrize("word", ["chat", "client_id", "web", "hot", "_platform", "a\0b", ""])
-def test_words_that_everybody_uses_are_not_erased(small: psycopg.Connection, word: str) -> None:
-    with pytest.raises(EraseError, match=r"word of the tracking plan|characters"):
-        erase(Subject(SubjectKind.USER, word), "dpo")
+WORDS = (
+    "chat", "client_id", "web", "hot", "_platform",
+    # Of entities, of the ledger and its states, of the quarantine, of models and what they say.
+    "admin", "active", "churned_at", "events", "clients", "finished", "unknown_event",
+    "revenue_daily", "staging.raw_events", "active_users", "organic", "late events",
+)  # fmt: skip
+
+
+def test_words_that_everybody_uses_are_not_erased(small: psycopg.Connection) -> None:
+    for word in (*WORDS, "a\0b", ""):
+        with pytest.raises(EraseError, match=r"word of the warehouse's own|characters"):
+            erase(Subject(SubjectKind.USER, word), "dpo")
     assert states(small) == []
 
 

@@ -3,7 +3,7 @@
 from ingestion.migrations.sql import run_sql_beside
 
 revision = "0012"
-down_revision = "0009"
+down_revision = "0010"
 
 
 def upgrade() -> None:
