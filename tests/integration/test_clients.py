@@ -208,7 +208,9 @@ def holds_against_a_rebuild(connection: psycopg.Connection, as_of: datetime) -> 
 def test_what_comes_late_and_what_comes_to_pass_end_as_a_rebuild_does(warm, january, tmp_path):
     gone = client("gone", "2025-12-31", churned_at="2026-01-05T00:00:00Z")
     of_gone = {"actor": {"client_id": "gone"}}
-    land_entities(tmp_path, EntityKind.CLIENTS, [gone, client("ghost", "2025-12-31")])
+    # One vanishes later on, one is created between two builds.
+    others = [client("ghost", "2025-12-31"), client("soon", "2026-04-10")]
+    land_entities(tmp_path, EntityKind.CLIENTS, [gone, *others])
     land(
         tmp_path,
         [
