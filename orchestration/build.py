@@ -56,23 +56,30 @@ class BuildResult:
 
 def build(options: BuildOptions | None = None) -> BuildResult:
     """Build; waits for a build that is running. Raises BuildError or database.DatabaseError."""
-    options = options or BuildOptions()
     with (
         database.connect(autocommit=True, application_name="warehouse build") as connection,
         one_build_at_a_time(connection),
     ):
-        _refuse_to_lose_events(connection, options)
-        become_builder(connection)
-        try:
-            ran_dbt = not _needs_no_dbt(connection, options)
-            if ran_dbt:
-                _run_dbt(options)
-        except psycopg.errors.RaiseException as error:
-            hint = f" {error.diag.message_hint}" if error.diag.message_hint else ""
-            raise BuildError(f"{error.diag.message_primary}.{hint}") from error
-        row = connection.execute(
-            "select batch_seq, as_of from warehouse.builds order by started_at desc limit 1"
-        ).fetchone()
+        return build_alone(connection, options or BuildOptions())
+
+
+def build_alone(connection: psycopg.Connection, options: BuildOptions) -> BuildResult:
+    """Build, where the caller keeps other builds waiting; ``connection`` takes the builder's role.
+
+    Raises as ``build`` does.
+    """
+    _refuse_to_lose_events(connection, options)
+    become_builder(connection)
+    try:
+        ran_dbt = not _needs_no_dbt(connection, options)
+        if ran_dbt:
+            _run_dbt(options)
+    except psycopg.errors.RaiseException as error:
+        hint = f" {error.diag.message_hint}" if error.diag.message_hint else ""
+        raise BuildError(f"{error.diag.message_primary}.{hint}") from error
+    row = connection.execute(
+        "select batch_seq, as_of from warehouse.builds order by started_at desc limit 1"
+    ).fetchone()
     if row is None:
         raise BuildError("dbt ran without taking a pin: is on-run-start in dbt_project.yml?")
     return BuildResult(row[0], row[1], ran_dbt)
@@ -240,18 +247,24 @@ def build_environment(options: BuildOptions) -> dict[str, str]:
 
 @contextlib.contextmanager
 def one_build_at_a_time(connection: psycopg.Connection) -> Iterator[None]:
-    """Wait for the build that is running, and keep others waiting until the connection closes.
+    """Wait for the build that is running, and keep others waiting for so long.
+
+    Where this ends with an error they wait until the connection closes.
 
     A dbt that was started meanwhile lives on where its builder is killed: its sessions hold a lock
     of their own, for which the next build waits, and without the builder it gets no further one
     (`orchestration/dbt_plugins/dbt_one_build.py`).
     """
     build, of_dbt = ledger.lock_key("build"), ledger.lock_key("dbt of a build")
-    connection.execute("select pg_advisory_lock(%s)", (build,))
+    row = connection.execute("select pg_try_advisory_lock(%s)", (build,)).fetchone()
+    if not (row and row[0]):
+        print("Waiting for the build or erasure that is running.", file=sys.stderr)
+        connection.execute("select pg_advisory_lock(%s)", (build,))
     connection.execute("select pg_advisory_lock(%s)", (of_dbt,))
     connection.execute("select pg_advisory_unlock(%s)", (of_dbt,))
     with environment({"WAREHOUSE_BUILDER": f"{connection.info.backend_pid} {build} {of_dbt}"}):
         yield
+    connection.execute("select pg_advisory_unlock(%s)", (build,))
 
 
 @contextlib.contextmanager

@@ -7,6 +7,8 @@ built without it; the whole database is searched for it.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +24,7 @@ from ingestion.erased import Subject, SubjectKind, subject_hash, wait_for_loader
 from ingestion.errors import WarehouseError
 from ingestion.intake import MOST_TRIES
 from ingestion.ledger import Batch, Counts
-from orchestration.build import BuildError, BuildOptions, build
+from orchestration.build import BuildError, BuildOptions, build_alone, one_build_at_a_time
 from orchestration.words import names_kept, own_words
 
 # Longer ones are in no actor: the plan allows a key of 512 characters at most.
@@ -67,17 +69,35 @@ def erase(subject: Subject, by: str, dry_run: bool = False) -> Receipt:
         if dry_run:
             return _would_remove(connection, subject)
         erasure_id = _begin(connection, subject, by)
-        if _receipt(connection, erasure_id).state == "begun":
+        is_new = _receipt(connection, erasure_id).state == "begun"
+        failed = _take_out(connection, subject, erasure_id, remove=is_new)
+        searched = _search(connection, subject)
+        if any(rows for _, rows in searched):
+            # Come since the removal, of which an erasure that was broken off knows nothing.
+            failed = _take_out(connection, subject, erasure_id, remove=True) or failed
+            searched = _search(connection, subject)
+        _note_search(connection, erasure_id, searched)
+        if failed:
+            raise failed
+        return _receipt(connection, erasure_id)
+
+
+def _take_out(
+    connection: psycopg.Connection, subject: Subject, erasure_id: int, remove: bool
+) -> BuildError | None:
+    """Remove the subject, if that is still to be done, and build the marts without it.
+
+    Returns and raises as ``_build_past`` does.
+    """
+    with one_build_at_a_time(connection):
+        if remove:
             _remove(connection, subject, erasure_id)
         receipt = _receipt(connection, erasure_id)
         failed = _build_past(connection, receipt.batch_seq)
         if receipt.batch_seq is not None:
             _forget_rows(connection)
-        _forget_statistics(connection, receipt.removed)
-        _verify(connection, subject, erasure_id)
-        if failed:
-            raise failed
-        return _receipt(connection, erasure_id)
+    _forget_statistics(connection, receipt.removed)
+    return failed
 
 
 _RECEIPTS = (
@@ -152,6 +172,7 @@ def _begin(connection: psycopg.Connection, subject: Subject, by: str) -> int:
 
 def _remove(connection: psycopg.Connection, subject: Subject, erasure_id: int) -> None:
     """Take the subject out of what landed and of the facts, in one transaction."""
+    before = _receipt(connection, erasure_id).removed
     for _ in range(MOST_TRIES):
         # A replay may wait for this in a circle.
         with suppress(psycopg.errors.DeadlockDetected), connection.transaction():
@@ -164,8 +185,14 @@ def _remove(connection: psycopg.Connection, subject: Subject, erasure_id: int) -
                 )
             connection.execute(
                 "update warehouse.erasures set state = 'removed', removed_at = clock_timestamp(), "
-                "removed = %s, batch_seq = %s where erasure_id = %s",
-                (Jsonb(removed), batch_seq, erasure_id),
+                "removed = %(removed)s, batch_seq = coalesce(%(batch_seq)s, batch_seq), "
+                "rows_forgotten_at = case when %(batch_seq)s is null then rows_forgotten_at end "
+                "where erasure_id = %(erasure_id)s",
+                {
+                    "removed": Jsonb(dict(Counter(before) + Counter(removed))),
+                    "batch_seq": batch_seq,
+                    "erasure_id": erasure_id,
+                },
             )
             return
     raise EraseError(f"The erasure met loads {MOST_TRIES} times in a row; run it again.")
@@ -225,7 +252,9 @@ def _build_past(connection: psycopg.Connection, batch_seq: int | None) -> BuildE
         return None
     row = connection.execute("select warehouse.last_as_of()").fetchone()
     try:
-        build(BuildOptions(as_of=row[0] if row else None))
+        # Its connection takes the builder's role.
+        with database.connect(autocommit=True, application_name="warehouse build") as builder:
+            build_alone(builder, BuildOptions(as_of=row[0] if row else None))
     except BuildError as error:
         if _models_before(connection, batch_seq):
             raise
@@ -251,9 +280,10 @@ def _models_before(connection: psycopg.Connection, batch_seq: int) -> bool:
     return bool(row and row[0])
 
 
-def _verify(connection: psycopg.Connection, subject: Subject, erasure_id: int) -> None:
-    """Search the whole database, and note what came of it on the receipt."""
-    searched = _search(connection, subject)
+def _note_search(
+    connection: psycopg.Connection, erasure_id: int, searched: Sequence[tuple[str, int | None]]
+) -> None:
+    """Note on the receipt what the search found. Raises EraseError where that is anything."""
     found = {table: rows for table, rows in searched if rows}
     connection.execute(
         "update warehouse.erasures set found = %s, not_searched = %s, "

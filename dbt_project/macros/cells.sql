@@ -216,12 +216,19 @@
 
 {#
     Notes the rows that a model is about to replace for an erasure, where models downstream look for
-    rebuilt rows: of one that vanishes they would not hear.
+    rebuilt rows: of one that vanishes they would not hear. A backfill leaves its model standing
+    before the erasure: they hear of it when they go past that, and not before.
 #}
 {% macro note_replaced_sql(target_relation) -%}
     {% set cells = config.get('meta').cells | join(', ') %}
     insert into warehouse.erased_rows (model, batch_seq, content)
-    select '{{ model.name }}', {{ to_batch() }}, to_jsonb(replaced)
+    select
+        '{{ model.name }}',
+        greatest(
+            {{ to_batch() }},
+            (select max(b.batch_seq) from staging.event_batches as b where b.kind = 'erasure')
+        ),
+        to_jsonb(replaced)
     from {{ target_relation }} as replaced
     where
         {{ is_past_erasure() }}

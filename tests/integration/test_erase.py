@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -18,13 +19,17 @@ from ingestion.erased import Subject, SubjectKind
 from ingestion.loader import load
 from ingestion.migrate import migrate
 from ingestion.source import open_source
+from orchestration import erase as erasing
+from orchestration.build import BuildError, BuildOptions, build
 from orchestration.erase import EraseError, erase
-from tests.building import build_at, land_entities
+from tests.building import build_at, land, land_entities, rows_of_models
 from tests.erasing import (
     AS_OF,
     BROKEN,
+    DAY,
     ENTITIES,
     FLAT,
+    MINUTE,
     SUBJECTS,
     UNPARSABLE,
     a_template,
@@ -41,7 +46,7 @@ from tests.processes import CHUNK_LINES, finish, held, kill, release, run, start
 
 @pytest.fixture(scope="module")
 def smalls(servers, tmp_path_factory):
-    only = ["revenue_daily", "revenue_events", "ingest_reconciliation_daily"]
+    only = ["revenue_daily", "revenue_events", "chat_events", "ingest_reconciliation_daily"]
     yield from a_template(servers(18), tmp_path_factory.mktemp("landed"), only)
 
 
@@ -410,3 +415,85 @@ def test_words_that_everybody_uses_are_not_erased(small: psycopg.Connection) -> 
 def test_an_erasure_names_one_subject(arguments: list[str]) -> None:
     refused = run("erase", *arguments)
     assert (refused.code, refused.output) == (2, "")
+
+
+RATED = AS_OF - 20 * DAY
+# Of another day: what a rating touches beneath is recomputed, and the mart is not.
+BACKFILL = BuildOptions(start=(RATED + DAY).date(), end=(RATED + 2 * DAY).date())
+
+
+def about_a_chat(number: int, name: str, user: str, **said: object) -> dict[str, Any]:
+    return event(
+        number,
+        event=name,
+        timestamp=(RATED + number * MINUTE).isoformat(),
+        actor={"client_id": "acme", "user_id": user},
+        properties={"message_id": "rated"} | said,
+    )
+
+
+def ann_rates_bobs_chat(directory: Path) -> None:
+    """Land a chat and its rating: a mart keeps what she wrote beside what he asked."""
+    chat = about_a_chat(0, "chat", "user-bob")
+    land(directory, [chat, about_a_chat(1, "chat_feedback", "user-ann", rating=5, text="odd")])
+
+
+HER_TEXT = "select distinct user_feedback_text from marts.chat_events where message_id = 'rated'"
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [BACKFILL, BuildOptions(as_of=AS_OF, select="+chat_events")],
+    ids=["window", "new"],
+)
+def test_a_build_beside_an_erasure_keeps_nothing_of_the_subject(
+    small: psycopg.Connection, tmp_path: Path, beside: BuildOptions
+) -> None:
+    ann_rates_bobs_chat(tmp_path)
+    build_at(AS_OF)
+    if beside is not BACKFILL:
+        land(tmp_path, [about_a_chat(2, "chat", "user-bob")])
+    with ThreadPoolExecutor() as threads:
+        with database.connect() as blocker:
+            blocker.execute(
+                "select pg_advisory_xact_lock(hashtextextended(%s, 0))",
+                ("warehouse.model int_rated_chats",),
+            )
+            running = threads.submit(build, beside)
+            until(lambda: value(small, WAITING, ["warehouse dbt"]), what="the build waits")
+            erasure = threads.submit(erase, SUBJECTS["user"], "dpo")
+            waits = ["warehouse erase", "warehouse build"]
+            until(lambda: value(small, WAITING, waits), what="the erasure waits")
+        running.result(timeout=120)
+        assert erasure.result(timeout=120).state == "verified"
+    assert rows(small, HER_TEXT) == [(None,)]
+    after = rows_of_models(small)
+    build_at(AS_OF, full_refresh=True)
+    assert rows_of_models(small) == after
+
+
+WAITING = (
+    "select exists (select from pg_stat_activity where datname = current_database() "
+    "and application_name = any(%s) and wait_event_type = 'Lock')"
+)
+
+
+def test_what_came_after_an_erasure_was_broken_off_keeps_nothing_of_the_subject(
+    small: psycopg.Connection, tmp_path: Path
+) -> None:
+    ann_rates_bobs_chat(tmp_path)
+    build_at(AS_OF)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(erasing, "build_alone", broken_off)
+        with pytest.raises(BuildError, match="broken off"):
+            erase(SUBJECTS["user"], "dpo")
+    build(BACKFILL)
+    # What the removal did not see, as a backup that was brought back does.
+    small.execute("insert into staging.used_sequences values (1, 'user-ann', 1, '2025-03-01')")
+    receipt = erase(SUBJECTS["user"], "dpo")
+    assert (receipt.state, receipt.removed["staging.used_sequences"]) == ("verified", 1)
+    assert rows(small, HER_TEXT) == [(None,)]
+
+
+def broken_off(*_: object) -> None:
+    raise BuildError("broken off")
