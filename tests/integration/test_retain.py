@@ -150,14 +150,24 @@ def test_a_subject_is_erased_of_whom_facts_alone_know(
     # Not beside the copy that tests bring back: the search would find that.
     warehouse.execute("drop schema built cascade")
     start_afresh(warehouse)
+    # Who speaks of somebody in the first event of a day was there all the same.
+    names_her = event(20, event="revenue", timestamp=LAST_YEAR.isoformat(), actor=BOB)
+    names_her |= {"properties": {"type": "purchase", "amount_usd": 0, "plan_type": "user-3"}}
+    later = (LAST_YEAR + timedelta(seconds=1)).isoformat()
+    land(tmp_path, [names_her, event(21, timestamp=later, actor=BOB)])
     built(tmp_path)
     retain()
     receipt = erase(Subject(SubjectKind.USER, "user-3"), "dpo")
     assert (receipt.state, receipt.found) == ("verified", {})
     assert "staging.raw_events" not in receipt.removed
-    assert receipt.removed["intermediate.int_revenue_events"] == 1
+    assert receipt.removed["intermediate.int_revenue_events"] == 2
     assert value(warehouse, "select sum(total_revenue_usd) from marts.revenue_daily") == 5 * 9
+    was_there = "select exists (select from intermediate.int_active_months where member_id = %s)"
+    assert value(warehouse, was_there, BOB["user_id"])
     assert value(warehouse, "select sum(unexplained) from marts.ingest_reconciliation_daily") == 0
+
+
+BOB = {"client_id": "acme", "user_id": "user-bob"}
 
 
 def test_salts_and_payloads_have_their_time(warehouse: psycopg.Connection) -> None:
