@@ -42,6 +42,7 @@ class Receipt:
     ``removed`` counts, of marts, the rows that named the subject. ``batch_seq`` is None where there
     was nothing of it; ``erasure_id`` and ``state`` are None for a dry run, which changed nothing.
     ``not_searched`` names tables of others that the owner may not read.
+    ``export_is_due`` says that the exported row, which tells of nobody, still counts the subject.
     """
 
     kind: str
@@ -53,6 +54,7 @@ class Receipt:
     begun_at: datetime | None
     verified_at: datetime | None
     not_searched: list[str]
+    export_is_due: bool = False
 
 
 def erase(subject: Subject, by: str, dry_run: bool = False) -> Receipt:
@@ -102,7 +104,9 @@ def _take_out(
 
 _RECEIPTS = (
     "select kind, erasure_id, state, batch_seq, removed, found, begun_at, verified_at, "
-    "not_searched from warehouse.erasures"
+    "not_searched, coalesce((select e.batch_seq < erasures.batch_seq from warehouse.exports as e "
+    "where e.state = 'done' order by e.export_id desc limit 1), false) as export_is_due "
+    "from warehouse.erasures"
 )
 
 

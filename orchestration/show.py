@@ -271,6 +271,11 @@ def erased(receipt: Receipt, json: bool) -> None:
         typer.echo(f"Receipt {receipt.erasure_id}: erased, and a search of {every} found nothing.")
     if receipt.not_searched:
         typer.echo(f"Not searched, as they are others': {', '.join(receipt.not_searched)}.")
+    if receipt.export_is_due:
+        typer.echo(
+            "The exported row counts it until the next export: the job marketing_row, or "
+            "`warehouse check` and `warehouse export`."
+        )
 
 
 def retained(done: Retained, json: bool) -> None:

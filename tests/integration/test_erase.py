@@ -68,7 +68,9 @@ def test_an_erased_subject_is_nowhere_and_does_not_come_back(
     assert places_of(small, subject) == before
     assert value(small, "select count(*) from warehouse.erasures") == 0
 
+    exported(small)
     receipt = erase(subject, "dpo")
+    assert (would_go.export_is_due, receipt.export_is_due) == (False, True)
     assert receipt.removed == would_go.removed
     assert before <= receipt.removed.keys()
     assert places_of(small, subject) == set()
@@ -85,6 +87,16 @@ def test_an_erased_subject_is_nowhere_and_does_not_come_back(
     build_at(AS_OF)
     assert places_of(small, subject) == set()
     assert unexplained(small) == 0
+
+
+def exported(connection: psycopg.Connection) -> None:
+    """Have a row exported from the last batch that there is."""
+    connection.execute(
+        "insert into warehouse.exports (target, state, build, batch_seq, checked_at, active_users, "
+        "questions_answered, pdf_downloads, updated_at) "
+        "select 'warehouse', 'done', 'a build', max(batch_seq), now(), 0, 0, 0, now() "
+        "from staging.event_batches"
+    )
 
 
 def test_what_people_did_about_alerts_names_nobody_who_is_erased(
