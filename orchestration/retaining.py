@@ -1,4 +1,4 @@
-"""The job of retention: what has had its time goes, every day."""
+"""The job of retention: what has had its time goes, every hour."""
 
 # No postponed annotations here: Dagster looks at that of `context` itself.
 import dagster as dg

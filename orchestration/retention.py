@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -14,6 +16,12 @@ from orchestration.build import DBT_PROJECT
 
 # As the contract promises to those whose lines were refused.
 PAYLOAD_DAYS = 30
+
+# Dropping a month needs raw events for itself: what would read them or land queues up behind it,
+# for no longer than this, and goes on in the pause.
+LOCK_TIMEOUT = "2s"
+PAUSE_SECONDS = 2
+TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,9 @@ def retain(days: int | None = None, dry_run: bool = False) -> Retained:
                 "where expired_at is null and received_at < now() - make_interval(days => %s)",
                 (PAYLOAD_DAYS,),
             ).rowcount
+        if not dry_run:
+            # What is gone stays neither in dead rows nor among what the planner remembers.
+            connection.execute("vacuum (analyze) staging.visitor_salts, staging.rejected_events")
     return Retained(dry_run, cutoff, done, salts, payloads)
 
 
@@ -112,11 +123,26 @@ def _drop(
     if why is None and not is_past:
         why = "marts look from before its end"
     if why is None:
-        with connection.transaction(force_rollback=dry_run):
+        why = _drop_now(connection, start, consumed, dry_run)
+    return Month(start, events, why)
+
+
+def _drop_now(
+    connection: psycopg.Connection, month: date, consumed: int, dry_run: bool
+) -> str | None:
+    """Drop a month; return why it stays, if it does."""
+    for attempt in range(TRIES):
+        if attempt:
+            time.sleep(PAUSE_SECONDS)
+        with (
+            suppress(psycopg.errors.LockNotAvailable),
+            connection.transaction(force_rollback=dry_run),
+        ):
+            connection.execute("select set_config('lock_timeout', %s, true)", (LOCK_TIMEOUT,))
             wait_for_loaders(connection)
             row = connection.execute(
-                "select staging.drop_raw_month(%s, %s)", (start, consumed)
+                "select staging.drop_raw_month(%s, %s)", (month, consumed)
             ).fetchone()
-        if row is None or row[0] is None:
-            why = "typed facts have not read all of it"
-    return Month(start, events, why)
+            is_dropped = row is not None and row[0] is not None
+            return None if is_dropped else "typed facts have not read all of it"
+    return "a load, build or query goes on in raw events: run `warehouse retain` when it has ended"

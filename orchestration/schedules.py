@@ -56,7 +56,9 @@ SCHEDULES = [
     ),
     _schedule(traffic, "5 * * * *", "The traffic marts, every hour."),
     _schedule(everything, "15 2 * * *", "All marts, every day at 02:15."),
-    _schedule(retention, "45 3 * * *", "That what is promised to be gone is gone."),
+    _schedule(
+        retention, "3 * * * *", "That what is promised to be gone is gone: salts by the hour."
+    ),
     _schedule(watch, "7-59/10 * * * *", "What is known of freshness, volume and staging."),
 ]
 
