@@ -1,9 +1,9 @@
-"""Which builds Dagster was told of."""
+"""Posts to the webhook that wait until they are taken, and what an erasure explains of the row."""
 
 from ingestion.migrations.sql import run_sql_beside
 
-revision = "0013"
-down_revision = "0012"
+revision = "0011"
+down_revision = "0010"
 
 
 def upgrade() -> None:

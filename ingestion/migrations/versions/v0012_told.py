@@ -1,9 +1,9 @@
-"""Posts to the webhook that wait until they are taken, and what an erasure explains of the row."""
+"""Which builds Dagster was told of."""
 
 from ingestion.migrations.sql import run_sql_beside
 
 revision = "0012"
-down_revision = "0010"
+down_revision = "0011"
 
 
 def upgrade() -> None:
