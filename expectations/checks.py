@@ -134,7 +134,7 @@ class _Window:
 def run_checks(*, docs: bool = False, suites: Sequence[str] | None = None) -> list[CheckResult]:
     """Run the suites (all of them by default) and record a row per check, in one transaction.
 
-    With ``docs`` the Data Docs site is written anew, with the suites that ran and their results.
+    With ``docs`` the Data Docs of these suites are written anew, with what came of them.
     Raises CheckError for an unknown suite, where the candidate of the marketing row was never
     built and where the exported one may not be read, and database.DatabaseError; nothing is
     recorded then.
@@ -151,7 +151,7 @@ def run_checks(*, docs: bool = False, suites: Sequence[str] | None = None) -> li
             for name, window in windows.items():
                 results += _validate(context, source, load_suite(name), window)
             if docs:
-                _write_docs(context)
+                _write_docs(context, docs_page(*suites or ()).parent)
         _record(connection, results, windows)
     return results
 
@@ -170,9 +170,9 @@ def forget_old_results(connection: psycopg.Connection) -> int:
     ).rowcount
 
 
-def docs_index() -> Path:
-    """Return the first page of the Data Docs site, written yet or not."""
-    return settings().data_docs / "index.html"
+def docs_page(*suites: str) -> Path:
+    """Return the first page of the Data Docs of suites that run together, by default all."""
+    return settings().data_docs / ("-".join(suites) or "all") / "index.html"
 
 
 def load_suite(name: str) -> ExpectationSuite:
@@ -402,11 +402,12 @@ def _new_docs() -> Path:
     return settings().data_docs.with_suffix(".new").absolute()
 
 
-def _write_docs(context: EphemeralDataContext) -> None:
-    made, site = _new_docs(), settings().data_docs
+def _write_docs(context: EphemeralDataContext, site: Path) -> None:
+    made = _new_docs()
     shutil.rmtree(made, ignore_errors=True)
     context.build_data_docs()
     for page in [*made.rglob("*.html"), *made.rglob("*.css")]:
         page.write_text(LOGO_ADDRESS.sub("data:,", page.read_text("utf-8")), "utf-8")
+    site.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(site, ignore_errors=True)
     made.rename(site)

@@ -89,6 +89,10 @@ class Settings(BaseSettings):
         default="http://localhost:3000",
         description="Where people reach Dagster's UI: what alerts link to.",
     )
+    docs_url: str = Field(
+        default="http://localhost:3001",
+        description="Where people reach the docs of checks and models: what Dagster links to.",
+    )
 
     country_database: Path | None = Field(
         default=None,
@@ -123,9 +127,23 @@ class Settings(BaseSettings):
         return self.home / f"pg{self.postgres_version}"
 
     @property
+    def docs(self) -> Path:
+        """Folder of the sites below, which the web server of docs shows."""
+        return self.home / "docs"
+
+    @property
     def data_docs(self) -> Path:
-        """Folder of the Great Expectations site."""
-        return self.home / "data_docs"
+        """Folder of the Great Expectations sites."""
+        return self.docs / "checks"
+
+    @property
+    def dbt_docs(self) -> Path:
+        """Folder of dbt's site of models and columns."""
+        return self.docs / "models"
+
+    def docs_link(self, page: Path) -> str:
+        """Return where people reach a page of these sites."""
+        return f"{self.docs_url}/{page.relative_to(self.docs).as_posix()}"
 
     @property
     def dbt_target(self) -> Path:

@@ -222,7 +222,7 @@ def write_docs() -> Path:
     from dbt.cli.main import dbtRunner
 
     database.connect().close()
-    site = settings().home / "docs"
+    site = settings().dbt_docs
     with environment(dbt_environment()), contextlib.redirect_stdout(sys.stderr):
         result = dbtRunner().invoke(
             ["--quiet", "docs", "generate", "--static", "--target-path", str(site)]

@@ -6,8 +6,9 @@ from contextlib import suppress
 
 import dagster as dg
 
-from expectations.checks import SEVERITIES, CheckResult, docs_index, run_checks, suite_content
+from expectations.checks import SEVERITIES, CheckResult, docs_page, run_checks, suite_content
 from ingestion import database
+from ingestion.settings import settings
 from orchestration.exporting import ROW
 from orchestration.freshness import ROW_LIMIT, Freshness, mart_ages, mart_limit, row_age
 from orchestration.lineage import with_ancestors
@@ -59,22 +60,23 @@ def _freshness_specs() -> list[dg.AssetCheckSpec]:
 
 def suite_results(*suites: str) -> Iterator[dg.AssetCheckResult]:
     """Run suites of Great Expectations, and yield what each check found."""
-    for result in run_checks(suites=suites):
+    link = settings().docs_link(docs_page(*suites))
+    for result in run_checks(docs=True, suites=suites):
         yield dg.AssetCheckResult(
             asset_key=_asset(result.model),
             check_name=result.check_name.replace(".", "_"),
             passed=result.passed,
             severity=SEVERITY[result.severity],
-            metadata=_metadata(result),
+            metadata=_metadata(result, link),
         )
 
 
-def _metadata(result: CheckResult) -> dict[str, dg.MetadataValue]:
+def _metadata(result: CheckResult, docs: str) -> dict[str, dg.MetadataValue]:
     return {
         "failures": dg.MetadataValue.int(result.failures or 0),
         "detail": dg.MetadataValue.text(result.detail),
         "query": dg.MetadataValue.md(f"```sql\n{result.query}\n```"),
-        "data_docs": dg.MetadataValue.url(docs_index().as_uri()),
+        "data_docs": dg.MetadataValue.url(docs),
     }
 
 

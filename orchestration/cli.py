@@ -305,7 +305,7 @@ def check(
     from orchestration import show
 
     results = checks.run_checks(docs=docs)
-    show.checked(results, checks.docs_index() if docs else None, json)
+    show.checked(results, checks.docs_page() if docs else None, json)
     if any(not result.passed and result.severity == "error" for result in results):
         raise SystemExit(ExitCode.CHECK_FAILED)
 
@@ -468,6 +468,7 @@ def environment() -> None:
 def serve(
     host: Annotated[str, typer.Option(help="Where the web server listens.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="At which port.")] = 3000,
+    docs_port: Annotated[int, typer.Option(help="At which the docs that it links to.")] = 3001,
     dev: Annotated[
         bool, typer.Option("--dev", help="For trying out: reloads code that changes.")
     ] = False,
@@ -475,9 +476,7 @@ def serve(
     """Run Dagster, its UI and the daemon of the schedules, until Ctrl-C or SIGTERM."""
     from orchestration import serve
 
-    if dev:
-        serve.develop(["-h", host, "-p", str(port)])
-    serve.serve(host, port)
+    serve.serve(host, port, docs_port, dev=dev)
 
 
 @app.command()

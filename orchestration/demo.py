@@ -84,7 +84,7 @@ def run_demo() -> DemoResult:
             tables=_tables(connection),
             row=row,
             checks_passed=sum(result.passed for result in results),
-            docs=checks.docs_index(),
+            docs=checks.docs_page(),
             next_commands=NEXT_COMMANDS,
         )
 

@@ -20,6 +20,7 @@ from ingestion.settings import PROJECT_DIR, settings
 
 WORKSPACE = PROJECT_DIR / "workspace.yaml"
 DEFINITIONS = "orchestration.definitions"
+CODE_SERVER = "code server"
 STORAGE_URL = "WAREHOUSE_DAGSTER_DATABASE_URL"
 # What a run has to end in after SIGTERM; a statement of its that still runs is cancelled.
 STOP_SECONDS = 60
@@ -73,20 +74,11 @@ def dagster_environment() -> dict[str, str]:
     return environment
 
 
-def develop(arguments: list[str]) -> None:
-    """Become `dagster dev`, which reloads code and asks for nothing else."""
-    lock = only_one_here()
-    _prepare()
-    program = _program("dagster")
-    # What this process becomes holds it on.
-    os.set_inheritable(lock.fileno(), True)
-    os.execve(program, [program, "dev", "-w", str(WORKSPACE), *arguments], dagster_environment())  # noqa: S606
+def serve(host: str, port: int, docs_port: int, *, dev: bool = False) -> None:
+    """Run Dagster, and the docs it links to, until SIGTERM or SIGINT, or until one of them ends.
 
-
-def serve(host: str, port: int) -> None:
-    """Run code server, web server and daemon until SIGTERM or SIGINT, or until one of them ends.
-
-    Raises ServeError where one of them ends by itself, or where Dagster runs here already.
+    With ``dev`` it reloads code that changes. Raises ServeError where one of the processes ends by
+    itself, or where Dagster runs here already.
     """
     lock = only_one_here()
     _prepare()
@@ -98,18 +90,13 @@ def serve(host: str, port: int) -> None:
     # A private folder: who can write to the socket can start runs.
     with tempfile.TemporaryDirectory(prefix="warehouse-") as folder:
         code_socket = Path(folder) / "code"
-        workspace = Path(folder) / "workspace.yaml"
-        workspace.write_text(_workspace(code_socket))
-        commands = {
-            "code server": [
-                *(_program("dagster"), "api", "grpc", "-m", DEFINITIONS),
-                *("--socket", str(code_socket), "--location-name", DEFINITIONS),
-            ],
-            "web server": [
-                *(_program("dagster-webserver"), "-h", host, "-p", str(port), "-w", str(workspace))
-            ],
-            "daemon": [_program("dagster-daemon"), "run", "-w", str(workspace)],
-        }
+        commands = (
+            _developing(host, port) if dev else _serving(host, port, Path(folder), code_socket)
+        )
+        commands["docs server"] = [
+            *(sys.executable, "-m", "http.server", "--bind", host),
+            *("--directory", str(settings().docs), str(docs_port)),
+        ]
         processes: dict[str, subprocess.Popen[bytes]] = {}
         try:
             for name, command in commands.items():
@@ -118,7 +105,8 @@ def serve(host: str, port: int) -> None:
                     command, env=environment, start_new_session=True, pass_fds=[lock.fileno()]
                 )
                 print(processes[name].pid, file=lock, flush=True)
-                while not stopping and _live(processes) and not code_socket.exists():
+                is_code = name == CODE_SERVER
+                while not stopping and _live(processes) and is_code and not code_socket.exists():
                     time.sleep(POLL_SECONDS)
             while not stopping and _live(processes):
                 time.sleep(POLL_SECONDS)
@@ -126,7 +114,27 @@ def serve(host: str, port: int) -> None:
         finally:
             _stop(list(processes.values()))
     if ended and not stopping:
-        raise ServeError(f"Dagster's {ended[0]} has ended by itself; its words are above.")
+        raise ServeError(f"The {ended[0]} has ended by itself; its words are above.")
+
+
+def _serving(host: str, port: int, folder: Path, code_socket: Path) -> dict[str, list[str]]:
+    workspace = folder / "workspace.yaml"
+    workspace.write_text(_workspace(code_socket))
+    return {
+        CODE_SERVER: [
+            *(_program("dagster"), "api", "grpc", "-m", DEFINITIONS),
+            *("--socket", str(code_socket), "--location-name", DEFINITIONS),
+        ],
+        "web server": [
+            *(_program("dagster-webserver"), "-h", host, "-p", str(port), "-w", str(workspace))
+        ],
+        "daemon": [_program("dagster-daemon"), "run", "-w", str(workspace)],
+    }
+
+
+def _developing(host: str, port: int) -> dict[str, list[str]]:
+    where = ("-h", host, "-p", str(port), "-w", str(WORKSPACE))
+    return {"development server": [_program("dagster"), "dev", *where]}
 
 
 def only_one_here() -> IO[str]:
@@ -166,6 +174,7 @@ def _prepare() -> None:
     from orchestration.transforming import manifest_path
 
     migrate()
+    settings().docs.mkdir(parents=True, exist_ok=True)
     # Once, before several processes would make it at the same time.
     manifest_path()
 

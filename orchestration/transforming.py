@@ -64,7 +64,7 @@ class Translator(DagsterDbtTranslator):
 
     def get_metadata(self, dbt_resource_props: Mapping[str, Any]) -> Mapping[str, Any]:
         """Add the way to dbt's own page of a model."""
-        page = (settings().home / "docs" / "static_index.html").as_uri()
+        page = settings().docs_link(settings().dbt_docs / "static_index.html")
         return {
             **super().get_metadata(dbt_resource_props),
             "dbt_docs": dg.MetadataValue.url(f"{page}#!/model/{dbt_resource_props['unique_id']}"),

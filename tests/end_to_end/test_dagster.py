@@ -415,7 +415,7 @@ def test_a_second_dagster_on_the_same_instance_is_refused_before_it_takes_runs_f
         serve.only_one_here(),
         pytest.raises(serve.ServeError, match=f"already, as {os.getpid()}: end"),
     ):
-        serve.serve("127.0.0.1", 0)
+        serve.serve("127.0.0.1", 0, 0)
     serve.only_one_here().close()
 
 

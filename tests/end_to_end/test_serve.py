@@ -137,6 +137,15 @@ def failures_of(run_id: str) -> list[str]:
     ]
 
 
+def data_docs_of(run_id: str) -> str:
+    """Return what the results of a run's first check of what landed link to."""
+    of_type = dg.DagsterEventType.ASSET_CHECK_EVALUATION
+    with dg.DagsterInstance.get() as instance:
+        found = [entry.dagster_event for entry in instance.all_logs(run_id, of_type=of_type)]
+    metadata = [event.event_specific_data.metadata for event in found]
+    return next(one["data_docs"].value for one in metadata if "data_docs" in one)
+
+
 def chat(at: str, user: str = "u1") -> dict[str, Any]:
     return {
         "event_id": str(uuid.uuid4()),
@@ -150,7 +159,7 @@ def chat(at: str, user: str = "u1") -> dict[str, Any]:
 def served(servers: Callable[[int], Server]) -> Iterator[Served]:
     """Dagster on a fresh warehouse, its schedules and sensors still off."""
     server = servers(18)
-    url, port = server.new_database(), free_port()
+    url, port, docs_port = server.new_database(), free_port(), free_port()
     home = Path(tempfile.mkdtemp(prefix="wh-"))
     with (
         server.environment(url),
@@ -161,11 +170,14 @@ def served(servers: Callable[[int], Server]) -> Iterator[Served]:
         patch.setenv("WAREHOUSE_HOME", str(home))
         patch.setenv("WAREHOUSE_ALERT_WEBHOOK", address)
         patch.setenv("WAREHOUSE_DAGSTER_URL", f"http://127.0.0.1:{port}")
+        patch.setenv("WAREHOUSE_DOCS_URL", f"http://127.0.0.1:{docs_port}")
         patch.setenv("DAGSTER_HOME", str(home / "dagster"))
         settings.cache_clear()
         with (home / "log").open("wb") as log:
             process = subprocess.Popen(
-                [*WAREHOUSE, "serve", "--port", str(port)], stdout=log, stderr=log
+                [*WAREHOUSE, "serve", "--port", str(port), "--docs-port", str(docs_port)],
+                stdout=log,
+                stderr=log,
             )
         one = Served(f"http://127.0.0.1:{port}", home, process, warehouse, posted)
         try:
@@ -213,8 +225,10 @@ def test_a_dropped_file_lands_by_itself_and_a_run_takes_it_to_the_row(served: Se
         served.start_sensor(sensor)
     served.drop(*(chat(f"2026-01-{day:02}T12:00:00Z") for day in range(5, 16)))
     until(lambda: (served.home / "drop/done/events").exists(), 2 * MINUTES)
-    served.ends(served.launch("everything"))
+    run_id = served.launch("everything")
+    served.ends(run_id)
     assert served.row()[0][3] == 11
+    assert requests.get(data_docs_of(run_id), timeout=60).status_code == 200
 
 
 def test_the_ui_shows_the_lineage_and_what_each_mart_is(served: Served, page: Page):

@@ -456,9 +456,9 @@ def stop_at_once(cluster: Path) -> None:
 
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
-    """A disk of 20 MiB."""
+    """A disk of 26 MiB."""
     directory = Path(tempfile.mkdtemp(prefix="wh-"))
-    mounted = mount("-t", "tmpfs", "-o", "size=20m", "tmpfs", directory)
+    mounted = mount("-t", "tmpfs", "-o", "size=26m", "tmpfs", directory)
     if mounted.returncode:
         directory.rmdir()
         pytest.skip(f"no disk can be mounted here: {mounted.stderr.strip()}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from expectations.checks import CheckError, CheckResult, docs_index, forget_old_results, run_checks
+from expectations.checks import CheckError, CheckResult, docs_page, forget_old_results, run_checks
 from ingestion.loader import load
 from ingestion.settings import settings
 from ingestion.source import open_source
@@ -383,10 +384,9 @@ def test_data_docs_show_suites_and_results_and_hold_no_value_of_a_row(
         results = run_checks(docs=True)
     assert red(results) == {"raw_events.event_in_plan", "raw_events.no_ip_in_context"}
 
-    site = settings().data_docs
+    site = docs_page().parent
     pages = {path.relative_to(site): path for path in site.rglob("*.html")}
-    assert site in docs_index().parents
-    assert docs_index() in pages.values()
+    assert docs_page() in pages.values()
     for suite in ("raw_events", "event_batches", "platform_stats"):
         assert Path("expectations") / f"{suite}.html" in pages
         assert len([page for page in pages if page.parts[:2] == ("validations", suite)]) == 1
@@ -400,12 +400,17 @@ def test_data_docs_show_suites_and_results_and_hold_no_value_of_a_row(
         assert value not in repr(results)
 
 
-def test_a_site_replaces_the_last_one(landed: psycopg.Connection) -> None:
-    run_checks(docs=True)
-    (settings().data_docs / "stale.html").write_text("")
+def test_a_site_replaces_the_last_one_of_the_same_suites(landed: psycopg.Connection) -> None:
+    shutil.rmtree(settings().docs)
+    for _ in range(2):
+        run_checks(docs=True, suites=["platform_stats"])
+        (docs_page("platform_stats").parent / "stale.html").write_text("")
+    run_checks(docs=True, suites=["platform_stats", "event_batches"])
     run_checks(docs=True, suites=["platform_stats"])
-    names = {path.name for path in settings().data_docs.rglob("*.html")}
+    names = {path.name for path in docs_page("platform_stats").parent.rglob("*.html")}
     assert "stale.html" not in names
-    assert "raw_events.html" not in names
+    assert "event_batches.html" not in names
     assert "platform_stats.html" in names
-    assert not settings().data_docs.with_suffix(".new").exists()
+    folders = {path.name for path in settings().docs.glob("*/*")}
+    assert folders == {"platform_stats", "platform_stats-event_batches"}
+    assert [path.name for path in settings().docs.iterdir()] == ["checks"]
