@@ -177,6 +177,9 @@ def _prepare() -> None:
     settings().docs.mkdir(parents=True, exist_ok=True)
     # Once, before several processes would make it at the same time.
     manifest_path()
+    # The site that models link to. Without it all else works, and it has said why there is none.
+    command = [sys.executable, "-m", "orchestration.cli", "docs"]
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
 
 
 def _program(name: str) -> str:

@@ -217,6 +217,7 @@ def page(served: Served) -> Iterator[Page]:
 def picture(page: Page, name: str) -> None:
     if folder := os.environ.get("WAREHOUSE_SCREENSHOTS"):
         page.wait_for_timeout(2000)
+        expect(page.get_by_text("etching statuses")).to_have_count(0)
         page.screenshot(path=f"{folder}/{name}.png")
 
 
@@ -228,7 +229,9 @@ def test_a_dropped_file_lands_by_itself_and_a_run_takes_it_to_the_row(served: Se
     run_id = served.launch("everything")
     served.ends(run_id)
     assert served.row()[0][3] == 11
-    assert requests.get(data_docs_of(run_id), timeout=60).status_code == 200
+    of_models = settings().docs_link(settings().dbt_docs / "static_index.html")
+    for link in (data_docs_of(run_id), of_models):
+        assert requests.get(link, timeout=60).status_code == 200
 
 
 def test_the_ui_shows_the_lineage_and_what_each_mart_is(served: Served, page: Page):
