@@ -143,7 +143,7 @@ class Settings(BaseSettings):
 
     def docs_link(self, page: Path) -> str:
         """Return where people reach a page of these sites."""
-        return f"{self.docs_url}/{page.relative_to(self.docs).as_posix()}"
+        return f"{self.docs_url.rstrip('/')}/{page.relative_to(self.docs).as_posix()}"
 
     @property
     def dbt_target(self) -> Path:

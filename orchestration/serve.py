@@ -98,6 +98,7 @@ def serve(host: str, port: int, docs_port: int, *, dev: bool = False) -> None:
             *("--directory", str(settings().docs), str(docs_port)),
         ]
         processes: dict[str, subprocess.Popen[bytes]] = {}
+        docs = _write_docs()
         try:
             for name, command in commands.items():
                 # Each leads a group of its own; runs are in that of the code server.
@@ -112,7 +113,7 @@ def serve(host: str, port: int, docs_port: int, *, dev: bool = False) -> None:
                 time.sleep(POLL_SECONDS)
             ended = [name for name, process in processes.items() if process.poll() is not None]
         finally:
-            _stop(list(processes.values()))
+            _stop([*processes.values(), docs])
     if ended and not stopping:
         raise ServeError(f"The {ended[0]} has ended by itself; its words are above.")
 
@@ -177,9 +178,15 @@ def _prepare() -> None:
     settings().docs.mkdir(parents=True, exist_ok=True)
     # Once, before several processes would make it at the same time.
     manifest_path()
-    # The site that models link to. Without it all else works, and it has said why there is none.
-    command = [sys.executable, "-m", "orchestration.cli", "docs"]
-    subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+
+
+def _write_docs() -> subprocess.Popen[bytes]:
+    """Begin to write the site that models link to; without it all else works, and it says why."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "orchestration.cli", "docs"],
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def _program(name: str) -> str:
