@@ -13,6 +13,7 @@ import psycopg
 from ingestion import ledger
 from ingestion.entities import SHAPES
 from ingestion.envelope import BROWSER_SOURCES
+from ingestion.functions import FUNCTIONS
 from ingestion.line import Reason
 from ingestion.migrate import MIGRATIONS
 from ingestion.tracking_plan import Member, tracking_plan
@@ -34,7 +35,9 @@ def own_words() -> frozenset[str]:
     for kind, shape in SHAPES.items():
         words.update((kind.value, *_of_shape(shape)))
     words.update(reason.value for reason in Reason)
-    for file in (*MIGRATIONS.rglob("*.sql"), *DBT_PROJECT.rglob("*.sql")):
+    for file in (
+        path for folder in (MIGRATIONS, FUNCTIONS, DBT_PROJECT) for path in folder.rglob("*.sql")
+    ):
         literals = _literals(_comments("", file.read_text("utf-8")))
         words.update((file.stem, *filter(_is_word, literals)))
     for file in DBT_PROJECT.glob("seeds/*.csv"):

@@ -23,19 +23,22 @@ CELLS = "dbt_project/macros/cells.sql"
 OFFSETS = "dbt_project/macros/offsets.sql"
 DAYS = "dbt_project/models/intermediate/int_platform_activity_daily.sql"
 STATS = "dbt_project/models/intermediate/int_platform_stats.sql"
-PROTOCOL = "ingestion/migrations/versions/v0002_offsets.sql"
-BEGIN_MODEL = "ingestion/migrations/versions/v0008_erasure.sql"
+FUNCTIONS = "ingestion/functions/warehouse/"
+REFUSE_EARLIER = FUNCTIONS + "refuse_earlier_as_of.sql"
+BEGIN_MODEL = FUNCTIONS + "begin_model.sql"
 RATED = "dbt_project/models/intermediate/int_rated_chats.sql"
 AI_USAGE = "dbt_project/models/marts/ai_usage/"
-TRUST = "ingestion/migrations/versions/v0004_trust.sql"
-SLIDING = "ingestion/migrations/versions/v0007_orchestration.sql"
+END_MODEL = FUNCTIONS + "end_model.sql"
+HAS_NEWS = FUNCTIONS + "has_news.sql"
+SLIDE = FUNCTIONS + "slide.sql"
 INTERMEDIATE = "dbt_project/models/intermediate/"
 CLIENTS = "dbt_project/models/marts/clients/"
 PLATFORM = "dbt_project/models/marts/platform/"
 TRAFFIC = "dbt_project/models/marts/traffic/"
 OPERATIONS = "dbt_project/models/marts/operations/"
-PERCENTILE = "ingestion/migrations/versions/v0003_marts.sql"
-ROLES = "ingestion/migrations/versions/v0009_roles.sql"
+PERCENTILE = FUNCTIONS + "percentile.sql"
+PROTECTION = FUNCTIONS + "protection.sql"
+RIGHTS = FUNCTIONS + "rights.sql"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         Edit(CELLS, "where current_setting('warehouse.mode') = 'window'\"", 'where false"'),
     ),
     "a window moves the offset": (
-        Edit(TRUST, "if current_setting('warehouse.mode') = 'window' then", "if false then"),
+        Edit(END_MODEL, "if current_setting('warehouse.mode') = 'window' then", "if false then"),
     ),
     "the first instant of the 720 hours is left out": (
         Edit(STATS, "occurred_at >= {{ active_since() }}", "occurred_at > {{ active_since() }}"),
@@ -109,13 +112,13 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         Edit(BEGIN_MODEL, "least(pin.batch_seq, min(o.batch_seq))", "pin.batch_seq"),
     ),
     "an earlier as_of is taken": (
-        Edit(PROTOCOL, "if wanted_as_of < warehouse.last_as_of() then", "if false then"),
+        Edit(REFUSE_EARLIER, "if wanted_as_of < warehouse.last_as_of() then", "if false then"),
     ),
     "a build without dbt overlooks what has become visible": (
-        Edit(SLIDING, "        or exists (\n", "        or false and exists (\n"),
+        Edit(HAS_NEWS, "        or exists (\n", "        or false and exists (\n"),
     ),
     "a build without dbt leaves the sliding rows": (
-        Edit(SLIDING, "execute one_statement;", "null;"),
+        Edit(SLIDE, "execute one_statement;", "null;"),
     ),
     "a changed view does not rebuild what reads it": (
         Edit(
@@ -377,13 +380,13 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         Edit(BEGIN_MODEL, "or stands.checksum <> code_checksum or", "or"),
     ),
     "a user sees what tells of the whole client": (
-        Edit(ROLES, "|| ' and ' || format(mapped, 't.user_id is null')", ""),
+        Edit(PROTECTION, "|| ' and ' || format(mapped, 't.user_id is null')", ""),
     ),
     "views of marts show what their owner sees": (
         Edit("dbt_project/macros/views.sql", "security_invoker = true", "security_invoker = false"),
     ),
     "everybody may go on doing what they may by default": (
-        Edit(ROLES, "        a.grantee = 0\n        or r.rolname", "        r.rolname"),
+        Edit(RIGHTS, "        a.grantee = 0\n        or r.rolname", "        r.rolname"),
     ),
 }
 

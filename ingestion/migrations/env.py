@@ -1,10 +1,14 @@
-"""Alembic's entry: all pending migrations in one transaction, one migrator at a time."""
+"""Alembic's entry: pending migrations, then functions and views, in one transaction.
+
+One migrator at a time.
+"""
 
 from __future__ import annotations
 
 from alembic import context
 from sqlalchemy import text
 
+from ingestion.functions import apply_functions
 from ingestion.ledger import lock_key
 
 connection = context.config.attributes["connection"]
@@ -20,3 +24,4 @@ with connection.begin():
         on_version_apply=context.config.attributes["on_version_apply"],
     )
     context.run_migrations()
+    apply_functions(connection.connection.dbapi_connection)

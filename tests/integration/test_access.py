@@ -86,6 +86,7 @@ TABLES: dict[str, dict[str, str]] = {
     "staging.documents": UPSERTED,
     "export.analytics_platform_stats": {MARKETING: "select"},
     "warehouse.migrations": {},
+    "warehouse.functions": {},
     "warehouse.tenants": {},
     "warehouse.builds": {TRANSFORMER: "select insert update delete"},
     "warehouse.model_offsets": {TRANSFORMER: "select insert update"},

@@ -118,7 +118,7 @@ def test_what_people_did_about_alerts_names_nobody_who_is_erased(
 # What holds names that the machine gives, and words and sentences of the warehouse's own. All else
 # may name a subject: whoever adds a column says here that it does not, or has erasures see to it.
 NAMES_NOBODY = {
-    "access", "builds", "migrations", "model_offsets", "sliding_models", "touched_periods",
+    "access", "builds", "functions", "migrations", "model_offsets", "sliding_models", "touched_periods",
     "view_digests", "erased_rows", "raw_events.country", "suppressed_events.event",
     "rejected_events.reason", "event_batches.kind", "loads.kind", "loads.state", "erasures.kind",
     "erasures.state", "erasures.removed", "erasures.found", "erasures.not_searched",

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 import ingestion.migrations
-from ingestion import embedded
+from ingestion import embedded, functions
 from ingestion.migrate import Migrated, migrate
 from tests.conftest import WAREHOUSE, settings_of
 from tests.lines import rows, value
@@ -37,6 +37,39 @@ def test_init_twice_at_once_migrates_once(servers):
     versions = Path(ingestion.migrations.__file__).parent.glob("versions/*.sql")
     assert sorted(ran) == [[], sorted(path.name[1:5] for path in versions)]
     assert [process.returncode for process in both] == [0, 0]
+
+
+def test_a_function_whose_file_has_changed_is_made_anew_and_one_without_a_file_goes(
+    warehouse: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = tmp_path / "functions"
+    shutil.copytree(functions.FUNCTIONS, files)
+    monkeypatch.setattr(functions, "FUNCTIONS", files)
+    one = files / "warehouse" / "one.sql"
+    make = "create or replace function warehouse.one() returns {} language sql as 'select {}'"
+
+    one.write_text(make.format("integer", "1"))
+    migrate()
+    assert value(warehouse, "select warehouse.one()") == 1
+    oid = value(warehouse, "select 'warehouse.one'::regproc::oid")
+    migrate()
+    assert value(warehouse, "select 'warehouse.one'::regproc::oid") == oid
+
+    one.write_text("drop function if exists warehouse.one();" + make.format("text", "''two''"))
+    migrate()
+    assert value(warehouse, "select warehouse.one()") == "two"
+
+    one.write_text(make.format("text", "''three''") + "; select 1 / 0")
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        migrate()
+    assert value(warehouse, "select warehouse.one()") == "two"
+
+    one.unlink()
+    migrate()
+    assert value(warehouse, "select count(*) from pg_proc where proname = 'one'") == 0
+    assert set(rows(warehouse, "select name from warehouse.functions")) == {
+        (f"{path.parent.name}.{path.stem}",) for path in files.glob("*/*.sql")
+    }
 
 
 @pytest.fixture

@@ -1,0 +1,31 @@
+-- Drops a month of raw events, as the owner. Returns how many there were; NULL, with nothing done,
+-- where one of them came with a batch after `consumed`. Loaders wait meanwhile.
+create or replace function staging.drop_raw_month(month_start date, consumed bigint) returns bigint
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    partition regclass := to_regclass(format('staging.%I', 'raw_events_' || to_char(month_start, 'YYYY_MM')));
+    is_ahead boolean;
+    n bigint;
+begin
+    perform pg_advisory_xact_lock(7110002);
+    -- In the order in which loaders take them.
+    lock table only staging.raw_events in access exclusive mode;
+    execute format('lock table %s in access exclusive mode', partition);
+    execute format(
+        'select exists (select from staging.event_batches as b where b.batch_seq > $1 '
+        'and exists (select from %s as r where r.batch_id = b.batch_id))',
+        partition
+    ) into is_ahead using consumed;
+    if is_ahead then
+        return null;
+    end if;
+    execute format('select count(*) from %s', partition) into n;
+    execute format('drop table %s', partition);
+    insert into staging.dropped_months as d (month, events) values (month_start, n)
+    on conflict (month) do update
+    set events = d.events + excluded.events, dropped_at = excluded.dropped_at;
+    return n;
+end
+$$;
+
+revoke all on function staging.drop_raw_month(date, bigint) from public;

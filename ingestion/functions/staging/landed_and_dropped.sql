@@ -1,0 +1,22 @@
+-- Of some events those that landed and were dropped since: the typed facts know them. As the owner,
+-- for a loader reads no facts.
+create or replace function staging.landed_and_dropped(
+    clients text [], event_ids uuid [], instants timestamptz []
+) returns setof bigint
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if to_regclass('intermediate.int_events') is not null then
+        return query execute
+            'select k.position - 1 from unnest($1, $2, $3) with ordinality '
+            'as k (client_id, event_id, happened_at, position) where ('
+            'select true from intermediate.int_events as e where e.client_id = k.client_id '
+            'and e.event_id = k.event_id and e.occurred_at = k.happened_at)'
+        using clients, event_ids, instants;
+    end if;
+end
+$$;
+
+revoke all on function staging.landed_and_dropped(text [], uuid [], timestamptz []) from public;
+
+comment on function staging.landed_and_dropped(text [], uuid [], timestamptz []) is
+'The positions, from 0, of the events that the typed facts know.';

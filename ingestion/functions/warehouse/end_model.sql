@@ -1,0 +1,38 @@
+create or replace function warehouse.end_model(
+    model_name text, code_checksum text, relation regclass
+) returns void
+language plpgsql as $$
+declare
+    counted bigint;
+begin
+    select
+        o.row_count + pg_stat_get_xact_tuples_inserted(relation)
+        - pg_stat_get_xact_tuples_deleted(relation)
+    into counted
+    from warehouse.model_offsets as o
+    where o.model = model_name and current_setting('warehouse.mode') <> 'full';
+    if counted is null then
+        execute format('select count(*) from %s', relation) into counted;
+        -- What is built from it now is planned by what it holds, not by what it held.
+        execute format('analyze %s', relation);
+    end if;
+    if current_setting('warehouse.mode') = 'window' then
+        update warehouse.model_offsets set row_count = counted where model = model_name;
+        return;
+    end if;
+    insert into warehouse.model_offsets as o (model, batch_seq, as_of, checksum, row_count)
+    values (
+        model_name,
+        current_setting('warehouse.to_batch')::bigint,
+        current_setting('warehouse.to_as_of')::timestamptz,
+        code_checksum,
+        counted
+    )
+    on conflict (model) do update set
+        batch_seq = excluded.batch_seq,
+        as_of = excluded.as_of,
+        checksum = excluded.checksum,
+        row_count = excluded.row_count,
+        moved_at = excluded.moved_at;
+end
+$$;

@@ -1,0 +1,33 @@
+create or replace function warehouse.pin_build(
+    invocation text,
+    wanted_as_of timestamptz,
+    start_day date,
+    end_day date,
+    refresh boolean,
+    code_digest text
+) returns warehouse.builds
+language plpgsql as $$
+declare
+    last_as_of timestamptz := warehouse.last_as_of();
+    pin warehouse.builds;
+begin
+    if start_day is not null then
+        -- A backfill looks from where the marts stand.
+        wanted_as_of := last_as_of;
+    elsif not refresh then
+        perform warehouse.refuse_earlier_as_of(wanted_as_of);
+    end if;
+    insert into warehouse.builds
+        (invocation_id, batch_seq, as_of, window_start, window_end, full_refresh, code_digest)
+    select
+        invocation,
+        coalesce((select max(b.batch_seq) from staging.event_batches as b), 0),
+        coalesce(wanted_as_of, greatest(now(), last_as_of)),
+        start_day,
+        end_day,
+        refresh,
+        code_digest
+    returning * into pin;
+    return pin;
+end
+$$;

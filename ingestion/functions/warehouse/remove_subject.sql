@@ -1,0 +1,180 @@
+-- Takes the subject out of what landed, of the facts and of what is kept beside the models; returns
+-- how many rows went, by table. The caller commits the batch that this belongs to; its number is not
+-- known yet, so what carries it is left in pg_temp for warehouse.note_erasure.
+create or replace function warehouse.remove_subject(sought text, of_client text) returns jsonb
+language plpgsql as $$
+declare
+    gone jsonb := '{}';
+    place record;
+    n bigint;
+begin
+    -- No fact is written meanwhile: in the order in which all take these locks.
+    for place in
+        select o.model from warehouse.model_offsets as o where o.as_of = 'infinity' order by o.model
+    loop
+        perform pg_advisory_xact_lock(hashtextextended('warehouse.model ' || place.model, 0));
+    end loop;
+
+    -- Events of which raw events or facts know: facts are kept longer.
+    create temporary table erased_events (
+        client_id text,
+        event_id uuid,
+        occurred_at timestamptz,
+        batch_seq bigint,
+        primary key (client_id, event_id, occurred_at)
+    ) on commit drop;
+    execute format(
+        'insert into pg_temp.erased_events '
+        'select r.client_id, r.event_id, r."timestamp", b.batch_seq from ('
+        'select client_id, event_id, "timestamp", batch_id from staging.raw_events '
+        'where ($2::text is null or client_id = $2) and (event_id::text = $1 or (%s))'
+        ') as r inner join staging.event_batches as b on r.batch_id = b.batch_id',
+        warehouse.condition_of_holding('staging.raw_events', of_client is not null)
+    ) using sought, of_client;
+    create temporary table erased_facts on commit drop as
+    select format('%I.%I', t.schemaname, t.tablename)::regclass as relation
+    from warehouse.model_offsets as o
+    inner join pg_tables as t on o.model = t.tablename and t.schemaname = 'intermediate'
+    where
+        o.as_of = 'infinity'
+        and 3 = (
+            select count(*) from pg_attribute as a
+            where
+                a.attrelid = format('%I.%I', t.schemaname, t.tablename)::regclass
+                and a.attname in ('client_id', 'event_id', 'occurred_at')
+        );
+    for place in select f.relation from pg_temp.erased_facts as f loop
+        execute format(
+            'insert into pg_temp.erased_events '
+            'select client_id, event_id, occurred_at, batch_seq from %s where %s '
+            'on conflict do nothing',
+            place.relation,
+            warehouse.condition_of_holding(place.relation, of_client is not null)
+        ) using sought, of_client;
+    end loop;
+    analyze pg_temp.erased_events;
+
+    -- Models find by these what they have to recompute (see warehouse.erased_rows).
+    create temporary table erased_rows (model text, content jsonb) on commit drop;
+
+    -- Their numbers stay used: erasure is no loss.
+    create temporary table erased_sequences on commit drop as
+    select distinct
+        r.context ->> 'producer' as producer,
+        (r.context ->> 'sequence')::numeric::bigint as "sequence",
+        e.occurred_at,
+        e.batch_seq
+    from staging.raw_events as r
+    inner join pg_temp.erased_events as e
+        on r.client_id = e.client_id and r.event_id = e.event_id and r."timestamp" = e.occurred_at
+    where r.context ->> 'producer' is not null and r.context ->> 'sequence' is not null;
+
+    delete from staging.raw_events as r using pg_temp.erased_events as e
+    where r.client_id = e.client_id and r.event_id = e.event_id and r."timestamp" = e.occurred_at;
+    get diagnostics n = row_count;
+    gone := gone || jsonb_build_object('staging.raw_events', n);
+
+    for place in select f.relation from pg_temp.erased_facts as f loop
+        execute format(
+            'with gone as ('
+            'delete from %s as f using pg_temp.erased_events as e '
+            'where f.client_id = e.client_id and f.event_id = e.event_id '
+            'and f.occurred_at = e.occurred_at returning f.*'
+            ') insert into pg_temp.erased_rows '
+            'select (select c.relname from pg_class as c where c.oid = %s), to_jsonb(g) from gone as g',
+            place.relation, place.relation::oid
+        );
+        get diagnostics n = row_count;
+        gone := gone || jsonb_build_object(place.relation, n);
+    end loop;
+    if to_regclass('intermediate.int_sequence_uses') is not null then
+        -- Another event may have come with the same number at the same time.
+        with gone as (
+            delete from intermediate.int_sequence_uses as u using pg_temp.erased_sequences as s
+            where
+                u.producer = s.producer
+                and u."sequence" = s."sequence"
+                and u.occurred_at = s.occurred_at
+                and u.batch_seq = s.batch_seq
+                and not exists (
+                    select from staging.raw_events as r
+                    inner join staging.event_batches as b on r.batch_id = b.batch_id
+                    where
+                        b.batch_seq = s.batch_seq
+                        and r."timestamp" = s.occurred_at
+                        and r.context ->> 'producer' = s.producer
+                        and (r.context ->> 'sequence')::numeric = s."sequence"
+                )
+            returning u.*
+        )
+
+        insert into pg_temp.erased_rows select 'int_sequence_uses', to_jsonb(g) from gone as g;
+        get diagnostics n = row_count;
+        gone := gone || jsonb_build_object('intermediate.int_sequence_uses', n);
+    end if;
+
+    -- Entities, as the models read them.
+    for place in
+        select e.name, e.key
+        from (values ('clients', 'client_id'), ('users', 'user_id')) as e (name, key)
+        where to_regclass('intermediate.stg_' || e.name) is not null
+    loop
+        execute format(
+            'insert into pg_temp.erased_rows select %L, to_jsonb(v) from intermediate.%I as v '
+            'where v.%I in (select %I from staging.%I where %s)',
+            'stg_' || place.name, 'stg_' || place.name, place.key, place.key, place.name,
+            warehouse.condition_of_holding(
+                format('staging.%I', place.name)::regclass, of_client is not null
+            )
+        ) using sought, of_client;
+    end loop;
+
+    -- Rows that go where they hold the value.
+    for place in
+        select unnest(array[
+            'staging.rejected_events', 'staging.used_sequences', 'staging.clients', 'staging.units',
+            'staging.users', 'staging.documents', 'warehouse.restatements'
+        ]::regclass []) as relation
+    loop
+        continue when warehouse.condition_of_holding(place.relation, of_client is not null) is null;
+        execute format(
+            'delete from %s where %s',
+            place.relation,
+            warehouse.condition_of_holding(place.relation, of_client is not null)
+        ) using sought, of_client;
+        get diagnostics n = row_count;
+        gone := gone || jsonb_build_object(place.relation, n);
+    end loop;
+    if of_client is null and to_regclass('intermediate.int_sequence_uses') is not null then
+        with gone as (
+            delete from intermediate.int_sequence_uses as u where u.producer = sought returning u.*
+        )
+
+        insert into pg_temp.erased_rows select 'int_sequence_uses', to_jsonb(g) from gone as g;
+    end if;
+    if of_client is null then
+        -- Usage alerts bear a hash of their user in their names.
+        delete from warehouse.alert_actions as a
+        where
+            a.alert_id ~ '^usage-'
+            and right(a.alert_id, 16) = left(encode(sha256(convert_to(sought, 'UTF8')), 'hex'), 16);
+        get diagnostics n = row_count;
+        gone := gone || jsonb_build_object('warehouse.alert_actions', n);
+        -- Rows that tell of something else as well, and stay.
+        update warehouse.alert_actions set taken_by = '(erased)' where taken_by = sought;
+        update warehouse.check_results set detail = '(erased)' where detail = sought;
+        update warehouse.erasures set requested_by = '(erased)' where requested_by = sought;
+        update staging.event_batches set source = '(erased)' where source = sought;
+        update staging.loads
+        set
+            source = case when source = sought then '(erased)' else source end,
+            error = case when error = sought then '(erased)' else error end
+        where source = sought or error = sought;
+    end if;
+    return (
+        select coalesce(jsonb_object_agg(g.key, g.value), '{}')
+        from jsonb_each(gone) as g
+        where g.value <> '0'
+    );
+end
+$$;
