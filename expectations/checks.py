@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import psycopg
 
-from ingestion import database, ledger
+from ingestion import database, locks
 from ingestion.errors import WarehouseError
+from ingestion.locks import Lock
 from ingestion.settings import settings
 from ingestion.tracking_plan import tracking_plan
 
@@ -143,9 +144,11 @@ def run_checks(*, docs: bool = False, suites: Sequence[str] | None = None) -> li
     if unknown := set(suites or ()) - set(names):
         raise CheckError(f"No such suite: {', '.join(sorted(unknown))}. Known: {', '.join(ROWS)}.")
     results: list[CheckResult] = []
-    with database.connect(autocommit=True, application_name="warehouse check") as connection:
+    with (
         # One run at a time: a slower one must not record its older window as the latest result.
-        connection.execute("select pg_advisory_lock(%s)", (ledger.lock_key("checks"),))
+        locks.held(Lock.CHECKS),
+        database.connect(autocommit=True, application_name="warehouse check") as connection,
+    ):
         windows = {name: _window(connection, name) for name in names}
         with _great_expectations(docs=docs) as (context, source):
             for name, window in windows.items():

@@ -14,7 +14,8 @@ from ingestion.settings import settings
 
 OLDEST_SERVER = 16
 # A killed client's statement ends within a second instead of working on and holding its locks.
-SESSION_OPTIONS = "-c timezone=UTC -c client_connection_check_interval=1000"
+# Nor does anything wait for ever for what another session holds.
+SESSION_OPTIONS = "-c timezone=UTC -c client_connection_check_interval=1000 -c lock_timeout=300000"
 
 
 class DatabaseError(WarehouseError):

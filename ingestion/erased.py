@@ -12,8 +12,9 @@ from typing import Any, NoReturn
 
 import psycopg
 
-from ingestion import ledger
+from ingestion import locks
 from ingestion.line import Reason
+from ingestion.locks import Lock
 
 # Verdicts on texts that are kept in memory: most texts of a file come again and again.
 MOST_KNOWN = 100_000
@@ -141,7 +142,7 @@ def hold_off_erasures(connection: psycopg.Connection) -> int:
 
     What is landed in this transaction is either judged by that erasure, or removed by a later one.
     """
-    connection.execute("select pg_advisory_xact_lock_shared(%s)", (ledger.lock_key("erasure"),))
+    locks.take(connection, Lock.LANDING, shared=True)
     row = connection.execute(
         "select coalesce(max(erasure_id), 0) from warehouse.erasures"
     ).fetchone()
@@ -150,7 +151,7 @@ def hold_off_erasures(connection: psycopg.Connection) -> int:
 
 def wait_for_loaders(connection: psycopg.Connection) -> None:
     """Wait until no chunk is being landed; keep new ones waiting until this transaction's end."""
-    connection.execute("select pg_advisory_xact_lock(%s)", (ledger.lock_key("erasure"),))
+    locks.take(connection, Lock.LANDING)
 
 
 def read_erased(connection: psycopg.Connection) -> Erased | None:

@@ -153,6 +153,7 @@ class Intake:
             leaves_duplicates_out = self._expects_duplicates
             try:
                 with self._connection.transaction():
+                    ledger.hold_load(self._connection, self._load_id)
                     newest = hold_off_erasures(self._connection)
                     if newest != (judged.receipt.erased.newest if judged.receipt.erased else 0):
                         raise _ErasedSinceError

@@ -8,7 +8,9 @@ from datetime import datetime
 
 import psycopg
 
+from ingestion import locks
 from ingestion.chunks import Place
+from ingestion.locks import Lock
 
 EVENTS = "events"
 ERASURE = "erasure"
@@ -74,8 +76,8 @@ def next_batch_id(connection: psycopg.Connection) -> int:
 def start_load(connection: psycopg.Connection, kind: str, source: str, head_digest: bytes) -> int:
     """Start a new load and return its id.
 
-    The load is held by a session lock until the connection closes, however that happens: so it
-    shows that its loader lives. ``connection`` must be in autocommit.
+    Until ``connection``, which must be in autocommit, closes, however that happens, it shows that
+    the load's loader lives.
     """
     with connection.transaction():
         load_id = _one(
@@ -84,16 +86,17 @@ def start_load(connection: psycopg.Connection, kind: str, source: str, head_dige
             "returning load_id",
             kind, source, head_digest,
         )  # fmt: skip
-        connection.execute("select pg_advisory_lock(%s)", (_lock_key(load_id),))
+        _show_that_it_lives(connection, load_id)
     return load_id
 
 
 def take_up_load(
     connection: psycopg.Connection, kind: str, source: str, head_digest: bytes
 ) -> int | None:
-    """Take up the load of this source that was broken off, if there is one that no loader holds.
+    """Resume the interrupted load of this source, if there is one whose loader does not live.
 
-    Returns its id. It is held as a new load is.
+    Returns its id. Waits until the server is done with the last that a killed loader sent it, a
+    commit perhaps: only then is it sure which batch was the load's last.
     """
     unfinished = connection.execute(
         "select load_id from staging.loads where kind = %s and source = %s and head_digest = %s "
@@ -101,7 +104,7 @@ def take_up_load(
         (kind, source, head_digest),
     ).fetchall()
     for (load_id,) in unfinished:
-        if not _one(connection, "select pg_try_advisory_lock(%s)", _lock_key(load_id)):
+        if not _show_that_it_lives(connection, load_id):
             continue
         taken = connection.execute(
             "update staging.loads set state = 'running', error = null, ended_at = null "
@@ -110,17 +113,13 @@ def take_up_load(
         ).fetchone()
         if taken:
             return load_id
-        connection.execute("select pg_advisory_unlock(%s)", (_lock_key(load_id),))
+        connection.execute("select pg_advisory_unlock(%s)", (_load_key(load_id),))
     return None
 
 
-def hold_writing(connection: psycopg.Connection, load_id: int) -> None:
-    """Hold the writing of a load's batches until ``connection``, which writes them, closes.
-
-    Waits until the server is done with the last that a killed loader sent it, a commit perhaps:
-    only then is it sure which batch was the load's last.
-    """
-    connection.execute("select pg_advisory_lock(%s)", (lock_key(f"writing of load {load_id}"),))
+def hold_load(connection: psycopg.Connection, load_id: int) -> None:
+    """Keep others from resuming the load until the end of this transaction, which writes for it."""
+    connection.execute("select from staging.loads where load_id = %s for share", (load_id,))
 
 
 def end_load(
@@ -162,7 +161,7 @@ def commit_batch(connection: psycopg.Connection, batch: Batch) -> int:
     From the lock to the commit no other batch can take a number: so numbers are in commit order.
     What carries the number is written by the caller right after, and then the commit follows.
     """
-    connection.execute("select pg_advisory_xact_lock(%s)", (lock_key("batch_seq"),))
+    locks.take(connection, Lock.BATCH_SEQ)
     return _one(
         connection,
         "insert into staging.event_batches ("
@@ -200,11 +199,15 @@ def _one(connection: psycopg.Connection, query: str, *parameters: object) -> int
     return row[0]
 
 
-def _lock_key(load_id: int) -> int:
-    return lock_key(f"load {load_id}")
+def _show_that_it_lives(connection: psycopg.Connection, load_id: int) -> bool:
+    """Take the load's advisory lock; return whether it was free.
+
+    Nobody waits for it: who takes it without being the loader only keeps a killed load from being
+    resumed, so that it is loaded from its start.
+    """
+    return bool(_one(connection, "select pg_try_advisory_lock(%s)", _load_key(load_id)))
 
 
-def lock_key(name: str) -> int:
-    """Return the advisory lock's key for a name, the same on every machine."""
-    digest = hashlib.sha256(f"warehouse {name}".encode()).digest()
+def _load_key(load_id: int) -> int:
+    digest = hashlib.sha256(f"warehouse load {load_id}".encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)

@@ -70,13 +70,11 @@ def load(source: Source, progress: Callable[[int, Counts], None] | None = None) 
         load_of = (ledger.EVENTS, source.name, hashlib.sha256(head).digest())
         last = None
         if load_id := ledger.take_up_load(control, *load_of):
-            ledger.hold_writing(data, load_id)
             last = ledger.last_batch(control, load_id)
             if last and (blocks := _after(source, blocks, last, control, load_id)) is None:
                 load_id, last, blocks = None, None, source.blocks(0)
         if load_id is None:
             load_id = ledger.start_load(control, *load_of)
-            ledger.hold_writing(data, load_id)
         try:
             place = last.end if last else Place()
             done = ledger.counts_of(control, load_id)

@@ -13,8 +13,8 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from ingestion import database
-from ingestion.ledger import lock_key
+from ingestion import database, locks
+from ingestion.locks import Lock
 
 ROLES = (
     "warehouse_loader",
@@ -46,6 +46,8 @@ RIGHTS: dict[str, dict[str, str]] = {
         "table staging.suppressed_events": "insert",
         "table staging.used_sequences": "insert",
         "table staging.visitor_salts": "select, insert, delete",
+        "table warehouse.lock_batch_seq": "update",
+        "table warehouse.lock_landing": "update",
         "table staging.clients": "select, insert, update",
         "table staging.units": "select, insert, update",
         "table staging.users": "select, insert, update",
@@ -78,10 +80,15 @@ RIGHTS: dict[str, dict[str, str]] = {
         "table warehouse.run_events": "select",
         "table warehouse.exports": "select",
         "table staging.dropped_months": "select",
+        "table warehouse.lock_access": "update",
+        "table warehouse.lock_build": "update",
+        "table warehouse.lock_dbt": "update",
+        "table warehouse.lock_models": "select, insert, update",
         "table warehouse.objects": "select",
         "table warehouse.rights": "select",
         "function warehouse.pin_build": "execute",
         "function warehouse.refuse_earlier_as_of": "execute",
+        "function warehouse.lock_model": "execute",
         "function warehouse.begin_model": "execute",
         "function warehouse.end_model": "execute",
         "function warehouse.has_news": "execute",
@@ -158,8 +165,7 @@ def set_up() -> list[str]:
     Changes only what differs, so it is safe and cheap at any time.
     """
     with database.connect(application_name="warehouse init") as connection:
-        # One `init` of a database at a time: migrations hold the same lock.
-        connection.execute("select pg_advisory_xact_lock(%s)", (lock_key("init"),))
+        locks.take(connection, Lock.INIT)
         if left := _make_roles(connection):
             return [*left, "-- then run `warehouse init` again, which gives them their rights"]
         _run(connection, _differences(connection, ["staging", "warehouse", "export"], _wanted()))

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import psycopg
 
-from ingestion import database, ledger, roles
+from ingestion import database, locks, roles
 from ingestion.errors import WarehouseError
+from ingestion.locks import Lock
 from ingestion.settings import PROJECT_DIR, settings
 
 DBT_PROJECT = PROJECT_DIR / "dbt_project"
@@ -57,8 +58,8 @@ class BuildResult:
 def build(options: BuildOptions | None = None) -> BuildResult:
     """Build; waits for a build that is running. Raises BuildError or database.DatabaseError."""
     with (
+        one_build_at_a_time(),
         database.connect(autocommit=True, application_name="warehouse build") as connection,
-        one_build_at_a_time(connection),
     ):
         return build_alone(connection, options or BuildOptions())
 
@@ -246,25 +247,18 @@ def build_environment(options: BuildOptions) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def one_build_at_a_time(connection: psycopg.Connection) -> Iterator[None]:
+def one_build_at_a_time() -> Iterator[None]:
     """Wait for the build that is running, and keep others waiting for so long.
 
-    Where this ends with an error they wait until the connection closes.
-
-    A dbt that was started meanwhile lives on where its builder is killed: its sessions hold a lock
-    of their own, for which the next build waits, and without the builder it gets no further one
+    A dbt that was started meanwhile lives on where its builder is killed: it holds a lock of its
+    own, for which the next build waits, and without the builder it opens no further session
     (`orchestration/dbt_plugins/dbt_one_build.py`).
     """
-    build, of_dbt = ledger.lock_key("build"), ledger.lock_key("dbt of a build")
-    row = connection.execute("select pg_try_advisory_lock(%s)", (build,)).fetchone()
-    if not (row and row[0]):
-        print("Waiting for the build or erasure that is running.", file=sys.stderr)
-        connection.execute("select pg_advisory_lock(%s)", (build,))
-    connection.execute("select pg_advisory_lock(%s)", (of_dbt,))
-    connection.execute("select pg_advisory_unlock(%s)", (of_dbt,))
-    with environment({"WAREHOUSE_BUILDER": f"{connection.info.backend_pid} {build} {of_dbt}"}):
-        yield
-    connection.execute("select pg_advisory_unlock(%s)", (build,))
+    with locks.held(Lock.BUILD) as holder:
+        with locks.held(Lock.DBT):
+            pass
+        with environment({"WAREHOUSE_BUILDER": f"{os.getpid()} {holder}"}):
+            yield
 
 
 @contextlib.contextmanager

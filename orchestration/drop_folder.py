@@ -21,11 +21,12 @@ from pathlib import Path
 
 import psycopg
 
-from ingestion import database, ledger
+from ingestion import database, ledger, locks
 from ingestion.entities import EntityKind, load_entities
 from ingestion.errors import WarehouseError
 from ingestion.ledger import Counts
 from ingestion.loader import LoadError, load
+from ingestion.locks import Lock, LockError
 from ingestion.source import open_source, printable
 
 KINDS = [*EntityKind, ledger.EVENTS]
@@ -73,12 +74,14 @@ def load_dropped(drop: Path) -> Iterator[Dropped]:
     """Load what waits and move it away, file by file; waits for a process that does so already.
 
     A file that can't be loaded is set aside; where the database fails the file stays for the next
-    time: loader.LoadError, psycopg.Error and database.DatabaseError are raised.
+    time: loader.LoadError, locks.LockError, psycopg.Error and database.DatabaseError are raised.
     """
     for kind in KINDS:
         (drop / kind).mkdir(parents=True, exist_ok=True)
-    with database.connect(autocommit=True, application_name="warehouse drop folder") as connection:
-        connection.execute("select pg_advisory_lock(%s)", (ledger.lock_key("drop folder"),))
+    with (
+        locks.held(Lock.DROP_FOLDER),
+        database.connect(autocommit=True, application_name="warehouse drop folder") as connection,
+    ):
         for kind, waiting in waiting_files(drop):
             # Those before it may have taken long.
             if not _stands_still(waiting):
@@ -90,7 +93,7 @@ def load_dropped(drop: Path) -> Iterator[Dropped]:
                 else:
                     path = _move(waiting, loading, f"{uuid.uuid4().hex}-{name}")
                 counts, is_whole = _load_once(connection, kind, path)
-            except (psycopg.Error, LoadError, database.DatabaseError):
+            except (psycopg.Error, LoadError, LockError, database.DatabaseError):
                 raise
             except Exception as error:
                 reason = _reason(error)

@@ -18,12 +18,13 @@ from psycopg import sql
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from ingestion import database, ledger
+from ingestion import database, ledger, locks
 from ingestion.chunks import Place
 from ingestion.erased import Subject, SubjectKind, subject_hash, wait_for_loaders
 from ingestion.errors import WarehouseError
 from ingestion.intake import MOST_TRIES
 from ingestion.ledger import Batch, Counts
+from ingestion.locks import Lock
 from orchestration.build import BuildError, BuildOptions, build_alone, one_build_at_a_time
 from orchestration.words import names_kept, own_words
 
@@ -64,10 +65,11 @@ def erase(subject: Subject, by: str, dry_run: bool = False) -> Receipt:
     the subject is still there; BuildError where marts could not be built without it. The same call
     then goes on from there.
     """
-    with database.connect(autocommit=True, application_name="warehouse erase") as connection:
+    with (
+        locks.held(Lock.ERASURE),
+        database.connect(autocommit=True, application_name="warehouse erase") as connection,
+    ):
         _refuse_words(connection, subject.identifier)
-        # One erasure at a time; the lock goes with the connection.
-        connection.execute("select pg_advisory_lock(%s)", (ledger.lock_key("one erasure"),))
         if dry_run:
             return _would_remove(connection, subject)
         erasure_id = _begin(connection, subject, by)
@@ -91,7 +93,7 @@ def _take_out(
 
     Returns and raises as ``_build_past`` does.
     """
-    with one_build_at_a_time(connection):
+    with one_build_at_a_time():
         if remove:
             _remove(connection, subject, erasure_id)
         receipt = _receipt(connection, erasure_id)

@@ -16,8 +16,9 @@ from decimal import Decimal
 import psycopg
 from psycopg.rows import class_row
 
-from ingestion import database, ledger
+from ingestion import database, locks
 from ingestion.errors import ExitCode, WarehouseError
+from ingestion.locks import Lock
 from ingestion.settings import settings
 
 
@@ -196,9 +197,11 @@ def export_row(accepted_by: str | None = None, run: str | None = None) -> StatsR
     ExportTargetError where the target can't be written.
     """
     url = _target_url()
-    with database.connect(autocommit=True, application_name="warehouse export") as connection:
+    with (
         # One at a time: each is held against the row that the one before has left.
-        connection.execute("select pg_advisory_lock(%s)", (ledger.lock_key("export"),))
+        locks.held(Lock.EXPORT),
+        database.connect(autocommit=True, application_name="warehouse export") as connection,
+    ):
         # One snapshot for checks and row: a build in between can't slip an unchecked row in.
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         try:

@@ -14,8 +14,9 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from ingestion import database, ledger
+from ingestion import database, locks
 from ingestion.errors import WarehouseError
+from ingestion.locks import Lock
 from ingestion.settings import settings
 
 # What goes on failing is told of again from time to time, not at every run.
@@ -155,9 +156,11 @@ def send() -> None:
     """Post what waits, the oldest first. Raises WebhookError where it is not taken; it waits on."""
     if settings().alert_webhook is None:
         return
-    with database.connect(autocommit=True, application_name="warehouse dagster") as connection:
+    with (
         # One at a time: none is posted twice, nor a recovery before its failure.
-        connection.execute("select pg_advisory_lock(%s)", (ledger.lock_key("posts"),))
+        locks.held(Lock.POSTS),
+        database.connect(autocommit=True, application_name="warehouse dagster") as connection,
+    ):
         waiting = connection.execute(
             "select post_id, content from warehouse.posts where told_at is null order by post_id"
         )

@@ -11,6 +11,7 @@ import psycopg
 
 from ingestion import database, privacy
 from ingestion.erased import wait_for_loaders
+from ingestion.locks import LockError
 from ingestion.settings import settings
 from orchestration.build import DBT_PROJECT
 
@@ -135,7 +136,7 @@ def _drop_now(
         if attempt:
             time.sleep(PAUSE_SECONDS)
         with (
-            suppress(psycopg.errors.LockNotAvailable),
+            suppress(psycopg.errors.LockNotAvailable, LockError),
             connection.transaction(force_rollback=dry_run),
         ):
             connection.execute("select set_config('lock_timeout', %s, true)", (LOCK_TIMEOUT,))

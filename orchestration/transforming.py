@@ -123,8 +123,8 @@ def building(models: set[str] | None, options: BuildOptions) -> Iterator[psycopg
     on what is known to be wrong would be wrong, too.
     """
     with (
+        one_build_at_a_time(),
         database.connect(autocommit=True, application_name="warehouse dagster") as connection,
-        one_build_at_a_time(connection),
         environment(build_environment(options)),
     ):
         in_the_way = blocking_checks(

@@ -43,8 +43,7 @@ def start_builder_of_a_dbt() -> subprocess.Popen[bytes]:
     program = (
         "import subprocess, sys; from pathlib import Path; from ingestion import database; "
         "from orchestration.build import *\n"
-        "with database.connect(autocommit=True, application_name='warehouse dagster') as one, "
-        "one_build_at_a_time(one), environment(build_environment(BuildOptions())): "
+        "with one_build_at_a_time(), environment(build_environment(BuildOptions())): "
         f"subprocess.run([Path(sys.executable).with_name('dbt'), *{builds.dbt_command('build')!r}])"
     )
     return subprocess.Popen(

@@ -1,39 +1,54 @@
 """Ties dbt's sessions to the build that dbt was started by, so that builds never overlap.
 
-dbt imports this module as it does `dbt_discretion`. A builder that is killed can't end its dbt. So
-each session of dbt holds a lock that the next build waits for, and is opened only while the builder
-holds the lock of builds: what is under way is finished, and nothing is begun.
+dbt imports this module as it does `dbt_discretion`. A builder that is killed can't end a dbt that
+is a process of its own. So that one holds a lock that the next build waits for, and opens sessions
+only while the builder holds the lock of builds: what is under way is finished, and nothing is
+begun.
 """
 
 from __future__ import annotations
 
 import os
+from functools import cache
+from typing import Any
 
 from dbt.adapters.contracts.connection import Connection
-from dbt.adapters.postgres.connections import PostgresConnectionManager
+
+# The driver is dbt's own, whatever other one the project uses.
+from dbt.adapters.postgres.connections import PostgresConnectionManager, psycopg2
 from dbt_common.exceptions import DbtDatabaseError
 
+# Shared: the next build asks for all of it.
+_HOLD = "lock table warehouse.lock_dbt in row share mode"
 # In this order: whoever has the lock and then still finds the builder is before the next build.
-_HOLD = "select pg_advisory_lock_shared(%s)"
 _IS_BUILDING = """
     select exists (
         select from pg_locks
         where
-            pid = %s and locktype = 'advisory' and objsubid = 1 and granted
-            and (classid::bigint << 32) | objid::bigint = %s
+            pid = %s and locktype = 'relation' and granted and mode = 'ExclusiveLock'
+            and relation = 'warehouse.lock_build'::regclass
     )
 """
 
 _open = PostgresConnectionManager.open
 
 
+@cache
+def _hold(dsn: str, password: str | None) -> Any:
+    """Hold the lock of dbt until this process ends."""
+    holder = psycopg2.connect(dsn, password=password)
+    holder.cursor().execute(_HOLD)
+    return holder
+
+
 def _open_in_build(connection: Connection) -> Connection:
     opened = _open(connection)
     if builder := os.environ.get("WAREHOUSE_BUILDER"):
-        pid, build, of_dbt = map(int, builder.split())
+        process, holder = map(int, builder.split())
+        if process != os.getpid():
+            _hold(opened.handle.dsn, opened.credentials.password)
         with opened.handle.cursor() as cursor:
-            cursor.execute(_HOLD, (of_dbt,))
-            cursor.execute(_IS_BUILDING, (pid, build))
+            cursor.execute(_IS_BUILDING, (holder,))
             (is_building,) = cursor.fetchone()
         opened.handle.commit()
         if not is_building:

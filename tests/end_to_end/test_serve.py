@@ -31,7 +31,6 @@ from dagster._core.scheduler.instigation import (
 )
 from playwright.sync_api import Page, expect, sync_playwright
 
-from ingestion import ledger
 from ingestion.settings import settings
 from tests.conftest import WAREHOUSE, Server
 from tests.processes import until
@@ -367,21 +366,20 @@ def test_a_killed_run_is_taken_up_from_where_it_stood(served: Served):
 @contextmanager
 def held_build(served: Served) -> Iterator[Callable[[], bool]]:
     """Keep builds waiting; give a function that tells whether one does."""
-    lock = ledger.lock_key("build")
-    served.warehouse.execute("select pg_advisory_lock(%s)", (lock,))
+    served.warehouse.execute("begin; lock table warehouse.lock_build in exclusive mode")
 
     def waits() -> bool:
         found = served.warehouse.execute(
             "select exists (select from pg_locks as l inner join pg_stat_activity as a using (pid) "
-            "where l.locktype = 'advisory' and not l.granted "
-            "and a.application_name = 'warehouse dagster' and a.datname = current_database())"
+            "where l.relation = 'warehouse.lock_build'::regclass and not l.granted "
+            "and a.datname = current_database())"
         ).fetchone()
         return bool(found and found[0])
 
     try:
         yield waits
     finally:
-        served.warehouse.execute("select pg_advisory_unlock(%s)", (lock,))
+        served.warehouse.execute("rollback")
 
 
 def worker_of(run_id: str) -> int:

@@ -15,10 +15,11 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from expectations.checks import CheckError, run_checks
+from expectations.checks import run_checks
 from ingestion import roles
 from ingestion.entities import EntityKind, load_entities
 from ingestion.loader import load
+from ingestion.locks import LockError
 from ingestion.quarantine import replay
 from ingestion.source import open_source
 from orchestration import build as builds
@@ -86,6 +87,18 @@ TABLES: dict[str, dict[str, str]] = {
     "staging.documents": UPSERTED,
     "export.analytics_platform_stats": {MARKETING: "select"},
     "warehouse.migrations": {},
+    "warehouse.lock_batch_seq": {LOADER: "update"},
+    "warehouse.lock_landing": {LOADER: "update"},
+    "warehouse.lock_partitions": {},
+    "warehouse.lock_access": {TRANSFORMER: "update"},
+    "warehouse.lock_build": {TRANSFORMER: "update"},
+    "warehouse.lock_dbt": {TRANSFORMER: "update"},
+    "warehouse.lock_erasure": {},
+    "warehouse.lock_checks": {},
+    "warehouse.lock_export": {},
+    "warehouse.lock_posts": {},
+    "warehouse.lock_drop_folder": {},
+    "warehouse.lock_models": {TRANSFORMER: "select insert update"},
     "warehouse.functions": {},
     "warehouse.tenants": {},
     "warehouse.builds": {TRANSFORMER: "select insert update delete"},
@@ -158,8 +171,8 @@ FUNCTIONS: dict[str, set[str]] = {
     **{
         f"warehouse.{name}": {TRANSFORMER}
         for name in (
-            "pin_build", "refuse_earlier_as_of", "begin_model", "end_model", "has_news", "slide",
-            "differences", "protection", "apply_access",
+            "pin_build", "refuse_earlier_as_of", "lock_model", "begin_model", "end_model",
+            "has_news", "slide", "differences", "protection", "apply_access",
         )
     },
     **{
@@ -630,7 +643,7 @@ def test_a_builder_builds_and_neither_reads_payloads_nor_checks_nor_exports(
     with servers(18).environment(url_of(owner, "tim_transformer")):
         assert build_at(AS_OF).ran_dbt
         assert not build_at(AS_OF + timedelta(minutes=5)).ran_dbt
-        with pytest.raises(CheckError, match="check as the warehouse's owner"):
+        with pytest.raises(LockError, match="as the warehouse's owner"):
             run_checks()
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             load_entities(EntityKind.UNITS, open_source("/dev/null"))
@@ -648,7 +661,7 @@ def test_a_builder_builds_and_neither_reads_payloads_nor_checks_nor_exports(
     run_checks()
     with (
         servers(18).environment(url_of(owner, "tim_transformer")),
-        pytest.raises(psycopg.errors.InsufficientPrivilege),
+        pytest.raises(LockError, match="as the warehouse's owner"),
     ):
         export_row()
     assert export_row().updated_at == AS_OF + timedelta(minutes=5)

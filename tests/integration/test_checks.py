@@ -43,7 +43,8 @@ FAULTS: dict[str, Sequence[str]] = {
         "where properties ->> 'message_id' = 'm1'"
     ],
     "raw_events.timestamp_not_before_2000": [
-        "select staging.add_raw_partitions(array['1999-12-01'::date])",
+        "create table staging.raw_events_1999_12 partition of staging.raw_events "
+        "for values from ('1999-12-01T00:00:00Z') to ('2000-01-01T00:00:00Z')",
         "update staging.raw_events set timestamp = '1999-12-31T23:59:59.999999Z' "
         "where properties ->> 'message_id' = 'm1'",
     ],

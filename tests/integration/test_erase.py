@@ -118,8 +118,9 @@ def test_what_people_did_about_alerts_names_nobody_who_is_erased(
 # What holds names that the machine gives, and words and sentences of the warehouse's own. All else
 # may name a subject: whoever adds a column says here that it does not, or has erasures see to it.
 NAMES_NOBODY = {
-    "access", "builds", "functions", "migrations", "model_offsets", "sliding_models", "touched_periods",
-    "view_digests", "erased_rows", "raw_events.country", "suppressed_events.event",
+    "access", "builds", "functions", "migrations", "model_offsets", "sliding_models",
+    "touched_periods", "lock_models", "view_digests", "erased_rows",
+    "raw_events.country", "suppressed_events.event",
     "rejected_events.reason", "event_batches.kind", "loads.kind", "loads.state", "erasures.kind",
     "erasures.state", "erasures.removed", "erasures.found", "erasures.not_searched",
     "exports.target", "exports.state", "exports.run", "exports.build", "run_events.run_id",
@@ -402,7 +403,7 @@ def test_no_line_slips_in_beside_an_erasure(small: psycopg.Connection, tmp_path:
 
 WAITS_FOR_LOADERS = (
     "select exists (select from pg_locks inner join pg_stat_activity using (pid) where not granted "
-    "and locktype = 'advisory' and application_name = 'warehouse erase')"
+    "and relation = 'warehouse.lock_landing'::regclass and application_name = 'warehouse erase')"
 )
 
 
@@ -468,8 +469,7 @@ def test_a_build_beside_an_erasure_keeps_nothing_of_the_subject(
     with ThreadPoolExecutor() as threads:
         with database.connect() as blocker:
             blocker.execute(
-                "select pg_advisory_xact_lock(hashtextextended(%s, 0))",
-                ("warehouse.model int_rated_chats",),
+                "select warehouse.lock_model('int_rated_chats')",
             )
             running = threads.submit(build, beside)
             until(lambda: value(small, WAITING, ["warehouse dbt"]), what="the build waits")

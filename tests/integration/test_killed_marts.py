@@ -11,6 +11,8 @@ import psutil
 import psycopg
 import pytest
 
+from ingestion import locks
+from ingestion.locks import LockError
 from orchestration.build import one_build_at_a_time
 from tests.building import build_at, event, land, made_once, rows_of_models, warm_warehouse
 from tests.conftest import Server
@@ -63,30 +65,32 @@ def test_a_build_that_is_killed_in_a_mart_and_started_again_ends_like_an_unbroke
 
 
 def test_no_build_begins_while_the_dbt_of_a_killed_one_works(
-    warm: psycopg.Connection, tmp_path: Path
+    warm: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made_once(warm, "built", lambda: build_first(tmp_path))
     land(tmp_path, [event("chat", AS_OF - 30 * DAY)])
     before = offset(warm, "user_monthly_usage")
-    with psycopg.connect(warm.info.dsn, autocommit=True) as next_build:
-        with blocked_at("int_chat_events", "rows"):
-            builder = start_builder_of_a_dbt()
-            until(lambda: waiting_for_a_lock(warm), what="dbt waits for the fact")
-            (dbt,) = psutil.Process(builder.pid).children()
-            builder.kill()
-            builder.wait()
-            next_build.execute("set lock_timeout = '2s'")
-            with pytest.raises(psycopg.errors.LockNotAvailable), one_build_at_a_time(next_build):
-                pass
-        # It finishes what it was at, and begins nothing more.
-        next_build.execute("set lock_timeout = '60s'")
-        with one_build_at_a_time(next_build):
-            fact = offset(warm, "int_chat_events")
-            psutil.wait_procs([dbt], timeout=60)
-            assert not dbt.is_running()
-            assert offset(warm, "int_chat_events") == fact
-            assert fact[0] > before[0]
-            assert offset(warm, "user_monthly_usage") == before
+    with blocked_at("int_chat_events", "rows"):
+        builder = start_builder_of_a_dbt()
+        until(lambda: waiting_for_a_lock(warm), what="dbt waits for the fact")
+        (dbt,) = psutil.Process(builder.pid).children()
+        builder.kill()
+        builder.wait()
+        monkeypatch.setattr(locks, "LONGEST_WAIT_SECONDS", 2)
+        with (
+            pytest.raises(LockError, match=r"warehouse dbt .*, which holds lock_dbt"),
+            one_build_at_a_time(),
+        ):
+            pass
+        monkeypatch.undo()
+    # It finishes what it was at, and begins nothing more.
+    with one_build_at_a_time():
+        fact = offset(warm, "int_chat_events")
+        psutil.wait_procs([dbt], timeout=60)
+        assert not dbt.is_running()
+        assert offset(warm, "int_chat_events") == fact
+        assert fact[0] > before[0]
+        assert offset(warm, "user_monthly_usage") == before
 
 
 def build_first(directory: Path) -> None:

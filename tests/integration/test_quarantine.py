@@ -310,7 +310,10 @@ def test_of_two_replays_at_once_one_takes_the_lines_and_the_other_says_so(
         first = start("rejected", "replay", "--json")
         until(is_waiting)
         second = start("rejected", "replay", "--json")
-        waits = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
+        waits = (
+            "select count(*) from pg_locks where not granted and (locktype = 'advisory' "
+            "or relation = 'warehouse.lock_batch_seq'::regclass)"
+        )
         until(lambda: value(warehouse, waits) == 2)
     assert finish(first).answer["received"] == len(before)
     finished = finish(second)

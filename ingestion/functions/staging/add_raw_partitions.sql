@@ -8,9 +8,14 @@ declare
     partition_name text;
     added integer := 0;
 begin
-    perform pg_advisory_xact_lock(7110002);
+    lock table warehouse.lock_partitions in exclusive mode;
     foreach month_start in array months loop
         month_start := date_trunc('month', month_start)::date;
+        -- As timestamps of events are bounded: a loader can ask for no others.
+        if month_start < '2000-01-01' or month_start > now() at time zone 'utc' + interval '1 day' then
+            raise exception 'no event can lie in the month of %', month_start
+                using errcode = 'invalid_parameter_value';
+        end if;
         partition_name := 'raw_events_' || to_char(month_start, 'YYYY_MM');
         continue when to_regclass(format('staging.%I', partition_name)) is not null;
         execute format(

@@ -7,7 +7,7 @@ declare
     is_ahead boolean;
     n bigint;
 begin
-    perform pg_advisory_xact_lock(7110002);
+    lock table warehouse.lock_partitions in exclusive mode;
     -- In the order in which loaders take them.
     lock table only staging.raw_events in access exclusive mode;
     execute format('lock table %s in access exclusive mode', partition);

@@ -17,7 +17,7 @@ begin
     then
         return;
     end if;
-    perform pg_advisory_xact_lock(7110003);
+    lock table warehouse.lock_access in exclusive mode;
 
     for one_statement in
         select format('alter %s %s owner to warehouse_transformer', o.kind, o.object)

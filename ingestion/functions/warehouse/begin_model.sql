@@ -20,7 +20,7 @@ declare
     run_mode text;
     is_past_erasure boolean;
 begin
-    perform pg_advisory_xact_lock(hashtextextended('warehouse.model ' || model_name, 0));
+    perform warehouse.lock_model(model_name);
     select * into pin from warehouse.builds as b where b.invocation_id = invocation;
     if not found then
         raise exception 'this build has no pin' using hint = 'Build through `warehouse build` or `dbt build`.';

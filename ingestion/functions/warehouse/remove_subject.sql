@@ -12,7 +12,7 @@ begin
     for place in
         select o.model from warehouse.model_offsets as o where o.as_of = 'infinity' order by o.model
     loop
-        perform pg_advisory_xact_lock(hashtextextended('warehouse.model ' || place.model, 0));
+        perform warehouse.lock_model(place.model);
     end loop;
 
     -- Events of which raw events or facts know: facts are kept longer.

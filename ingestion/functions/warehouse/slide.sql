@@ -36,7 +36,7 @@ begin
     for stands in
         select * from warehouse.model_offsets where of_models is null or model = any(of_models) order by model
     loop
-        perform pg_advisory_xact_lock(hashtextextended('warehouse.model ' || stands.model, 0));
+        perform warehouse.lock_model(stands.model);
     end loop;
     if warehouse.has_news(pin.as_of, of_models) then
         delete from warehouse.builds where invocation_id = invocation;
