@@ -16,6 +16,7 @@ from typing import Literal
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from ingestion import session
 from ingestion.errors import WarehouseError
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
@@ -158,7 +159,11 @@ class Settings(BaseSettings):
 
 @cache
 def settings() -> Settings:
-    """Return the settings of this process, read once. Raises SettingError."""
+    """Return the settings of this process, read once. Raises SettingError.
+
+    From then on libpq's variables, which would add to them unseen, are out of the environment.
+    """
+    session.forget_libpq_variables()
     try:
         return Settings()
     except ValidationError as invalid:
