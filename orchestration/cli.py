@@ -484,7 +484,10 @@ def serve(
     port: Annotated[int, typer.Option(help="At which port.")] = 3000,
     docs_port: Annotated[int, typer.Option(help="At which the docs that it links to.")] = 3001,
     dev: Annotated[
-        bool, typer.Option("--dev", help="For trying out: reloads code that changes.")
+        bool,
+        typer.Option(
+            "--dev", help="For trying out: `Reload definitions` in the UI reads code again."
+        ),
     ] = False,
 ) -> None:
     """Run Dagster, its UI and the daemon of the schedules, until Ctrl-C or SIGTERM."""
