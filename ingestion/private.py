@@ -52,6 +52,12 @@ def make_home_private(home: Path) -> None:
     home.chmod(mode)
 
 
+def tighten_home(home: Path) -> None:
+    """Make the home and all that it holds private, also where the home has been private before."""
+    make_private(home)
+    make_home_private(home)
+
+
 def is_ours(status: os.stat_result) -> bool:
     """Return whether this user may change a file's permissions and times."""
     return os.geteuid() in {0, status.st_uid}

@@ -127,8 +127,7 @@ def init(json: Json = False) -> None:
     from orchestration import show
 
     migrated = migrate()
-    private.make_private(settings().home)
-    private.make_home_private(settings().home)
+    private.tighten_home(settings().home)
     done = f"ran {len(migrated.ran)} migrations" if migrated.ran else "was up to date"
     text = f"The warehouse at {database.where()} {done}."
     if migrated.for_dba:

@@ -87,6 +87,7 @@ def serve(host: str, port: int, docs_port: int, *, dev: bool = False) -> None:
             "WAREHOUSE_DAGSTER_PASSWORD, or let only a proxy that asks who it is reach it.",
             file=sys.stderr,
         )
+    private.tighten_home(settings().home)
     _prepare()
     environment = dagster_environment()
     _end_lost_runs(environment)

@@ -76,6 +76,14 @@ def test_what_another_user_owns_in_it_is_left_to_that_user(open_home: Path) -> N
     assert (mode(open_home), mode(open_home / "a")) == (0o700, 0o777)
 
 
+def test_what_is_open_in_a_private_home_is_tightened_by_init_and_serve(open_home: Path) -> None:
+    open_home.chmod(0o700)
+    private.make_home_private(open_home)
+    assert open_to_others(open_home)
+    private.tighten_home(open_home)
+    assert open_to_others(open_home) == []
+
+
 @pytest.mark.parametrize("command", [["plan"], ["environment"]])
 def test_any_command_makes_an_open_home_private(open_home: Path, command: list[str]) -> None:
     environment = os.environ | {
