@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import psycopg
 
-from ingestion import database, locks
+from ingestion import database, locks, private
 from ingestion.errors import WarehouseError
 from ingestion.locks import Lock
 from ingestion.settings import settings
@@ -411,6 +411,8 @@ def _write_docs(context: EphemeralDataContext, site: Path) -> None:
     context.build_data_docs()
     for page in [*made.rglob("*.html"), *made.rglob("*.css")]:
         page.write_text(LOGO_ADDRESS.sub("data:,", page.read_text("utf-8")), "utf-8")
-    site.parent.mkdir(parents=True, exist_ok=True)
+    # Great Expectations copies its style sheets with the permissions that the package has.
+    private.make_private(made)
+    private.make_folder(site.parent)
     shutil.rmtree(site, ignore_errors=True)
     made.rename(site)

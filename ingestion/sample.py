@@ -24,6 +24,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from ingestion import private
+
 Json = dict[str, Any]
 
 SAMPLE_DAYS = 120
@@ -86,7 +88,7 @@ def write_sample(directory: Path, *, seed: int = 7) -> SampleFiles:
 
     A file appears under its name only when whole; files of an earlier run are replaced.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    private.make_folder(directory)
     world = _draw_world(Random(f"{seed}:world"))
 
     entities = {}

@@ -16,6 +16,7 @@ from typing import Literal
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from ingestion import session
 from ingestion.errors import WarehouseError
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
@@ -87,7 +88,16 @@ class Settings(BaseSettings):
     )
     dagster_url: str = Field(
         default="http://localhost:3000",
-        description="Where people reach Dagster's UI: what alerts link to.",
+        description="Where people reach Dagster's UI: what alerts link to. Its web server answers "
+        "to that name, beside those of this machine alone.",
+    )
+    dagster_password: SecretStr | None = Field(
+        default=None,
+        description="Password that browsers ask for before they show Dagster's UI or the docs.",
+    )
+    dagster_password_file: Path | None = Field(
+        default=None,
+        description="File that holds that password instead, as secrets are mounted.",
     )
     docs_url: str = Field(
         default="http://localhost:3001",
@@ -106,15 +116,20 @@ class Settings(BaseSettings):
     @property
     def server_url(self) -> SecretStr | None:
         """The URL in force, wherever it comes from. Raises SettingError for a file that is none."""
-        if self.database_url or self.database_url_file is None:
-            return self.database_url
-        try:
-            return SecretStr(self.database_url_file.read_text("utf-8").strip())
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-            raise SettingError(
-                f"WAREHOUSE_DATABASE_URL_FILE can't be read: {reason}, {self.database_url_file}."
-            ) from None
+        return self.database_url or _secret_in(self.database_url_file, "DATABASE_URL_FILE")
+
+    @property
+    def web_password(self) -> str | None:
+        """The password of the web servers, if there is one. Raises SettingError where it is empty.
+
+        An empty one would look like protection and let everybody in.
+        """
+        found = self.dagster_password
+        if found is None:
+            found = _secret_in(self.dagster_password_file, "DAGSTER_PASSWORD_FILE")
+        if found is not None and not found.get_secret_value():
+            raise SettingError("WAREHOUSE_DAGSTER_PASSWORD is empty: set one, or leave it out.")
+        return found and found.get_secret_value()
 
     @property
     def drop(self) -> Path:
@@ -156,9 +171,24 @@ class Settings(BaseSettings):
         return self.home / "dagster"
 
 
+def _secret_in(file: Path | None, name: str) -> SecretStr | None:
+    """Return what a file holds, less space around it. Raises SettingError for one that is none."""
+    if file is None:
+        return None
+    try:
+        return SecretStr(file.read_text("utf-8").strip())
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise SettingError(f"WAREHOUSE_{name} can't be read: {reason}, {file}.") from None
+
+
 @cache
 def settings() -> Settings:
-    """Return the settings of this process, read once. Raises SettingError."""
+    """Return the settings of this process, read once. Raises SettingError.
+
+    From then on libpq's variables, which would add to them unseen, are out of the environment.
+    """
+    session.forget_libpq_variables()
     try:
         return Settings()
     except ValidationError as invalid:

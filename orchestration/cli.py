@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
+from ingestion import process
 from ingestion.errors import ExitCode, WarehouseError
 
 if TYPE_CHECKING:
@@ -52,7 +53,6 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Product events in, trusted marts and one marketing row out.",
 )
 rejected = typer.Typer(no_args_is_help=True, help="Look at refused lines, and replay them.")
 app.add_typer(rejected, name="rejected")
@@ -78,6 +78,7 @@ def main() -> None:
     """Run the command line; every known failure is one clear sentence and exit code 1."""
     # Closed, it is None, which is no stream to ask or to write to.
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    process.speak_utf8()
     try:
         app()
     except SystemExit as end:
@@ -109,14 +110,24 @@ def _tell(message: str) -> None:
     typer.echo(f"warehouse: {message}", err=True)
 
 
+@app.callback(help="Product events in, trusted marts and one marketing row out.")
+def _before_each_command() -> None:
+    from ingestion import private
+    from ingestion.settings import settings
+
+    private.make_home_private(settings().home)
+
+
 @app.command()
 def init(json: Json = False) -> None:
     """Set the database up, or bring it up to date. Safe at any time."""
-    from ingestion import database
+    from ingestion import database, private
     from ingestion.migrate import migrate
+    from ingestion.settings import settings
     from orchestration import show
 
     migrated = migrate()
+    private.tighten_home(settings().home)
     done = f"ran {len(migrated.ran)} migrations" if migrated.ran else "was up to date"
     text = f"The warehouse at {database.where()} {done}."
     if migrated.for_dba:
@@ -425,7 +436,7 @@ def retain(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Drop raw events and payloads that have had their time; facts and marts stay as they are."""
+    """Drop raw events, payloads and dropped files past their time; facts and marts stay."""
     from orchestration import show
     from orchestration.retention import retain as retain_days
 
@@ -458,8 +469,10 @@ def environment() -> None:
     """Print the environment with which bare `dbt` finds the warehouse, for `eval`."""
     import shlex
 
+    from ingestion.session import unwanted_variables
     from orchestration.build import builder_environment
 
+    typer.echo(f"unset {' '.join(unwanted_variables())}")
     for name, value in builder_environment().items():
         typer.echo(f"export {name}={shlex.quote(value)}")
 
@@ -470,7 +483,10 @@ def serve(
     port: Annotated[int, typer.Option(help="At which port.")] = 3000,
     docs_port: Annotated[int, typer.Option(help="At which the docs that it links to.")] = 3001,
     dev: Annotated[
-        bool, typer.Option("--dev", help="For trying out: reloads code that changes.")
+        bool,
+        typer.Option(
+            "--dev", help="For trying out: `Reload definitions` in the UI reads code again."
+        ),
     ] = False,
 ) -> None:
     """Run Dagster, its UI and the daemon of the schedules, until Ctrl-C or SIGTERM."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 
 from expectations import checks
-from ingestion import database, entities, sample
+from ingestion import database, entities, private, sample
 from ingestion.errors import WarehouseError
 from ingestion.ledger import EVENTS, Counts, finished_load
 from ingestion.loader import load
@@ -58,7 +58,7 @@ def run_demo() -> DemoResult:
     step("Setting up the embedded PostgreSQL server and its schema")
     migrate()
     directory = settings().home / "sample"
-    directory.mkdir(parents=True, exist_ok=True)
+    private.make_folder(directory)
     with database.connect(autocommit=True) as connection:
         if not _is_loaded(connection):
             step("Generating a sample of four months of events")

@@ -7,6 +7,10 @@ not begun again. From there it moves to ``done/`` or, where it can't be loaded, 
 the reason in a ``.reason.txt`` beside it. Names that start with a dot are left alone: write a file
 under such a name and rename it when it is whole. A file under another name is taken once it has
 stood still; where it grew while it was loaded, the rest is loaded when it stands still again.
+
+Folders that are made here are private, and so is each file from the moment it is taken. A folder
+that the operator has made keeps its permissions, so that producers may write into it. Files in
+``done/`` and ``failed/`` expire.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from pathlib import Path
 
 import psycopg
 
-from ingestion import database, ledger, locks
+from ingestion import database, ledger, locks, private
 from ingestion.entities import EntityKind, load_entities
 from ingestion.errors import WarehouseError
 from ingestion.ledger import Counts
@@ -31,6 +35,7 @@ from ingestion.source import open_source, printable
 
 KINDS = [*EntityKind, ledger.EVENTS]
 LOADING = "loading"
+DONE, FAILED = KEPT = ("done", "failed")
 # A file that changed less than so long ago may still be written.
 STILL_SECONDS = 5
 # In bytes, on common file systems.
@@ -77,7 +82,9 @@ def load_dropped(drop: Path) -> Iterator[Dropped]:
     time: loader.LoadError, locks.LockError, psycopg.Error and database.DatabaseError are raised.
     """
     for kind in KINDS:
-        (drop / kind).mkdir(parents=True, exist_ok=True)
+        private.make_folder(drop / kind)
+    for folder in (LOADING, *KEPT):
+        private.make_private(drop / folder)
     with (
         locks.held(Lock.DROP_FOLDER),
         database.connect(autocommit=True, application_name="warehouse drop folder") as connection,
@@ -97,12 +104,14 @@ def load_dropped(drop: Path) -> Iterator[Dropped]:
                 raise
             except Exception as error:
                 reason = _reason(error)
-                failed = _move(path, drop / "failed" / kind, name)
-                _beside(failed, ".reason.txt").write_text(f"{reason}\n", "utf-8")
+                failed = _keep(path, drop / FAILED / kind, name)
+                beside = _beside(failed, ".reason.txt")
+                beside.write_text(f"{reason}\n", "utf-8")
+                private.take_from_others(beside)
                 yield Dropped(kind, printable(name), Counts(), reason)
             else:
                 if is_whole:
-                    _move(path, drop / "done" / kind, name)
+                    _keep(path, drop / DONE / kind, name)
                 yield Dropped(kind, printable(name), counts)
 
 
@@ -135,12 +144,44 @@ def _reason(error: Exception) -> str:
 
 def _move(path: Path, directory: Path, name: str) -> Path:
     """Move a file into a folder, under a numbered name where its own is taken there."""
-    directory.mkdir(parents=True, exist_ok=True)
+    private.make_folder(directory)
     target, number = directory / name, 1
     while target.exists():
         number += 1
         target = _beside(directory / name, f".{number}")
+    private.take_from_others(path)
     return path.rename(target)
+
+
+def _keep(path: Path, directory: Path, name: str) -> Path:
+    """Move a file that is done with into a folder where it stays until it expires."""
+    if private.is_ours(path.lstat()):
+        # Its age counts from now.
+        os.utime(path, follow_symlinks=False)
+    return _move(path, directory, name)
+
+
+def expire_files(drop: Path, days: int, dry_run: bool) -> int:
+    """Delete the files that were loaded or set aside so many days ago; return how many.
+
+    With ``dry_run`` only count them.
+    """
+    oldest = time.time() - days * 24 * 60 * 60
+    old = [
+        path
+        for folder in KEPT
+        for path in (drop / folder).rglob("*")
+        if not stat.S_ISDIR((status := path.lstat()).st_mode) and _came(status) < oldest
+    ]
+    if not dry_run:
+        for path in old:
+            path.unlink(missing_ok=True)
+    return len(old)
+
+
+def _came(status: os.stat_result) -> float:
+    """Return when a file came to where it is; another user's keeps its times when it is moved."""
+    return status.st_mtime if private.is_ours(status) else status.st_ctime
 
 
 def _beside(path: Path, ending: str) -> Path:

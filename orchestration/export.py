@@ -274,7 +274,7 @@ def _target(connection: psycopg.Connection, url: str | None) -> Iterator[psycopg
         yield connection
         return
     with _telling(url):
-        target = psycopg.connect(url, autocommit=True, application_name="warehouse export")
+        target = database.open_session(url, autocommit=True, application_name="warehouse export")
     with closing(target):
         with _telling(url):
             found = target.execute("select to_regclass('export.analytics_platform_stats')")

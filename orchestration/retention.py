@@ -1,4 +1,4 @@
-"""Drops what has had its time: raw events by the month, visitors' salts, quarantined payloads."""
+"""Drops what is past its time: months of raw events, salts, quarantined payloads, loaded files."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from ingestion.erased import wait_for_loaders
 from ingestion.locks import LockError
 from ingestion.settings import settings
 from orchestration.build import DBT_PROJECT
+from orchestration.drop_folder import expire_files
 
-# As the contract promises to those whose lines were refused.
+# As the contract promises to those whose lines were refused. A dropped file holds the same lines.
 PAYLOAD_DAYS = 30
 
 # Dropping a month needs raw events for itself: what would read them or land queues up behind it,
@@ -43,6 +44,7 @@ class Retained:
     months: list[Month]
     salts: int
     payloads: int
+    dropped_files: int
 
 
 def retain(days: int | None = None, dry_run: bool = False) -> Retained:
@@ -66,7 +68,8 @@ def retain(days: int | None = None, dry_run: bool = False) -> Retained:
         if not dry_run:
             # What is gone stays neither in dead rows nor among what the planner remembers.
             connection.execute("vacuum (analyze) staging.visitor_salts, staging.rejected_events")
-    return Retained(dry_run, cutoff, done, salts, payloads)
+    files = expire_files(settings().drop, PAYLOAD_DAYS, dry_run)
+    return Retained(dry_run, cutoff, done, salts, payloads, files)
 
 
 def _old_months(

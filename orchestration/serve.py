@@ -13,14 +13,14 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from ingestion import database
+from ingestion import database, private
 from ingestion.errors import WarehouseError
 from ingestion.migrate import migrate
-from ingestion.settings import PROJECT_DIR, settings
+from ingestion.settings import settings
 
-WORKSPACE = PROJECT_DIR / "workspace.yaml"
 DEFINITIONS = "orchestration.definitions"
 CODE_SERVER = "code server"
+WEB = (sys.executable, "-m", "orchestration.web")
 STORAGE_URL = "WAREHOUSE_DAGSTER_DATABASE_URL"
 # What a run has to end in after SIGTERM; a statement of its that still runs is cancelled.
 STOP_SECONDS = 60
@@ -66,8 +66,8 @@ def dagster_environment() -> dict[str, str]:
     import yaml
 
     home = settings().dagster_home.absolute()
-    home.mkdir(parents=True, exist_ok=True)
-    (home / "dagster.yaml").write_text(yaml.safe_dump(instance_config()))
+    private.make_folder(home)
+    (home / "dagster.yaml").write_text(yaml.safe_dump(instance_config()), "utf-8")
     environment = os.environ | {"DAGSTER_HOME": str(home)}
     if settings().dagster_storage == "postgres":
         environment[STORAGE_URL] = database.sqlalchemy_url(driver="psycopg2", schema="dagster")
@@ -77,10 +77,17 @@ def dagster_environment() -> dict[str, str]:
 def serve(host: str, port: int, docs_port: int, *, dev: bool = False) -> None:
     """Run Dagster, and the docs it links to, until SIGTERM or SIGINT, or until one of them ends.
 
-    With ``dev`` it reloads code that changes. Raises ServeError where one of the processes ends by
-    itself, or where Dagster runs here already.
+    With ``dev`` the UI's "Reload definitions" reads code that has changed. Raises ServeError where
+    one of the processes ends by itself, or where Dagster runs here already.
     """
     lock = only_one_here()
+    if settings().web_password is None and host not in ("127.0.0.1", "::1", "localhost"):
+        print(
+            f"Whoever reaches {host} can start, change and stop everything: set "
+            "WAREHOUSE_DAGSTER_PASSWORD, or let only a proxy that asks who it is reach it.",
+            file=sys.stderr,
+        )
+    private.tighten_home(settings().home)
     _prepare()
     environment = dagster_environment()
     _end_lost_runs(environment)
@@ -90,13 +97,14 @@ def serve(host: str, port: int, docs_port: int, *, dev: bool = False) -> None:
     # A private folder: who can write to the socket can start runs.
     with tempfile.TemporaryDirectory(prefix="warehouse-") as folder:
         code_socket = Path(folder) / "code"
-        commands = (
-            _developing(host, port) if dev else _serving(host, port, Path(folder), code_socket)
-        )
-        commands["docs server"] = [
-            *(sys.executable, "-m", "http.server", "--bind", host),
-            *("--directory", str(settings().docs), str(docs_port)),
-        ]
+        workspace = Path(folder) / "workspace.yaml"
+        workspace.write_text(_workspace(code_socket), "utf-8")
+        commands = {
+            CODE_SERVER: _code_server(code_socket, dev),
+            "web server": [*WEB, "dagster", host, str(port), str(workspace)],
+            "daemon": [_program("dagster-daemon"), "run", "-w", str(workspace)],
+            "docs server": [*WEB, "docs", host, str(docs_port)],
+        }
         processes: dict[str, subprocess.Popen[bytes]] = {}
         docs = _write_docs()
         try:
@@ -118,24 +126,14 @@ def serve(host: str, port: int, docs_port: int, *, dev: bool = False) -> None:
         raise ServeError(f"The {ended[0]} has ended by itself; its words are above.")
 
 
-def _serving(host: str, port: int, folder: Path, code_socket: Path) -> dict[str, list[str]]:
-    workspace = folder / "workspace.yaml"
-    workspace.write_text(_workspace(code_socket))
-    return {
-        CODE_SERVER: [
-            *(_program("dagster"), "api", "grpc", "-m", DEFINITIONS),
-            *("--socket", str(code_socket), "--location-name", DEFINITIONS),
-        ],
-        "web server": [
-            *(_program("dagster-webserver"), "-h", host, "-p", str(port), "-w", str(workspace))
-        ],
-        "daemon": [_program("dagster-daemon"), "run", "-w", str(workspace)],
-    }
+def _code_server(socket: Path, dev: bool) -> list[str]:
+    """Return the command of the server that holds the definitions.
 
-
-def _developing(host: str, port: int) -> dict[str, list[str]]:
-    where = ("-h", host, "-p", str(port), "-w", str(WORKSPACE))
-    return {"development server": [_program("dagster"), "dev", *where]}
+    That for developing starts another one in itself, which "Reload definitions" replaces.
+    """
+    kind = ("code-server", "start") if dev else ("api", "grpc")
+    where = ("--socket", str(socket), "--location-name", DEFINITIONS)
+    return [_program("dagster"), *kind, "-m", DEFINITIONS, *where]
 
 
 def only_one_here() -> IO[str]:
@@ -145,7 +143,7 @@ def only_one_here() -> IO[str]:
     What a killed one has left behind holds it, too. Raises ServeError where somebody does.
     """
     path = settings().dagster_home / "serve.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private.make_folder(path.parent)
     lock = path.open("a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -175,7 +173,7 @@ def _prepare() -> None:
     from orchestration.transforming import manifest_path
 
     migrate()
-    settings().docs.mkdir(parents=True, exist_ok=True)
+    private.make_folder(settings().docs)
     # Once, before several processes would make it at the same time.
     manifest_path()
 

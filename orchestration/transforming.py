@@ -92,14 +92,14 @@ def manifest_path() -> Path:
     target = settings().dbt_target
     path, mark = target / "manifest.json", target / "manifest.digest"
     digest = code_digest()
-    if not path.exists() or not mark.exists() or mark.read_text() != digest:
+    if not path.exists() or not mark.exists() or mark.read_text("utf-8") != digest:
         from dbt.cli.main import dbtRunner
 
         with environment(dbt_environment()):
             parsed = dbtRunner().invoke(["--quiet", "parse"])
         if not parsed.success:
             raise BuildError(f"dbt can't read its project: {parsed.exception}")
-        mark.write_text(digest)
+        mark.write_text(digest, "utf-8")
     return path
 
 

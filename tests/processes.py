@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import signal
+import stat
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
 import psycopg
 
+from ingestion import private
 from tests.lines import value
 
 CHUNK_LINES = 200
@@ -68,6 +71,20 @@ def load(*arguments: object, stdin: IO[bytes] | int | None = None) -> dict[str, 
     finished = run("load", "--json", *arguments, stdin=stdin)
     assert (finished.code, finished.errors) == (0, "")
     return finished.answer
+
+
+def open_to_others(home: Path) -> list[str]:
+    """Return what of a home others may reach, with its permissions.
+
+    Under root the server's user, and nobody else, may pass through the home itself.
+    """
+    passage = 0o010 if private.server_group() is not None else 0
+    assert home.stat().st_mode & 0o077 & ~passage == 0
+    return [
+        f"{path}: {stat.filemode(status.st_mode)}"
+        for path in home.rglob("*")
+        if not stat.S_ISLNK((status := path.lstat()).st_mode) and status.st_mode & 0o077
+    ]
 
 
 def until(holds: Callable[[], object], seconds: float = 60, what: str = "it holds") -> None:

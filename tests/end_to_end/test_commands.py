@@ -19,6 +19,7 @@ from ingestion.source import SourceError
 from orchestration import demo
 from orchestration.cli import Kind
 from tests.conftest import WAREHOUSE
+from tests.processes import open_to_others
 
 
 def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
@@ -39,7 +40,8 @@ def own_server(servers):
 
 
 def test_the_demo_makes_a_row_and_a_second_run_changes_nothing(own_server):
-    first = run("demo", "--json")
+    # Where files would be everybody's.
+    first = run("demo", "--json", umask=0)
     assert first.returncode == 0, first.stderr
     made = json.loads(first.stdout)
     lines = made["lines"]
@@ -56,6 +58,8 @@ def test_the_demo_makes_a_row_and_a_second_run_changes_nothing(own_server):
     assert second.returncode == 0, second.stderr
     assert json.loads(second.stdout) == made
     assert "Generating" not in second.stderr
+    assert run("docs", umask=0).returncode == 0
+    assert open_to_others(own_server) == []
 
 
 def test_a_demo_that_was_broken_off_loads_what_is_left(warehouse, tmp_path):

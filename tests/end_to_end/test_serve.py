@@ -33,7 +33,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from ingestion.settings import settings
 from tests.conftest import WAREHOUSE, Server
-from tests.processes import until
+from tests.processes import open_to_others, until
 from tests.webhook import free_port, webhook
 
 MINUTES = 60
@@ -177,6 +177,7 @@ def served(servers: Callable[[int], Server]) -> Iterator[Served]:
                 [*WAREHOUSE, "serve", "--port", str(port), "--docs-port", str(docs_port)],
                 stdout=log,
                 stderr=log,
+                umask=0,
             )
         one = Served(f"http://127.0.0.1:{port}", home, process, warehouse, posted)
         try:
@@ -408,6 +409,8 @@ def test_sigterm_in_the_middle_of_a_run_ends_every_process(served: Served):
         assert served.process.wait(timeout=2 * MINUTES) == 0
     _, alive = psutil.wait_procs(started, timeout=MINUTES)
     assert alive == []
+    (served.home / "log").chmod(0o600)
+    assert open_to_others(served.home) == []
     with dg.DagsterInstance.get() as instance:
         assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.FAILURE
     left = "select count(*) from pg_stat_activity where application_name = 'warehouse dagster'"

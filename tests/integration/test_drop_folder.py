@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import stat
+import time
 from pathlib import Path
 
 import psycopg
@@ -49,6 +51,63 @@ def test_a_file_is_taken_only_when_it_has_stood_still(
     now += 60
     assert {one.name for one in loaded(tmp_path)} == {"written", "by a clock ahead"}
     assert loaded(tmp_path) == []
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {
+        str(path.relative_to(folder)): stat.S_IMODE(path.stat().st_mode)
+        for path in (folder, *folder.rglob("*"))
+    }
+
+
+def test_what_is_taken_becomes_private_and_a_folder_of_the_operators_stays_as_it_is(
+    warehouse: psycopg.Connection, tmp_path: Path
+) -> None:
+    before = os.umask(0)
+    try:
+        folder = tmp_path / "drop"
+        # For producers of a group; and what an earlier version has left open.
+        (folder / "events").mkdir(parents=True, mode=0o770)
+        (folder / "done" / "events").mkdir(parents=True)
+        (folder / "done" / "events" / "earlier").touch()
+        drop(folder / "events" / "good", line(1)).chmod(0o664)
+        drop(folder / "clients" / "bad.gz", b"\x1f\x8b no gzip").chmod(0o664)
+        (folder / "clients").chmod(0o770)
+        loaded(folder)
+    finally:
+        os.umask(before)
+    found = modes(folder)
+    assert found.pop("events") == found.pop("clients") == 0o770
+    # The drop folder was made by this test, too.
+    assert found.pop(".") == 0o777
+    files = {name: mode for name, mode in found.items() if (folder / name).is_file()}
+    assert files == dict.fromkeys(
+        ["done/events/earlier", "done/events/good", "failed/clients/bad.gz",
+         "failed/clients/bad.gz.reason.txt"], 0o600
+    )  # fmt: skip
+    assert {mode for name, mode in found.items() if name not in files} == {0o700}
+
+
+def test_what_is_done_with_expires_and_a_files_age_counts_from_when_it_was_moved(
+    warehouse: psycopg.Connection, tmp_path: Path
+) -> None:
+    drop(tmp_path / "events" / "good", line(1))
+    drop(tmp_path / "events" / "bad.gz", b"\x1f\x8b no gzip")
+    loaded(tmp_path)
+    drop(tmp_path / "events" / ".unfinished", b"", LONG_AGO)
+    drop(tmp_path / "loading" / "events" / "waits", b"", LONG_AGO)
+    assert drop_folder.expire_files(tmp_path, 30, dry_run=False) == 0
+    almost, over = (time.time() - days * 86_400 for days in (29.9, 30.1))
+    for path in (*(tmp_path / "done").rglob("*"), *(tmp_path / "failed").rglob("*")):
+        os.utime(path, (almost, almost))
+    assert drop_folder.expire_files(tmp_path, 30, dry_run=False) == 0
+    for path in (*(tmp_path / "done").rglob("*"), *(tmp_path / "failed").rglob("*")):
+        os.utime(path, (over, over))
+    everything = names(tmp_path)
+    assert drop_folder.expire_files(tmp_path, 30, dry_run=True) == 3
+    assert names(tmp_path) == everything
+    assert drop_folder.expire_files(tmp_path, 30, dry_run=False) == 3
+    assert names(tmp_path) == {b".unfinished", b"waits"}
 
 
 @pytest.mark.parametrize("name", ["events.ndjson", "events.ndjson.gz"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ingestion import database, ledger, locks
+from ingestion import database, ledger, locks, session
 from ingestion.loader import load
 from ingestion.locks import Lock, LockError
 from ingestion.source import open_source
@@ -87,9 +87,7 @@ def test_a_load_that_waits_too_long_names_who_holds_it_up(
 ) -> None:
     path = tmp_path / "events.ndjson"
     path.write_bytes(clean_file(10))
-    monkeypatch.setattr(
-        database, "SESSION_OPTIONS", database.SESSION_OPTIONS + " -c lock_timeout=500"
-    )
+    monkeypatch.setitem(session.LIMITS, "lock_timeout", "500")
     with database.connect(application_name="somebody") as blocker:
         locks.take(blocker, Lock.BATCH_SEQ)
         with pytest.raises(LockError, match=r"somebody .*holds lock_batch_seq"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from ingestion import database
 from ingestion.erased import Subject, SubjectKind
+from ingestion.settings import settings
 from orchestration import retaining, retention
 from orchestration.build import BuildError, BuildOptions, build
 from orchestration.erase import erase
@@ -210,6 +212,24 @@ def test_salts_and_payloads_have_their_time(warehouse: psycopg.Connection) -> No
     listed = json.loads(run("rejected", "list", "--json").output)["rejected"]
     assert [(r["reason"], r["rejected"], r["waiting"]) for r in listed] == [("unknown_event", 1, 0)]
     assert run("rejected", "replay", "--json").answer["received"] == 0
+
+
+def test_dropped_files_go_with_the_payloads(
+    warehouse: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAREHOUSE_DROP_FOLDER", str(tmp_path))
+    settings.cache_clear()
+    loaded = tmp_path / "done" / "events" / "file"
+    loaded.parent.mkdir(parents=True)
+    loaded.touch()
+    assert retain().dropped_files == 0
+    os.utime(loaded, (0, 0))
+    assert run("retain", "--dry-run", "--json").answer["dropped_files"] == 1
+    assert "1 dropped files have had their time" in run("retain", "--dry-run").output
+    assert told_by_the_job()["dropped_files"].value == 1
+    assert not loaded.exists()
+    monkeypatch.undo()
+    settings.cache_clear()
 
 
 def told_by_the_job() -> dict[str, Any]:
