@@ -14,9 +14,10 @@ from typing import Any
 # place of a catalogue's table.
 SEARCH_PATH = "pg_catalog,pg_temp"
 
-# Limits that a DBA sets for people would stop a long build or load; that of waiting for a lock, five
-# minutes, has whoever waits say so in the end. The URL's own `options` may set others. PostgreSQL 16 does not know transaction_timeout and refuses a session that sets it, so
-# that one stays the server's.
+# Limits that a DBA sets for people would stop a long build or load; five minutes of waiting for a
+# lock let whoever waits say so in the end. The URL's own `options` may set others. PostgreSQL 16
+# does not know transaction_timeout and refuses a session that sets it, so that one stays the
+# server's.
 LIMITS = {
     "statement_timeout": "0",
     "lock_timeout": "300000",
