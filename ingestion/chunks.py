@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from ingestion.line import LARGEST_LINE
 
 CHUNK_BYTES = 8 << 20
 CHUNK_LINES = 20_000
-# Of a longer line the quarantine keeps this much, so that memory stays flat whatever comes.
-LONGEST_KEPT_LINE = 8 << 20
+# Longer lines are refused. Of one the quarantine keeps this much: enough to know it by, and little
+# enough that memory stays flat and that a search for who is erased takes no time.
+LONGEST_KEPT_LINE = LARGEST_LINE
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -31,20 +34,23 @@ class Chunk:
     """Some whole lines of a source, from ``start`` up to ``end``.
 
     ``lines`` holds (number in the source from 1, bytes without line end and byte-order mark) of
-    those that are not blank. ``digest`` is SHA-256 of all the chunk's bytes. ``cut_length`` is the
-    last line's real length in bytes, where it was too long to be kept whole.
+    those that are not blank. ``digest`` is SHA-256 of all the chunk's bytes. ``cut_lengths`` holds
+    by number the real length in bytes of the lines that were too long to be kept whole.
     """
 
     start: Place
     end: Place
     lines: list[tuple[int, bytes]]
     digest: bytes
-    cut_length: int | None = None
+    cut_lengths: dict[int, int] = field(default_factory=dict)
 
 
 def cut_detail(length: int, kept: int) -> str:
     """Say why a line of so many bytes is refused of which so many are kept."""
-    return f"the line has {length:,} bytes; the first {kept:,} are kept"
+    return (
+        f"the line has {length:,} bytes; at most {LARGEST_LINE:,} are taken, and the first "
+        f"{kept:,} are kept"
+    )
 
 
 def cut(blocks: Iterator[bytes], start: Place) -> Iterator[Chunk]:
@@ -135,13 +141,14 @@ def _chunk(data: bytes, lines: list[bytes], start: Place, beyond: _Beyond = _NOT
         for number, line in enumerate(lines, start.lines + 1)
         if line and not line.isspace()
     ]
-    # No line but the last can be that long: a chunk ends with the line that fills it.
-    last, length = lines[-1], len(lines[-1]) + beyond.length - beyond.line_end
-    is_kept = bool(kept) and kept[-1][0] == end.lines
-    if is_kept or not beyond.is_blank:
-        kept[len(kept) - is_kept :] = [(end.lines, last[: min(length, LONGEST_KEPT_LINE)])]
-        is_cut = length > LONGEST_KEPT_LINE
-    else:
-        is_cut = False
+    lengths = {number: len(line) for number, line in kept if len(line) > LONGEST_KEPT_LINE}
+    if beyond.length:
+        last, length = lines[-1], len(lines[-1]) + beyond.length - beyond.line_end
+        is_kept = bool(kept) and kept[-1][0] == end.lines
+        if is_kept or not beyond.is_blank:
+            kept[len(kept) - is_kept :] = [(end.lines, last[:length])]
+            lengths |= {end.lines: length} if length > LONGEST_KEPT_LINE else {}
+    if lengths:
+        kept = [(number, line[:LONGEST_KEPT_LINE]) for number, line in kept]
     digest = beyond.digest or hashlib.sha256(data).digest()
-    return Chunk(start, end, kept, digest, length if is_cut else None)
+    return Chunk(start, end, kept, digest, lengths)

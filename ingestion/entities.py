@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -35,6 +35,7 @@ from ingestion.line import (
     read_instant,
     read_text,
     refuse_nul,
+    refuse_unstorable,
     reject,
     shown,
     since_epoch,
@@ -181,19 +182,19 @@ def judge_row(kind: EntityKind, row: Row, received_at: datetime) -> dict[str, An
     try:
         if row.cut_length is not None:
             reject(Reason.TOO_LARGE, cut_detail(row.cut_length, len(row.payload)))
-        is_csv = row.cells is not None
         text = read_text(row.payload)
         if row.fault:
             reject(Reason.INVALID_FIELD, f"no CSV: {row.fault}")
-        came: dict[str, Any] = row.cells if row.cells is not None else parse_object(text)
-        refuse_nul(came)
-        came = {name: value for name, value in came.items() if value is not None}
-        if is_csv:
-            came = {name: value for name, value in came.items() if value != ""}
         shape = SHAPES[kind]
+        if row.cells is None:
+            came = parse_object(text)
+            # Numbers of columns have bounds of their own, and there are no others.
+            refuse_unstorable(text, lambda _: True)
+            came = {name: value for name, value in came.items() if value is not None}
+        else:
+            came = _of_cells(row.cells, shape)
         try:
-            # Not strict for CSV alone: its cells are strings, whatever they hold.
-            entity = msgspec.convert(came, shape, strict=not is_csv)
+            entity = msgspec.convert(came, shape)
         except msgspec.ValidationError as error:
             known = ", ".join(field.name for field in msgspec.structs.fields(shape))
             explain(error, came, lambda _: None, known)
@@ -205,6 +206,21 @@ def judge_row(kind: EntityKind, row: Row, received_at: datetime) -> dict[str, An
         came, sort_keys=True, separators=(",", ":"), ensure_ascii=False
     )
     return columns
+
+
+def _of_cells(cells: dict[str, str], shape: type[msgspec.Struct]) -> dict[str, Any]:
+    """Return a CSV row's columns. An empty cell alone is absent: `NULL` is a text like others."""
+    came: dict[str, Any] = {}
+    counts = {field.name for field in msgspec.structs.fields(shape) if field.type == Count | None}
+    for name, cell in cells.items():
+        refuse_nul(f"$.{name}", cell)
+        if cell:
+            came[name] = cell
+        if name in counts:
+            # What is no number stays a text, and is refused as one.
+            with suppress(msgspec.ValidationError):
+                came[name] = msgspec.convert(cell, int, strict=False)
+    return came
 
 
 def _check(columns: dict[str, Any], received_at: datetime) -> None:
@@ -354,9 +370,8 @@ def _parts(source: Source) -> Iterator[Part]:
         yield from _parts_of_csv(_csv_rows(_lines(blocks), source.name))
         return
     for chunk in chunks.cut(blocks, Place()):
-        rows = [Row(number, line, None) for number, line in chunk.lines]
-        if chunk.cut_length is not None:
-            rows[-1] = replace(rows[-1], cut_length=chunk.cut_length)
+        lengths = chunk.cut_lengths
+        rows = [Row(number, line, None, None, lengths.get(number)) for number, line in chunk.lines]
         if rows:
             yield Part(rows, chunk.start, chunk.end, chunk.digest)
 
@@ -433,15 +448,17 @@ def _lines(blocks: Iterator[bytes]) -> Iterator[tuple[bytes, int]]:
 
     Of a line that is longer than what the quarantine keeps it yields the beginning.
     """
-    line, length, mark = bytearray(), 0, BYTE_ORDER_MARK
+    line, length, last, mark = bytearray(), 0, b"", BYTE_ORDER_MARK
     for block in blocks:
         *ended, rest = block.split(b"\n")
         for piece in ended:
             line += piece[: chunks.LONGEST_KEPT_LINE - len(line)]
-            yield bytes(line).removeprefix(mark) + b"\n", length + len(piece) + 1
+            length, last = length + len(piece), piece[-1:] or last
+            end = b"\r\n" if length > len(line) and last == b"\r" else b"\n"
+            yield bytes(line).removeprefix(mark) + end, length + 1
             line.clear()
-            length, mark = 0, b""
+            length, last, mark = 0, b"", b""
         line += rest[: chunks.LONGEST_KEPT_LINE - len(line)]
-        length += len(rest)
+        length, last = length + len(rest), rest[-1:] or last
     if line:
         yield bytes(line).removeprefix(mark), length

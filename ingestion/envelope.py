@@ -13,8 +13,8 @@ import msgspec
 
 from ingestion.tracking_plan import LARGEST_NUMBER, Member, Plan, tracking_plan
 
-# Where nothing is tracked before the person has opted in; other sources answer for it themselves.
-BROWSER_SOURCES = frozenset({"web", "marketing_site"})
+# It is removed from the context wherever it stands, be it null: so null is told from absent.
+REMOVED = "ip"
 
 
 class Slices(msgspec.Struct, gc=False):
@@ -100,6 +100,8 @@ def _object_type(
         type_ = _member_type(f"{name}.{member_name}", member, below, is_required)
         if is_required:
             needed.append((member_name, type_))
+        elif name.endswith(".context") and member_name == REMOVED:
+            optional.append((member_name, type_ | None | msgspec.UnsetType, msgspec.UNSET))
         else:
             optional.append((member_name, type_ | None, None))
     return msgspec.defstruct(name, needed + optional, gc=False)

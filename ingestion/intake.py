@@ -24,9 +24,10 @@ from ingestion.judge import (
     Rejected,
     Sequence,
     Suppressed,
-    stored_json,
+    Verdict,
 )
 from ingestion.ledger import Batch, Counts
+from ingestion.line import may_hold_unbounded_number
 
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
 _COPY_TRAILER = struct.pack("!h", -1)
@@ -72,21 +73,27 @@ class JudgedChunk:
     used: list[Sequence]
 
 
-def judge_chunk(
-    chunk: Chunk, receipt: Receipt, unstorable: dict[int, str] | None = None
-) -> JudgedChunk:
-    """Judge every line of a chunk. ``unstorable`` tells by line number what jsonb can't hold."""
-    judge = Judge(receipt.at, receipt.salt, receipt.batch_id, receipt.erased).judge
+def judge_chunk(chunk: Chunk, receipt: Receipt) -> JudgedChunk:
+    """Judge every line of a chunk."""
+    judge = Judge(
+        receipt.at,
+        receipt.salt,
+        receipt.batch_id,
+        receipt.erased,
+        numbers_are_bounded=not may_hold_unbounded_number(
+            b"\n".join([line for _, line in chunk.lines])
+        ),
+    ).judge
     accepted: list[Accepted] = []
     rejected: list[tuple[int, bytes, Rejected]] = []
     suppressed: Counter[tuple[str, date]] = Counter()
     suppressed_erased = 0
     used: list[Sequence] = []
-    erased = receipt.erased
+    erased, lengths = receipt.erased, chunk.cut_lengths
     for number, line in chunk.lines:
-        verdict = judge(line)
-        if unstorable and number in unstorable and isinstance(verdict, Accepted):
-            verdict = Rejected(Reason.INVALID_JSON, unstorable[number], verdict.sequence)
+        # What is kept of a line that is too large may read like a whole one.
+        length = lengths.get(number)
+        verdict = judge(line) if length is None else _too_large(length, len(line))
         if type(verdict) is Accepted:
             accepted.append(verdict)
             continue
@@ -99,15 +106,15 @@ def judge_chunk(
             suppressed_erased += verdict.is_erased
         else:
             rejected.append((number, line, verdict))
-    if chunk.cut_length is not None and rejected and rejected[-1][0] == chunk.lines[-1][0]:
-        number, line, verdict = rejected[-1]
-        detail = cut_detail(chunk.cut_length, len(line))
-        rejected[-1] = (number, line, replace(verdict, detail=detail))
     first, repeats = _first_of_each(accepted)
     used += [event.sequence for event in repeats if event.sequence]
     return JudgedChunk(
         chunk, receipt, first, len(repeats), rejected, suppressed, suppressed_erased, used
     )
+
+
+def _too_large(length: int, kept: int) -> Verdict:
+    return Rejected(Reason.TOO_LARGE, cut_detail(length, kept))
 
 
 def _first_of_each(accepted: list[Accepted]) -> tuple[list[Accepted], list[Accepted]]:
@@ -150,7 +157,6 @@ class Intake:
         """
         for _ in range(MOST_TRIES):
             self._add_partitions(judged)
-            leaves_duplicates_out = self._expects_duplicates
             try:
                 with self._connection.transaction():
                     ledger.hold_load(self._connection, self._load_id)
@@ -175,12 +181,6 @@ class Intake:
                 self._months.clear()
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
                 continue
-            except psycopg.DataError:
-                unstorable = self._find_unstorable(judged)
-                if not unstorable and leaves_duplicates_out:
-                    raise
-                judged = judge_chunk(judged.chunk, judged.receipt, unstorable)
-                self._expects_duplicates = True
         raise psycopg.OperationalError(f"a chunk met other loaders {MOST_TRIES} times in a row")
 
     def _write(self, judged: JudgedChunk) -> Counts:
@@ -275,39 +275,6 @@ class Intake:
         if months:
             self._connection.execute("select staging.add_raw_partitions(%s)", (sorted(months),))
             self._months |= months
-
-    def _find_unstorable(self, judged: JudgedChunk) -> dict[int, str]:
-        """Ask the server which lines hold numbers beyond jsonb's range, which it alone knows.
-
-        Of lines that would not land, being duplicates, it is not asked, whatever the chunk holds
-        beside them.
-        """
-        receipt = judged.receipt
-        judge = Judge(receipt.at, receipt.salt, receipt.batch_id, receipt.erased).judge
-        verdicts = [(number, judge(line)) for number, line in judged.chunk.lines]
-        events = [(number, event) for number, event in verdicts if isinstance(event, Accepted)]
-        with self._connection.transaction():
-            landed = self._landed_before([event for _, event in events])
-        keys = {events[position][1].key for position in landed}
-        found = self._connection.execute(
-            "select l.number, e.message from unnest(%s::bigint[], %s::text[]) as l (number, parts) "
-            "cross join lateral pg_input_error_info(l.parts, 'jsonb') as e "
-            "where e.message is not null",
-            (
-                [number for number, _ in events],
-                [stored_json(event.row).decode() for _, event in events],
-            ),
-        )
-        messages = dict(found.fetchall())
-        unstorable = {}
-        for number, event in events:
-            if event.key in keys:
-                continue
-            if number in messages:
-                unstorable[number] = f"{messages[number]} (jsonb)"
-            else:
-                keys.add(event.key)
-        return unstorable
 
     def _copy(self, statement: str, rows: Iterable[bytes]) -> None:
         with self._connection.cursor().copy(statement) as copy:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, NoReturn
 
 LARGEST_LINE = 262_144
 DEEPEST_NESTING = 64
-# The longest whole number that Python reads by default: longer ones take quadratic time.
-MOST_DIGITS = 4300
+# Of a number outside the plan as it is written: all digits before the exponent, and that.
+MOST_DIGITS = 40
+LARGEST_EXPONENT = 308
+# One of the plan is bounded by its value; so much of it jsonb holds, and Python reads at once.
+MOST_PLANNED_DIGITS = 4_000
+LARGEST_PLANNED_EXPONENT = 4_000
 # PostgreSQL counts its timestamps in microseconds from here.
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 FIRST_TIMESTAMP = datetime(2000, 1, 1, tzinfo=UTC)
@@ -24,7 +28,10 @@ is_rfc3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)", re.ASCII
 ).fullmatch
 _BRACKET, _BACKSLASH = b"[\\"
-_endless_number = re.compile(rb"(?<![0-9])[0-9]{%d}" % MOST_DIGITS).search
+# With all digits alike, and the point as one, a number of too many digits holds so many zeros.
+_with_alike_digits = bytes.maketrans(b"0123456789.E", b"00000000000e")
+_TOO_MANY_DIGITS = b"0" * (MOST_DIGITS + 1)
+_long_exponent = re.compile(rb"0e[+-]?000+[,}\]\s]").search
 # Possessive, and to the end where the string has none: never a second look at the same bytes.
 _string = re.compile(r'"(?:[^"\\]++|\\.)*+"?').sub
 _brackets = re.compile(r"[\[\]{}]").findall
@@ -66,7 +73,7 @@ def is_commonly_written(timestamp: str) -> bool:
 
 
 def is_unusual(line: bytes) -> bool:
-    """Tell whether msgspec might take a line that the contract refuses."""
+    """Tell whether msgspec might take a line that the contract refuses, numbers aside."""
     # A byte given as a number is sought several times as fast as one given as bytes, and taking
     # all of one out is faster than counting them.
     opened = len(line) - len(line.replace(b"{", b""))
@@ -74,10 +81,16 @@ def is_unusual(line: bytes) -> bool:
         opened += line.count(_BRACKET)
     if opened > DEEPEST_NESTING:
         return True
-    if len(line) > MOST_DIGITS and (len(line) > LARGEST_LINE or _endless_number(line)):
+    if len(line) > LARGEST_LINE:
         return True
     # NUL and lone surrogates can only come as escapes; what msgspec skips it does not look at.
     return _BACKSLASH in line and (b"\\u0000" in line or b"\\ud" in line or b"\\uD" in line)
+
+
+def may_hold_unbounded_number(lines: bytes) -> bool:
+    """Tell whether objects may hold a number out of bounds; few strings look as if they did."""
+    alike = lines.translate(_with_alike_digits)
+    return _TOO_MANY_DIGITS in alike or _long_exponent(alike) is not None
 
 
 def read_text(line: bytes) -> str:
@@ -99,17 +112,17 @@ def read_text(line: bytes) -> str:
 def parse_object(text: str) -> dict[str, Any]:
     """Return the line's JSON object; whole numbers such as 100.0 are read as int.
 
-    Raises RejectError where it is no JSON, or no object.
+    A number beyond any bound is read as infinity, which no member takes. Raises RejectError where
+    it is no JSON, or no object.
     """
     try:
         if _nesting(text) > DEEPEST_NESTING:
             reject(Reason.INVALID_JSON, f"nested deeper than {DEEPEST_NESTING}")
-        content = json.loads(text, parse_constant=_refuse_constant, parse_float=_whole_as_int)
+        content = json.loads(
+            text, parse_constant=_refuse_constant, parse_int=_number, parse_float=_number
+        )
     except json.JSONDecodeError as error:
         reject(Reason.INVALID_JSON, f"{error.msg} at character {error.pos + 1}")
-    except ValueError:
-        # Python refuses to read them, for the time that it takes.
-        reject(Reason.INVALID_JSON, f"a whole number of more than {MOST_DIGITS:,} digits")
     if _lone_surrogate(text.replace("\\\\", " ")):
         reject(Reason.INVALID_JSON, "a lone surrogate (half of a pair such as \\ud83d\\ude00)")
     if not isinstance(content, dict):
@@ -121,13 +134,26 @@ def _refuse_constant(name: str) -> NoReturn:
     reject(Reason.INVALID_JSON, f"{name} is not JSON")
 
 
-def _whole_as_int(literal: str) -> int | float:
+def _number(literal: str) -> int | float:
     """Read 100.0 as the whole number that it is."""
-    with suppress(InvalidOperation):  # an exponent beyond even Decimal's
-        number = Decimal(literal)
-        if number.adjusted() < 19 and number == number.to_integral_value():
-            return int(number)
+    if not _is_bounded(literal, MOST_PLANNED_DIGITS, LARGEST_PLANNED_EXPONENT):
+        return math.inf
+    number = Decimal(literal)
+    # As many digits as a whole number may have without an exponent.
+    if number.adjusted() < MOST_DIGITS and number == number.to_integral_value():
+        return int(number)
     return float(literal)
+
+
+def _is_bounded(literal: str, most_digits: int, largest_exponent: int) -> bool:
+    """Tell whether a number is written with no more digits and no larger exponent than that."""
+    mantissa, _, exponent = literal.lower().partition("e")
+    size = exponent.lstrip("+-").lstrip("0") or "0"
+    return (
+        sum(map(str.isdigit, mantissa)) <= most_digits
+        and len(size) <= len(str(largest_exponent))
+        and int(size) <= largest_exponent
+    )
 
 
 def _nesting(text: str) -> int:
@@ -139,25 +165,56 @@ def _nesting(text: str) -> int:
     return deepest
 
 
-def _strings(content: Any, path: str = "$") -> Iterator[tuple[str, str]]:
-    """Yield (path, string) of every string in a parsed line, keys included."""
+class _Members(list[tuple[str, Any]]):
+    """An object's members, those included that a later namesake replaces."""
+
+
+class _Literal(str):
+    """A number as it is written."""
+
+
+def _texts(content: Any, path: str = "$") -> Iterator[tuple[str, str]]:
+    """Yield (path, text) of every string, name and number in a parsed line."""
     if isinstance(content, str):
         yield path, content
-    elif isinstance(content, dict):
-        for key, value in content.items():
-            yield f"{path}.{key}", key
-            yield from _strings(value, f"{path}.{key}")
+    elif isinstance(content, _Members):
+        for name, value in content:
+            yield f"{path}.{name}", name
+            yield from _texts(value, f"{path}.{name}")
     elif isinstance(content, list):
         for index, value in enumerate(content):
-            yield from _strings(value, f"{path}[{index}]")
+            yield from _texts(value, f"{path}[{index}]")
 
 
-def refuse_nul(content: Any) -> None:
-    """Raise RejectError where a string or key of a parsed line holds NUL."""
-    for path, value in _strings(content):
-        if "\0" in value:
-            shown_path = path.replace("\0", "\\u0000")
-            reject(Reason.INVALID_FIELD, f"{shown_path}: a string must not hold NUL (\\u0000)")
+def refuse_unstorable(text: str, is_planned: Callable[[str], bool]) -> None:
+    """Raise RejectError where an object holds NUL, or a number out of bounds.
+
+    ``is_planned`` tells whether a path such as ``$.context.sequence`` is a number of the plan.
+    jsonb reads all of the text, and so does this: members that a later namesake replaces, too.
+    """
+    if "\\u0000" not in text and not may_hold_unbounded_number(text.encode()):
+        return
+    content = json.loads(text, object_pairs_hook=_Members, parse_int=_Literal, parse_float=_Literal)
+    for path, found in _texts(content):
+        shown_path = path.replace("\0", "\\u0000")
+        if isinstance(found, _Literal):
+            bounds = MOST_DIGITS, LARGEST_EXPONENT
+            if is_planned(path):
+                bounds = MOST_PLANNED_DIGITS, LARGEST_PLANNED_EXPONENT
+            if not _is_bounded(found, *bounds):
+                reject(
+                    Reason.INVALID_FIELD,
+                    f"{shown_path}: expected a number of at most {bounds[0]:,} digits and an "
+                    f"exponent within ±{bounds[1]:,}, got {_clipped(found)}",
+                )
+        else:
+            refuse_nul(shown_path, found)
+
+
+def refuse_nul(path: str, text: str) -> None:
+    """Raise RejectError where a string holds NUL."""
+    if "\0" in text:
+        reject(Reason.INVALID_FIELD, f"{path}: a string must not hold NUL (\\u0000)")
 
 
 def read_instant(timestamp: str) -> int:
@@ -176,7 +233,7 @@ def read_instant(timestamp: str) -> int:
     if is_year_0:
         reject(
             Reason.TIMESTAMP_OUT_OF_RANGE,
-            f"$.timestamp: expected a time from {FIRST_TIMESTAMP:%Y-%m-%d} on, got {timestamp}",
+            f"$.timestamp: the year 0000 is before every time that is taken, got {timestamp}",
         )
     return since_epoch(instant)
 
@@ -195,7 +252,10 @@ def shown(value: Any) -> str:
     """Show a value in a detail: clipped, with nothing in it that breaks a line."""
     if isinstance(value, dict | list | None | bool):
         return type_name(value)
-    text = json.dumps(value) if isinstance(value, str) else str(value)
+    return _clipped(json.dumps(value) if isinstance(value, str) else str(value))
+
+
+def _clipped(text: str) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 

@@ -11,15 +11,21 @@ import psycopg
 from psycopg.rows import class_row
 
 from ingestion import database, ledger
-from ingestion.chunks import Chunk, Place
+from ingestion.chunks import LONGEST_KEPT_LINE, Chunk, Place
+from ingestion.errors import WarehouseError
 from ingestion.intake import Intake, Receipt, judge_chunk
 from ingestion.ledger import Counts
+from ingestion.line import Reason
 from ingestion.loader import Salts
 from ingestion.loader import reason as why
 
-# Lines and bytes; a line of the quarantine may have 8 MiB.
+# Lines and bytes.
 REPLAYED_AT_ONCE = 5_000
 REPLAYED_BYTES = 8 << 20
+
+
+class ReplayError(WarehouseError):
+    """What was asked for can't be replayed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +91,16 @@ def rejected_line(connection: psycopg.Connection, reject_id: int) -> RejectedLin
 def replay(reason: str | None = None) -> Counts:
     """Send every event that waits (of one reason) through the same path again.
 
-    Lines that are too large stay so, and are sent only where that is the reason that is asked for.
+    Lines that are too large are never sent: what is kept of one may read like a whole line that
+    nobody sent. Asked for these, it raises ReplayError.
     A line that is refused once more waits as a new reject; the old one is marked, not deleted.
     Entities are not replayed: load their file again.
     """
+    if reason == Reason.TOO_LARGE:
+        raise ReplayError(
+            f"Lines that are too large can't be replayed: only their first {LONGEST_KEPT_LINE:,} "
+            "bytes are kept. Split them and load them again."
+        )
     with (
         database.connect(autocommit=True, application_name="warehouse rejected replay") as control,
         database.connect(autocommit=True, application_name="warehouse rejected replay") as data,
@@ -126,10 +138,10 @@ def _replay_up_to(
         "inner join staging.event_batches as b on r.batch_seq = b.batch_seq "
         "where r.replayed_at is null and r.expired_at is null and b.kind = 'events' "
         "and r.reject_id > %s and r.reject_id <= %s "
-        "and coalesce(r.reason = %s, r.reason <> 'too_large') "
+        "and r.reason <> %s and coalesce(r.reason = %s, true) "
         "order by r.reject_id limit %s) as next_ones) as measured "
         "where before < %s order by reject_id",
-        (after, newest, reason, REPLAYED_AT_ONCE, REPLAYED_BYTES),
+        (after, newest, Reason.TOO_LARGE, reason, REPLAYED_AT_ONCE, REPLAYED_BYTES),
     ).fetchall():
         chunk = _chunk(waiting, place)
         received_at = datetime.now(UTC)

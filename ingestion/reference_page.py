@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 from msgspec import inspect
 
+from ingestion.chunks import LONGEST_KEPT_LINE
+from ingestion.consent import BROWSER_SOURCES, DENIED, DO_NOT_TRACK
 from ingestion.entities import SHAPES
-from ingestion.judge import FURTHEST_AHEAD
-from ingestion.line import DEEPEST_NESTING, FIRST_TIMESTAMP, LARGEST_LINE, Reason
+from ingestion.judge import FURTHEST_AHEAD, YEARS_BACK
+from ingestion.line import (
+    DEEPEST_NESTING,
+    FIRST_TIMESTAMP,
+    LARGEST_EXPONENT,
+    LARGEST_LINE,
+    MOST_DIGITS,
+    Reason,
+)
 from ingestion.tracking_plan import LARGEST_NUMBER, Member, Plan
 
 _HOURS_AHEAD = FURTHEST_AHEAD.total_seconds() / 3600
 _WHEN = {
-    Reason.TOO_LARGE: f"a line of more than {LARGEST_LINE:,} bytes",
+    Reason.TOO_LARGE: (
+        f"a line of more than {LARGEST_LINE:,} bytes; the first {LONGEST_KEPT_LINE:,} are kept, "
+        "and it can't be replayed"
+    ),
     Reason.INVALID_ENCODING: "not UTF-8",
     Reason.INVALID_JSON: (
         "not JSON (NaN, Infinity and lone surrogates are none either), or nested deeper than "
@@ -25,10 +38,13 @@ _WHEN = {
     Reason.MISSING_FIELD: "a required member is absent or null",
     Reason.UNKNOWN_EVENT: "no event of this page",
     Reason.INVALID_FIELD: (
-        "a wrong type, range, enumeration or UUID, a time without offset, a string with NUL"
+        "a wrong type, range, enumeration or UUID, a time without offset, a string with NUL, a "
+        "number with too many digits"
     ),
     Reason.TIMESTAMP_OUT_OF_RANGE: (
-        f"before {FIRST_TIMESTAMP:%Y-%m-%d}, or more than {_HOURS_AHEAD:.0f} h after receipt"
+        f"before the earliest day that is taken ({YEARS_BACK} years before receipt, unless the "
+        f"warehouse is set to another day; never before {FIRST_TIMESTAMP:%Y-%m-%d}), or more than "
+        f"{_HOURS_AHEAD:.0f} h after receipt"
     ),
 }
 
@@ -40,22 +56,25 @@ def reference_page(plan: Plan) -> Iterator[str]:
     yield (
         "One JSON object per line: `event`, `timestamp` (RFC 3339 with offset), `actor`, and where "
         "there is more to say `event_id` (UUID), `context`, `properties`. An optional member that "
-        "is null counts as absent. Unknown members of actor, context and properties are kept; an "
-        f"unknown top-level member is refused. Numbers lie within ±{LARGEST_NUMBER:,}."
+        "is null counts as absent, and so does an empty string in `actor`, `context.session_id` or "
+        "any member of `context.campaign`. Of members with one name the last counts. Unknown "
+        "members of actor, context and properties are kept; an unknown top-level member is "
+        f"refused. Numbers of this page lie within ±{LARGEST_NUMBER:,}; any other number has at "
+        f"most {MOST_DIGITS} digits, and an exponent within ±{LARGEST_EXPONENT}."
     )
     yield ""
     yield from _fates()
     yield from _member_table("Actor", plan.actor)
     yield from _member_table("Context", plan.context)
+    yield from _privacy()
     for name, event in plan.events.items():
         yield f"## `{name}`"
         yield ""
         yield f"{event.description} Used for: {event.used_for}."
         if event.consent:
             yield (
-                "**Needs consent**: suppressed where `context.dnt` is true or "
-                "`context.consent.analytics` is false, and from `web` and `marketing_site` unless "
-                "`context.consent.analytics` is true."
+                "**Needs consent**: suppressed where consent is refused, and from `web` and "
+                "`marketing_site` unless `context.consent.analytics` is true (see *Privacy*)."
             )
         if event.requires:
             yield f"Requires {', '.join(f'`{path}`' for path in event.requires)}."
@@ -65,6 +84,35 @@ def reference_page(plan: Plan) -> Iterator[str]:
         if event.properties:
             yield from _member_table(None, event.properties)
     yield from _entities()
+
+
+def _privacy() -> Iterator[str]:
+    yield "## Privacy"
+    yield ""
+    yield (
+        "**Consent** is decided first, whatever else is wrong with a line. A refusal counts "
+        f"however it is written: {_written(DO_NOT_TRACK)} in `context.dnt`, {_written(DENIED)} in "
+        "`context.consent.analytics` or in `context.consent` itself, in any case and with space "
+        f"around it. From {_written(BROWSER_SOURCES)} (a browser, in any case) nothing is tracked "
+        "before `context.consent.analytics` is `true`. What is neither a boolean nor a refusal is "
+        "an `invalid_field`."
+    )
+    yield ""
+    yield (
+        "**Addresses** are not kept: `context.ip` is removed whatever it holds. From it and the "
+        "user agent comes `visitor_hash`, under a salt that is destroyed within 48 h after its "
+        "day, and from it alone a country, where a country database is installed. The first "
+        "address of a list counts, with or without port, however it is spelled; what is no "
+        "address is none. All else is kept as it came, the user agent too: an address under "
+        "another name, or within a text, is the producer's own doing. Refused lines are kept byte "
+        "for byte, for 30 days, and the owner of the warehouse alone can read them."
+    )
+    yield ""
+
+
+def _written(values: frozenset[Any]) -> str:
+    texts = sorted({value for value in values if isinstance(value, str)})
+    return ", ".join(f"`{text}`" for text in texts)
 
 
 def _fates() -> Iterator[str]:
@@ -99,8 +147,10 @@ def _entities() -> Iterator[str]:
     yield ""
     yield (
         "What a thing looks like now: NDJSON, or CSV with a header, in which an empty cell is "
-        "absent. Of the rows with one key (the first column) that with the newest `updated_at` "
-        "stands, whatever order they come in. Times are as in events. A client has churned once "
+        "absent and nothing else is (`NULL` is a text). "
+        "Of the rows with one key (the first column) that with the newest `updated_at` "
+        "stands, whatever order they come in. Times are as in events, from "
+        f"{FIRST_TIMESTAMP:%Y-%m-%d} on. A client has churned once "
         "`churned_at` is given; status `churned` needs it."
     )
     yield ""

@@ -104,6 +104,12 @@ class Settings(BaseSettings):
         description="Where people reach the docs of checks and models: what Dagster links to.",
     )
 
+    earliest_event: date | None = Field(
+        default=None,
+        ge=date(2000, 1, 1),
+        description="Earliest day (UTC) of which events are taken, 2000-01-01 or later; default "
+        "ten years before receipt.",
+    )
     country_database: Path | None = Field(
         default=None,
         description="MaxMind DB file that tells an IP's country; without it countries are unknown.",

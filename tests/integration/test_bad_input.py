@@ -43,6 +43,7 @@ BAD_LINES: dict[str, tuple[bytes, str | None]] = {
     "invalid UTF-8": (raw_property(3, '"HERE"').replace(b"HERE", b"\xff"), "invalid_encoding"),
     "a file in UTF-16": (line(3).decode().encode("utf-16").replace(b"\n", b""), "invalid_encoding"),
     "a line of 256 KiB": (line(3)[:-1].ljust(262_144), None),
+    "a line of a byte more": (line(3)[:-1].ljust(262_145), "too_large"),
     "a line of 300 KiB": (raw_property(3, '"' + "x" * 300 * 1024 + '"'), "too_large"),
     "a line of 20 MiB": (b"x" * (20 << 20), "too_large"),
     "a line behind 20 MiB of space": (b" " * (20 << 20) + line(3)[:-1], "too_large"),
@@ -55,9 +56,14 @@ BAD_LINES: dict[str, tuple[bytes, str | None]] = {
         line(3, event="api_cost", properties={"service": "s", "cost_cents": 2**63}),
         "invalid_field",
     ),
-    "a number beyond a double": (raw_property(3, "1e400"), None),
-    "a number beyond jsonb": (raw_property(3, "1e200000"), "invalid_json"),
-    "a number without end": (raw_property(3, "9" * 100_000), "invalid_json"),
+    "a number of 40 digits": (raw_property(3, "9" * 38 + ".25e-308"), None),
+    "a number beyond a double": (raw_property(3, "1e400"), "invalid_field"),
+    "a number that jsonb alone holds": (raw_property(3, "[1e131071]"), "invalid_field"),
+    "a number beyond jsonb": (raw_property(3, "1e200000"), "invalid_field"),
+    "a number without end": (raw_property(3, "9" * 100_000), "invalid_field"),
+    "a number that a later one replaces": (raw_property(3, '{"a":1e999,"a":1}'), "invalid_field"),
+    "NUL that a later text replaces": (raw_property(3, r'{"a":"\u0000","a":1}'), "invalid_field"),
+    "a day before the earliest": (dated("2000-01-01T00:00:00Z"), "timestamp_out_of_range"),
     "NaN": (raw_property(3, "NaN"), "invalid_json"),
     "the year 0": (dated("0000-01-01T00:00:00Z"), "timestamp_out_of_range"),
     "the year 1": (dated("0001-01-01T00:00:00+01:00"), "timestamp_out_of_range"),
@@ -111,8 +117,10 @@ def test_each_bad_line_is_refused_with_its_reason_and_those_around_it_land(
     names = dict(enumerate(BAD_LINES))
     assert {names[(number - 1) // 2]: reason for number, reason, _, _ in found} == reasons
     for number, _, payload, detail in found:
-        # Of what is absurdly long the quarantine keeps the beginning.
-        assert payload == lines[number - 1].removesuffix(b"\n")[: 8 << 20]
+        # Of what is too large the quarantine keeps the beginning.
+        bad = lines[number - 1].removesuffix(b"\n")
+        assert payload == bad[:262_144]
+        assert payload == bad or f"the line has {len(bad):,} bytes" in detail
         assert 0 < len(detail) <= 500
 
 
@@ -348,6 +356,7 @@ def test_a_database_that_cannot_be_reached_is_named_without_its_password(
         ("POSTGRES_VERSION", "18 or 16"),
         ("RETENTION_DAYS", "valid integer"),
         ("PARTITIONS_START", "valid date"),
+        ("EARLIEST_EVENT", "valid date"),
     ],
 )
 def test_a_setting_that_cannot_be_is_named_without_its_value(
@@ -355,6 +364,32 @@ def test_a_setting_that_cannot_be_is_named_without_its_value(
 ) -> None:
     monkeypatch.setenv(f"WAREHOUSE_{name}", SECRET)
     assert_failed(run("status"), f"WAREHOUSE_{name} can't be used", words)
+
+
+def test_an_earliest_day_before_2000_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAREHOUSE_EARLIEST_EVENT", "1999-12-31")
+    assert_failed(
+        run("status"),
+        "WAREHOUSE_EARLIEST_EVENT can't be used",
+        "greater than or equal to 2000-01-01",
+    )
+
+
+def test_events_are_taken_from_the_earliest_day_that_is_set(
+    warehouse: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "events.ndjson"
+    path.write_bytes(
+        line(1, timestamp="2000-01-02T00:00:00+00:01")
+        + line(2, timestamp="2000-01-02T00:00:00Z")
+        + line(3, timestamp="2000-01-02T00:00:00-00:01")
+    )
+    monkeypatch.setenv("WAREHOUSE_EARLIEST_EVENT", "2000-01-02")
+    finished = run("load", path, "--json")
+    assert finished.answer["total"]["accepted"] == 2
+    assert rows(warehouse, "select reason, detail from staging.rejected_events")[0][1].startswith(
+        "$.timestamp: expected a time from 2000-01-02 to 24 h after receipt"
+    )
 
 
 def test_a_server_that_is_too_old_is_told_in_one_sentence(

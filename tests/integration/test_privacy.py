@@ -6,11 +6,14 @@ import json
 import os
 import subprocess
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 from psycopg import sql
@@ -18,9 +21,9 @@ from psycopg import sql
 from ingestion import loader, privacy
 from ingestion.ledger import Counts
 from ingestion.loader import load
-from ingestion.privacy import salt_of, visitor_hash
+from ingestion.privacy import address_of, salt_of, visitor_hash
 from ingestion.source import open_source
-from tests.conftest import WAREHOUSE
+from tests.conftest import WAREHOUSE, examples
 from tests.lines import event, line, rows, value
 
 IPS = ("203.0.113.77", "2001:db8::77:1")
@@ -119,11 +122,26 @@ def test_an_address_is_nowhere_but_in_the_quarantines_bytes(
     assert places_of(warehouse, IPS[0]) == {("rejected_events", "payload")}
     # The search does find what is there.
     assert ("raw_events", "context") in places_of(warehouse, "Firefox/128.0")
-    assert value(warehouse, "select count(*) from staging.raw_events where context ? 'ip'") == 1
-    assert (
-        value(warehouse, "select context->>'ip' from staging.raw_events where context ? 'ip'")
-        is None
-    )
+    assert value(warehouse, "select count(*) from staging.raw_events where context ? 'ip'") == 0
+
+
+def test_the_member_is_removed_whatever_its_value(
+    warehouse: psycopg.Connection, tmp_path: Path
+) -> None:
+    contexts = [
+        '{"ip": null, "x": 1}',
+        '{"ip": "192.0.2.1", "x": 1, "ip": null}',
+        r'{"ip": null, "x": 1, "\u0069p": ""}',
+        r'{"\u0069\u0070": null, "x": 1}',
+        '{"x": 2, "ip": "192.0.2.1"}, "context": {"x": 1, "ip": null}',
+        r'{"x": 2}, "c\u006fntext": {"ip": null, "x": 1}',
+    ]
+    lines = [
+        line(number, context="HERE").replace(b'"HERE"', context.encode())
+        for number, context in enumerate(contexts)
+    ]
+    assert load_bytes(tmp_path, b"".join(lines)).accepted == len(lines)
+    assert rows(warehouse, "select distinct context from staging.raw_events") == [({"x": 1},)]
 
 
 def test_the_rest_of_the_context_stays_as_it_came(
@@ -159,6 +177,57 @@ def test_without_address_or_user_agent_there_is_no_hash(
     nobody = [{"ip": None}, {"user_agent": None}, {"ip": ""}, {"user_agent": ""}]
     load_bytes(tmp_path, b"".join(visit(n, **context) for n, context in enumerate(nobody)))
     assert hashes(warehouse) == [None] * 4
+
+
+SPELLINGS = {
+    "203.0.113.77": (
+        "203.0.113.77", " 203.0.113.77\t", "203.0.113.77, 198.51.100.1", "203.0.113.77:51234",
+        "203.0.113.77 ,", "::ffff:203.0.113.77", "::FFFF:cb00:714d", "[::ffff:203.0.113.77]:443",
+        "203.0.113.77" + ", 198.51.100.1" * 1_000,
+    ),
+    "2001:db8::77:1": (
+        "2001:db8::77:1", "2001:DB8:0:0:0:0:77:1", "2001:0db8:0000::0077:0001",
+        "[2001:db8::77:1]", "[2001:db8::77:1]:443", "2001:db8::77:1%eth0", "2001:db8::77:1,::1",
+    ),
+    None: (
+        "unknown", "", " ", ",203.0.113.77", "203.0.113", "203.0.113.777", "203.0.113.077",
+        "203.0.113.77:", "203.0.113.77:http", "203.0.113.77:٥", "203.0.113.77%eth0",
+        "[203.0.113.77", "[2001:db8::1]443", "[]", "[2001:db8::1", "2001:db8::1%",
+        "2001:db8::77:1]",
+        ":::", "_hidden", "203.0.113.77/24", "203.0.113.77;x", "x" * 100_000,
+        "٢٠٣.0.113.77", "\u200b203.0.113.77",
+    ),
+}  # fmt: skip
+
+
+def test_every_spelling_of_an_address_is_one_visitor(
+    warehouse: psycopg.Connection, tmp_path: Path
+) -> None:
+    written = [(of, spelling) for of, spellings in SPELLINGS.items() for spelling in spellings]
+    load_bytes(tmp_path, b"".join(visit(n, ip=spelling) for n, (_, spelling) in enumerate(written)))
+    salt = bytes(value(warehouse, "select salt from staging.visitor_salts"))
+    of_address = {of: of and visitor_hash(salt, "acme", of, BROWSER) for of in SPELLINGS}
+    assert len(set(of_address.values())) == 3
+    found = dict(zip(written, hashes(warehouse), strict=True))
+    assert found == {(of, spelling): of_address[of] for of, spelling in written}
+
+
+@examples(300)
+@given(
+    address=st.ip_addresses(),
+    spell=st.sampled_from(("{}", " {} ", "{},10.0.0.1", "{} , x", "[{}]", "[{}]:8080")),
+    is_exploded=st.booleans(),
+    is_upper=st.booleans(),
+)
+def test_any_spelling_of_any_address_is_read_as_its_one_spelling(
+    address: IPv4Address | IPv6Address, spell: str, is_exploded: bool, is_upper: bool
+) -> None:
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    text = address.exploded if is_exploded else address.compressed
+    assert address_of(spell.format(text.upper() if is_upper else text)) == str(mapped or address)
+    if isinstance(address, IPv4Address):
+        assert address_of(spell.format(f"::ffff:{address}")) == str(address)
+        assert address_of(f"{address}:80") == str(address)
 
 
 def test_no_two_visitors_read_alike() -> None:

@@ -123,9 +123,9 @@ def test_of_a_long_line_people_see_the_beginning_and_programs_all(
     path = tmp_path / "events.ndjson"
     path.write_bytes(b"x" * 300_000)
     assert run("load", path).code == 0
-    assert answer("show", 1)["payload"] == "x" * 300_000
+    assert answer("show", 1)["payload"] == "x" * 262_144
     people = run("rejected", "show", 1).output
-    assert people.endswith("x\n… and 296,000 characters more; --json shows all.\n")
+    assert people.endswith("x\n… and 258,144 characters more; --json shows all.\n")
     assert len(people) < 5_000
 
 
@@ -201,15 +201,21 @@ def test_only_lines_of_one_reason_are_sent_again_where_one_is_asked_for(
     assert answer("replay", "--reason", "no such reason")["received"] == 0
 
 
-def test_a_line_that_is_too_large_is_sent_again_only_where_it_is_asked_for(
+def test_a_line_that_is_too_large_is_never_sent_again(
     warehouse: psycopg.Connection, tmp_path: Path
 ) -> None:
     path = tmp_path / "events.ndjson"
-    path.write_bytes(b"x" * 300_000 + b"\nno JSON\n")
+    # What is kept of it reads like a valid line.
+    path.write_bytes(line(1)[:-1].ljust(262_144) + b"and more\nno JSON\n")
     assert run("load", path).code == 0
     assert replay() == Counts(received=1, rejected=1)
-    assert replay("too_large") == Counts(received=1, rejected=1)
-    assert [reason for reason, _ in waiting(warehouse)] == ["invalid_json", "too_large"]
+    finished = run("rejected", "replay", "--reason", "too_large")
+    assert (finished.code, finished.output) == (1, "")
+    assert "Lines that are too large can't be replayed" in finished.errors
+    assert [reason for reason, _ in waiting(warehouse)] == ["too_large", "invalid_json"]
+    kept = "select octet_length(payload) from staging.rejected_events where reason = 'too_large'"
+    assert rows(warehouse, kept) == [(262_144,)]
+    assert value(warehouse, "select count(*) from staging.raw_events") == 0
 
 
 def test_a_replay_that_is_strict_tells_of_what_is_still_refused(

@@ -82,7 +82,8 @@ def json_values() -> st.SearchStrategy[Any]:
         st.none(),
         st.booleans(),
         st.integers(-(10**20), 10**20),
-        st.floats(allow_nan=False, allow_infinity=False),
+        # Without those whose exponent is below -308.
+        st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False),
         texts(),
     )
     return st.recursive(
@@ -111,8 +112,8 @@ def moments() -> st.SearchStrategy[datetime]:
         midnights.map(lambda midnight: midnight - MICROSECOND),
         st.sampled_from(
             (
-                datetime(2000, 1, 1, tzinfo=UTC),
-                datetime(2000, 1, 1, tzinfo=UTC) + MICROSECOND,
+                datetime(2016, 1, 15, tzinfo=UTC),
+                datetime(2016, 1, 15, tzinfo=UTC) + MICROSECOND,
                 datetime(2024, 2, 29, 23, 59, 59, 999_999, tzinfo=UTC),
                 datetime(2025, 3, 30, 1, 0, tzinfo=UTC),
                 datetime(2025, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
@@ -187,10 +188,14 @@ def contexts(draw: st.DrawFn, *, consenting: bool, page_path: bool) -> Event:
         if draw(maybe):
             context[name] = draw(st.one_of(st.none(), texts()))
     if draw(maybe):
+        context["ip"] = draw(st.sampled_from(("203.0.113.7", "[2001:DB8::1]:443", "unknown", None)))
+    if draw(maybe):
         context["source"] = draw(
             st.one_of(
                 st.none(),
-                st.sampled_from(("web", "web", "marketing_site", "api", "builder", "Web", "")),
+                st.sampled_from(
+                    ("web", "web", "marketing_site", "api", "builder", "Web\u00a0", "")
+                ),
                 texts(),
             ),
         )
@@ -339,19 +344,37 @@ RAW_VALUES = (
     ".5",
     "+1",
     "0x10",
+    "1e-308",
+    "1e309",
+    "1e-309",
+    "5E-324",
+    "1e4000",
+    "1e-4000",
+    "1e-4001",
     "1e131071",
     "1e131072",
     "-1e200000",
-    "1e-16383",
     "1e-16384",
     "0e200000",
+    "0e1073741824",
+    "1e" + "0" * 50 + "5",
+    "1e" + "9" * 5_000,
     "0." + "0" * 16_384,
     "9" * 309,
-    "9" * 308,
-    "9" * 4300,
+    "9" * 40,
+    "-" + "9" * 40,
+    "9" * 41,
+    "9" * 40 + "e308",
+    "0." + "1" * 39,
+    "0." + "1" * 40,
     "-" + "9" * 4300,
     "9" * 4301,
-    "0." + "1" * 4300,
+    "0." + "1" * 3_999,
+    "0." + "1" * 4_000,
+    '{"a":1e999,"a":1}',
+    '{"a":"\\u0000","a":1}',
+    '{"\\u0000":1e999}',
+    '"1e999,1e-999]"',
     "1.7976931348623157e308",
     "1.7976931348623159e308",
     "999999999999999.9",
@@ -378,7 +401,30 @@ RAW_VALUES = (
     "/* comment */ 1",
 )
 
+
+@st.composite
+def number_literals(draw: st.DrawFn) -> str:
+    """Numbers as JSON writes them, around the bounds of digits and exponents."""
+    digits = draw(st.sampled_from((1, 2, 5, 39, 40, 41, 60, 3_999, 4_001)))
+    digit = draw(st.sampled_from("0195"))
+    mantissa = ("9" if digits > 1 else "") + digit * (digits - (digits > 1))
+    if digits > 1 and draw(st.booleans()):
+        point = draw(st.integers(1, digits - 1))
+        mantissa = mantissa[:point] + "." + mantissa[point:]
+    sizes = st.sampled_from((0, 5, 307, 308, 309, 3_999, 4_001, 16_384, 131_072, 10**12))
+    sign, zeros = draw(st.sampled_from(("", "+", "-"))), draw(st.sampled_from(("", "0", "0" * 45)))
+    exponent = draw(st.just("") | sizes.map(lambda size: f"e{sign}{zeros}{size}"))
+    return (
+        draw(st.sampled_from(("", "-")))
+        + mantissa
+        + draw(st.sampled_from((exponent, exponent.upper())))
+    )
+
+
 ODD_TIMESTAMPS = (
+    "2016-01-14T23:59:59.999999Z",
+    "2016-01-15T00:00:00Z",
+    "2016-01-15T00:00:00+00:01",
     "1999-12-31T23:59:59.999999Z",
     "1999-12-31T23:59:59.9999999Z",
     "2000-01-01T00:00:00Z",
@@ -526,15 +572,19 @@ def _replace_context_member(draw: st.DrawFn, event: Event) -> None:
 
 
 def _change_consent(draw: st.DrawFn, event: Event) -> None:
-    decisions = (True, False, None, 0, 1, "false", "true")
+    decisions = (
+        True, False, None, 0, 1, 1.0, -0.0, 2, "false", "true", " Denied", "NO", "off", "1", "0",
+        "\u00a0Yes", "on", "granted", "", [True], {"granted": False},
+    )  # fmt: skip
     context = event.get("context")
     if not isinstance(context, dict):
         context = event["context"] = {}
-    context["consent"] = {"analytics": draw(st.sampled_from(decisions))}
+    decision = draw(st.sampled_from(decisions))
+    context["consent"] = draw(st.sampled_from(({"analytics": decision}, decision)))
     if draw(st.booleans()):
         context["dnt"] = draw(st.sampled_from(decisions))
     if draw(st.booleans()):
-        context["source"] = draw(st.sampled_from(("web", "marketing_site", "api", "WEB", 5)))
+        context["source"] = draw(st.sampled_from(("web", "marketing_site", "api", "WEB\t", 5)))
 
 
 def _withhold_consent(draw: st.DrawFn, event: Event) -> None:
@@ -637,6 +687,17 @@ def _repeat_member(draw: st.DrawFn, event: Event) -> None:
     event[part] = Raw("{" + ",".join(written) + "}")
 
 
+def _repeat_top_member(draw: st.DrawFn, event: Event) -> None:
+    """Give the event a member twice that is another the first time."""
+    name = draw(st.sampled_from(sorted(event)))
+    other = _wrong_value(draw)
+    if name == "event":
+        other = draw(st.sampled_from(sorted(PLAN)))
+    elif name == "context":
+        other = {"ip": "192.0.2.9", "dnt": True}
+    event[name] = Raw(f"{write(other)},{_quoted(name)}:{write(event[name])}")
+
+
 def _pad(draw: st.DrawFn, event: Event) -> None:
     """Make the line as long as it may be, or a little shorter or longer."""
     length = MAX_LINE_BYTES + draw(st.sampled_from((-1, 0, 1, 5)))
@@ -672,6 +733,7 @@ MUTATIONS: tuple[Callable[[st.DrawFn, Event], None], ...] = (
     _spoil_text,
     _nest,
     _repeat_member,
+    _repeat_top_member,
 )
 
 

@@ -15,14 +15,15 @@ from ingestion import chunks
 from ingestion.chunks import BYTE_ORDER_MARK, Chunk, Place, cut
 from tests.conftest import examples
 
-CHUNK_BYTES, CHUNK_LINES, LONGEST_KEPT_LINE = 24, 4, 40
+CHUNK_BYTES, CHUNK_LINES = 24, 4
 
 
-@pytest.fixture(autouse=True)
-def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+# Of 10 bytes several lines of a chunk may be cut, of 40 the last alone.
+@pytest.fixture(autouse=True, params=[10, 40])
+def _small_chunks(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     monkeypatch.setattr(chunks, "CHUNK_BYTES", CHUNK_BYTES)
     monkeypatch.setattr(chunks, "CHUNK_LINES", CHUNK_LINES)
-    monkeypatch.setattr(chunks, "LONGEST_KEPT_LINE", LONGEST_KEPT_LINE)
+    monkeypatch.setattr(chunks, "LONGEST_KEPT_LINE", request.param)
 
 
 @st.composite
@@ -84,18 +85,16 @@ def test_chunks_cover_every_byte_and_every_line(content: bytes) -> None:
         has_unended_line = not of_chunk.endswith(b"\n")
         assert chunk.end.lines - chunk.start.lines == of_chunk.count(b"\n") + has_unended_line
     lines = [line for chunk in found for line in chunk.lines]
-    assert lines == [(n, line[:LONGEST_KEPT_LINE]) for n, line in expected_lines(content)]
+    assert lines == [(n, line[: chunks.LONGEST_KEPT_LINE]) for n, line in expected_lines(content)]
 
 
 @examples(300)
 @given(contents())
-def test_only_a_line_that_is_cut_tells_its_real_length(content: bytes) -> None:
+def test_only_lines_that_are_cut_tell_their_real_length(content: bytes) -> None:
     real_lengths = {number: len(line) for number, line in expected_lines(content)}
-    for chunk in cut_whole(content):
-        cut_off = [n for n, _ in chunk.lines if real_lengths[n] > LONGEST_KEPT_LINE]
-        # Whatever follows it is in the next chunk.
-        assert cut_off in ([], [chunk.lines[-1][0]] if chunk.lines else [])
-        assert chunk.cut_length == (real_lengths[cut_off[0]] if cut_off else None)
+    told = {n: length for chunk in cut_whole(content) for n, length in chunk.cut_lengths.items()}
+    longest = chunks.LONGEST_KEPT_LINE
+    assert told == {n: length for n, length in real_lengths.items() if length > longest}
 
 
 @examples(300)
@@ -139,6 +138,6 @@ def test_a_line_longer_than_memory_is_cut_with_little_of_it(
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 20 * block
-    assert [chunk.cut_length for chunk in found] == [1000 * block, None]
+    assert [chunk.cut_lengths for chunk in found] == [{2: 1000 * block}, {}]
     assert [number for chunk in found for number, _ in chunk.lines] == [1, 2, 3]
     assert found[-1].end == Place(2, 1000 * block + 12, 3)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -18,11 +18,12 @@ from typing import Any, Literal, TypedDict
 
 MAX_LINE_BYTES = 262_144
 MAX_DEPTH = 64
-MAX_DIGITS = 4_300
-# What jsonb holds of a number: digits before the point, digits after it, and the exponent's size.
-MAX_DIGITS_BEFORE_POINT = 131_072
-MAX_DIGITS_AFTER_POINT = 16_383
-MAX_EXPONENT = 2**30 - 1
+# Of a number outside the plan, as it is written.
+MAX_DIGITS = 40
+MAX_EXPONENT = 308
+# Of one of the plan (docs/decisions.md), which is bounded by its value: what jsonb surely holds.
+MAX_PLANNED_DIGITS = 4_000
+MAX_PLANNED_EXPONENT = 4_000
 MAX_CLIENT_ID_LENGTH = 128
 # In characters: what is a key somewhere must fit a database's index (docs/decisions.md).
 MAX_ID_LENGTH = 512
@@ -41,7 +42,7 @@ KEY_LENGTHS = {
     "system_metric": {"metric_type": MAX_KIND_LENGTH, "server_id": MAX_KIND_LENGTH},
 }
 LARGEST_NUMBER = 10**15
-EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+YEARS_BEFORE_RECEIPT = 10
 LATEST_AFTER_RECEIPT = timedelta(hours=24)
 DERIVED_ID_NAMESPACE = uuid.UUID("6f3c9d1e-2b7a-5c48-9e0d-4a1b8c7d6e5f")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -66,6 +67,8 @@ CONTEXT_STRINGS = ("session_id", "ip", "user_agent", "source", "producer")
 PAGE_STRINGS = ("url", "path", "title", "referrer")
 CAMPAIGN_STRINGS = ("source", "medium", "name", "term", "content")
 BROWSER_SOURCES = frozenset({"web", "marketing_site"})
+DO_NOT_TRACK_WORDS = ("1", "true", "yes", "on")
+DENIAL_WORDS = ("0", "false", "no", "off", "denied")
 
 
 class PropertyRule(TypedDict):
@@ -303,8 +306,7 @@ def judge_file(
 def judge(payload: bytes, received_at: datetime, seen: set[Key]) -> Outcome:
     """Judge one line, given without line end and byte-order mark; accepting adds to `seen`.
 
-    The order is the contract's: size, encoding, JSON, consent, validity, duplicate; last comes
-    whether the database can hold its numbers, which only matters for what would land.
+    The order is the contract's: size, encoding, JSON, consent, validity, duplicate.
     """
     if len(payload) > MAX_LINE_BYTES:
         return _rejected({TOO_LARGE})
@@ -325,15 +327,13 @@ def judge(payload: bytes, received_at: datetime, seen: set[Key]) -> Outcome:
     if lacks_consent(line):
         day = day_of(line, received_at)
         return Outcome("suppressed", event=event, day=day, sequence=sequence)
-    found = defects(line, received_at)
+    found = defects(line, received_at) | text_defects(text, event)
     if found:
         return _rejected(found, event, sequence)
 
     key = (line["actor"]["client_id"], event_id_of(line), instant(line["timestamp"]))
     if key in seen:
         return Outcome("duplicate", event=event, key=key, sequence=sequence)
-    if exceeds_jsonb(text):
-        return _rejected({INVALID_JSON}, event, sequence)
     seen.add(key)
     return Outcome("accepted", event=event, key=key, sequence=sequence)
 
@@ -376,15 +376,16 @@ class _Members(list[tuple[str, Any]]):
 def read_json(text: str) -> Any:
     """Read a JSON text; of members with the same name the last wins.
 
-    Raises NotJsonError also for NaN and Infinity, lone surrogates (in names as well), nesting
-    deeper than 64, and whole numbers written with more than 4,300 digits. The text counts as a
-    whole: a member that a later one replaces is looked at too.
+    Raises NotJsonError also for NaN and Infinity, lone surrogates (in names as well) and nesting
+    deeper than 64. The text counts as a whole: a member that a later one replaces is looked at too.
+    A number that is refused however it is used is read as infinity.
     """
     try:
         raw = json.loads(
             text,
             object_pairs_hook=_Members,
-            parse_int=_read_whole,
+            parse_int=_read_number(int),
+            parse_float=_read_number(float),
             parse_constant=_refuse_constant,
         )
     except (ValueError, RecursionError) as error:
@@ -392,33 +393,65 @@ def read_json(text: str) -> Any:
     return _plain(raw, depth=0)
 
 
-def _read_whole(literal: str) -> int:
-    if len(literal.removeprefix("-")) > MAX_DIGITS:
-        raise NotJsonError("a whole number of too many digits")
-    return int(literal)
+def _read_number(read: Callable[[str], float]) -> Callable[[str], float]:
+    def number(literal: str) -> float:
+        return read(literal) if is_taken(literal, is_planned=True) else float("inf")
+
+    return number
 
 
-def exceeds_jsonb(text: str) -> bool:
-    """Whether a number somewhere in this JSON text is beyond what jsonb can hold."""
-    literals: list[str] = []
-    json.loads(text, parse_int=literals.append, parse_float=literals.append)
-    return any(not fits_jsonb(literal) for literal in literals)
-
-
-def fits_jsonb(literal: str) -> bool:
-    """Whether jsonb can hold the number that is written like this."""
-    mantissa, _, exponent_text = literal.lower().partition("e")
+def is_taken(literal: str, *, is_planned: bool) -> bool:
+    """Whether a number may be written like this, in the plan or outside it."""
+    mantissa, _, exponent = literal.lower().partition("e")
+    digits = re.findall("[0-9]", mantissa)
     # Not an int: that reads no more than 4,300 digits.
-    exponent = Decimal(exponent_text or "0")
-    whole, _, fraction = mantissa.removeprefix("-").partition(".")
-    digits = (whole + fraction).lstrip("0")
-    leading_zeros = len(whole + fraction) - len(digits)
-    digits_before_point = len(whole) - leading_zeros + exponent if digits else 0
-    return (
-        abs(exponent) <= MAX_EXPONENT
-        and digits_before_point <= MAX_DIGITS_BEFORE_POINT
-        and len(fraction) - exponent <= MAX_DIGITS_AFTER_POINT
+    size = abs(Decimal(exponent or "0"))
+    if is_planned:
+        return len(digits) <= MAX_PLANNED_DIGITS and size <= MAX_PLANNED_EXPONENT
+    return len(digits) <= MAX_DIGITS and size <= MAX_EXPONENT
+
+
+class _Literal:
+    """A number as it is written."""
+
+    def __init__(self, literal: str) -> None:
+        self.literal = literal
+
+
+def text_defects(text: str, event: str | None) -> set[str]:
+    """What is wrong with any string or number of the text, replaced members included."""
+    whole = json.loads(text, object_pairs_hook=_Members, parse_int=_Literal, parse_float=_Literal)
+    is_valid = all(
+        "\x00" not in found
+        if isinstance(found, str)
+        else is_taken(found.literal, is_planned=is_number_of_the_plan(path, event))
+        for path, found in _leaves(whole, ())
     )
+    return set() if is_valid else {INVALID_FIELD}
+
+
+def is_number_of_the_plan(path: tuple[str, ...], event: str | None) -> bool:
+    """Whether the plan has a number for this event at this place."""
+    if path == ("context", "sequence"):
+        return True
+    rule = PLAN.get(event or "")
+    if rule is None or len(path) != 2 or path[0] != "properties":
+        return False
+    planned = (rule["required"] | rule["optional"]).get(path[1])
+    return planned is not None and planned["type"] in ("whole", "number")
+
+
+def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every string, name and number with the names that lead to it; a list counts as a name."""
+    if isinstance(value, str | _Literal):
+        yield path, value
+    elif isinstance(value, _Members):
+        for name, member in value:
+            yield path, name
+            yield from _leaves(member, (*path, name))
+    elif isinstance(value, list):
+        for element in value:
+            yield from _leaves(element, (*path, "[]"))
 
 
 def _refuse_constant(literal: str) -> None:
@@ -462,11 +495,24 @@ def lacks_consent(line: dict[str, Any]) -> bool:
         return False
     consent = context.get("consent")
     analytics = consent.get("analytics") if isinstance(consent, dict) else None
-    if context.get("dnt") is True or analytics is False:
+    if _is_said(context.get("dnt"), DO_NOT_TRACK_WORDS):
+        return True
+    if _is_said(consent, DENIAL_WORDS) or _is_said(analytics, DENIAL_WORDS):
         return True
     source = context.get("source")
-    from_browser = isinstance(source, str) and source in BROWSER_SOURCES
+    from_browser = isinstance(source, str) and source.strip().lower() in BROWSER_SOURCES
     return from_browser and analytics is not True
+
+
+def _is_said(value: Any, words: Collection[str]) -> bool:
+    """Whether a value of any type is one of these words, the booleans and 1 or 0 among them."""
+    if isinstance(value, str):
+        return value.strip().lower() in words
+    if isinstance(value, bool):
+        return str(value).lower() in words
+    if isinstance(value, int | float):
+        return value in [int(word) for word in words if word.isdigit()]
+    return False
 
 
 def defects(line: dict[str, Any], received_at: datetime) -> set[str]:
@@ -474,8 +520,6 @@ def defects(line: dict[str, Any], received_at: datetime) -> set[str]:
     found: set[str] = set()
     if any(name not in ENVELOPE for name in line):
         found.add(UNKNOWN_FIELD)
-    if has_nul(line):
-        found.add(INVALID_FIELD)
 
     event_id = line.get("event_id")
     if event_id is not None and not is_uuid(event_id):
@@ -503,17 +547,6 @@ def defects(line: dict[str, Any], received_at: datetime) -> set[str]:
         found |= _plan_defects(PLAN[event], actor, context, properties)
         found |= _length_defects(properties, KEY_LENGTHS.get(event, {}))
     return found
-
-
-def has_nul(value: Any) -> bool:
-    """Whether a NUL stands in any string or member name, at any depth."""
-    if isinstance(value, str):
-        return "\x00" in value
-    if isinstance(value, list):
-        return any(has_nul(element) for element in value)
-    if isinstance(value, dict):
-        return any(has_nul(name) or has_nul(member) for name, member in value.items())
-    return False
 
 
 def is_uuid(value: Any) -> bool:
@@ -685,9 +718,17 @@ def _timestamp_defects(timestamp: Any, received_at: datetime) -> set[str]:
         return {INVALID_FIELD}
     except UnrepresentableError:
         return {TIMESTAMP_OUT_OF_RANGE}
-    if moment < EARLIEST or moment > received_at + LATEST_AFTER_RECEIPT:
+    if moment.date() < earliest_day(received_at) or moment > received_at + LATEST_AFTER_RECEIPT:
         return {TIMESTAMP_OUT_OF_RANGE}
     return set()
+
+
+def earliest_day(received_at: datetime) -> date:
+    """The first day of which events are taken where no setting says otherwise."""
+    day = received_at.astimezone(UTC).date()
+    if (day.month, day.day) == (2, 29):
+        day -= timedelta(days=1)
+    return max(day.replace(year=day.year - YEARS_BEFORE_RECEIPT), date(2000, 1, 1))
 
 
 def event_id_of(line: dict[str, Any]) -> str:

@@ -360,7 +360,7 @@ def _hit(event: Event) -> Hit:
         at=instant(event["timestamp"]),
         event_id=event["event_id"],
         client_id=actor["client_id"],
-        # An empty string counts as absent here; in the page and the campaign it is a value.
+        # An empty string counts as absent here and in the campaign; in the page it is a value.
         visitor=actor.get("user_id") or actor.get("anonymous_id") or event.get("_visitor_hash"),
         session_id=context.get("session_id") or None,
         page=context.get("page") or {},
@@ -418,7 +418,7 @@ def is_converted(session: Session, conversions: Iterable[Hit]) -> bool:
 
 def origin(view: Hit) -> Origin:
     """Return source, medium and campaign of a view."""
-    given = {name: value for name, value in view.campaign.items() if value is not None}
+    given = {name: value for name, value in view.campaign.items() if value not in (None, "")}
     if "source" in given:
         return given["source"], given.get("medium", NONE), given.get("name", NONE)
     host = host_of(view.page.get("referrer"))

@@ -166,7 +166,9 @@ def test_a_campaign_that_names_a_source_comes_first() -> None:
     full = {"source": "News", "medium": "email", "name": "spring"}
     assert origin(campaign=full, referrer=google) == ("News", "email", "spring")
     assert origin(campaign={"source": "news"}) == ("news", "none", "none")
-    assert origin(campaign={"source": ""}) == ("", "none", "none")
+    assert origin(campaign={"source": ""}) == ("direct", "none", "none")
+    assert origin(campaign={"source": ""}, referrer=google) == ("google", "organic", "none")
+    assert origin(campaign={"source": "news", "medium": "", "name": ""}) == ("news", "none", "none")
     nameless = {"source": None, "medium": "cpc", "name": "spring"}
     assert origin(campaign=nameless, referrer=google) == ("google", "organic", "none")
     assert origin(campaign=nameless) == ("direct", "none", "none")

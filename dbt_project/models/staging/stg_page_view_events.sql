@@ -25,9 +25,9 @@ parsed as (
         page ->> 'path' as path,
         {{ host_of("page ->> 'referrer'") }} as referrer_host,
         {{ host_of("page ->> 'url'") }} as own_host,
-        campaign ->> 'source' as campaign_source,
-        campaign ->> 'medium' as campaign_medium,
-        campaign ->> 'name' as campaign_name,
+        nullif(campaign ->> 'source', '') as campaign_source,
+        nullif(campaign ->> 'medium', '') as campaign_medium,
+        nullif(campaign ->> 'name', '') as campaign_name,
         country,
 
         occurred_at,
