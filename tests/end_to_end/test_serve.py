@@ -31,6 +31,7 @@ from dagster._core.scheduler.instigation import (
 )
 from playwright.sync_api import Page, expect, sync_playwright
 
+from ingestion import private
 from ingestion.settings import settings
 from tests.conftest import WAREHOUSE, Server
 from tests.processes import open_to_others, until
@@ -107,7 +108,7 @@ class Served:
     def drop(self, *lines: dict[str, Any]) -> None:
         """Put a file of events into the drop folder."""
         folder = self.home / "drop" / "events"
-        folder.mkdir(parents=True, exist_ok=True)
+        private.make_folder(folder)
         name = f"{uuid.uuid4()}.ndjson"
         (folder / f".{name}").write_text("".join(json.dumps(line) + "\n" for line in lines))
         # It has stood still for long.
