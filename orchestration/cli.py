@@ -425,7 +425,7 @@ def retain(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Drop raw events and payloads that have had their time; facts and marts stay as they are."""
+    """Drop raw events, payloads and restatements that have had their time; facts and marts stay."""
     from orchestration import show
     from orchestration.retention import retain as retain_days
 

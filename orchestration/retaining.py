@@ -10,7 +10,7 @@ from orchestration.retention import retain
 
 @dg.op
 def drop_what_has_had_its_time(context: dg.OpExecutionContext) -> None:
-    """Drop old months of raw events, salts, quarantined payloads and results of checks."""
+    """Drop raw events, salts, payloads, restatements and results of checks that are too old."""
     done = retain()
     with database.connect(application_name="warehouse retain") as connection:
         results = forget_old_results(connection)
@@ -21,6 +21,7 @@ def drop_what_has_had_its_time(context: dg.OpExecutionContext) -> None:
             "kept": {f"{month.month:%Y-%m}": month.kept for month in done.months if month.kept},
             "salts": done.salts,
             "payloads": done.payloads,
+            "restatements": done.restatements,
             "check_results": results,
         }
     )
@@ -28,5 +29,5 @@ def drop_what_has_had_its_time(context: dg.OpExecutionContext) -> None:
 
 @dg.job(executor_def=dg.in_process_executor)
 def retention() -> None:
-    """Old raw events, salts after 48 hours, refused lines after 30 days, results after 90."""
+    """Old raw events, salts after 48 hours, payloads after 30 days, restatements after 400."""
     drop_what_has_had_its_time()

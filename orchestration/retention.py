@@ -1,4 +1,4 @@
-"""Drops what has had its time: raw events by the month, visitors' salts, quarantined payloads."""
+"""Drops what has had its time: raw events by the month, salts, refused payloads, restatements."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from orchestration.build import DBT_PROJECT
 
 # As the contract promises to those whose lines were refused.
 PAYLOAD_DAYS = 30
+
+# As the contract promises to those who look back at figures that have changed.
+RESTATEMENT_DAYS = 400
 
 # Dropping a month needs raw events for itself: what would read them or land queues up behind it,
 # for no longer than this, and goes on in the pause.
@@ -42,6 +45,7 @@ class Retained:
     months: list[Month]
     salts: int
     payloads: int
+    restatements: int
 
 
 def retain(days: int | None = None, dry_run: bool = False) -> Retained:
@@ -62,10 +66,18 @@ def retain(days: int | None = None, dry_run: bool = False) -> Retained:
                 "where expired_at is null and received_at < now() - make_interval(days => %s)",
                 (PAYLOAD_DAYS,),
             ).rowcount
+            restatements = connection.execute(
+                "delete from warehouse.restatements "
+                "where restated_at < now() - make_interval(days => %s)",
+                (RESTATEMENT_DAYS,),
+            ).rowcount
         if not dry_run:
             # What is gone stays neither in dead rows nor among what the planner remembers.
-            connection.execute("vacuum (analyze) staging.visitor_salts, staging.rejected_events")
-    return Retained(dry_run, cutoff, done, salts, payloads)
+            connection.execute(
+                "vacuum (analyze) staging.visitor_salts, staging.rejected_events, "
+                "warehouse.restatements"
+            )
+    return Retained(dry_run, cutoff, done, salts, payloads, restatements)
 
 
 def _old_months(

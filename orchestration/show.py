@@ -293,8 +293,9 @@ def retained(done: Retained, json: bool) -> None:
             ],
         )
     typer.echo(
-        f"Raw events of months that ended by {done.cutoff:%Y-%m-%d}; {done.salts} salts and "
-        f"{done.payloads:,} quarantined payloads have had their time."
+        f"Raw events of months that ended by {done.cutoff:%Y-%m-%d}; {done.salts} salts, "
+        f"{done.payloads:,} quarantined payloads and {done.restatements:,} restatements have had "
+        "their time."
     )
     if done.dry_run:
         typer.echo("Nothing was changed: this was a dry run.", err=True)

@@ -212,6 +212,22 @@ def test_salts_and_payloads_have_their_time(warehouse: psycopg.Connection) -> No
     assert run("rejected", "replay", "--json").answer["received"] == 0
 
 
+def test_restatements_are_kept_for_400_days(warehouse: psycopg.Connection) -> None:
+    restate = (
+        "insert into warehouse.restatements "
+        "(mart, client_id, period, old_values, cause, run, restated_at) "
+        "select 'analytics_daily', 'acme', '2024-01-01', '{}', 'late events', 'run', "
+        "now() - make_interval(days => days) from unnest(array[399, 401, 402]) as ages (days)"
+    )
+    warehouse.execute(restate)
+    assert run("retain", "--dry-run", "--json").answer["restatements"] == 2
+    assert value(warehouse, "select count(*) from warehouse.restatements") == 3
+    assert told_by_the_job()["restatements"].value == 2
+    youngest = "select count(*), now() - min(restated_at) < '400 days' from warehouse.restatements"
+    assert rows(warehouse, youngest) == [(1, True)]
+    assert retain().restatements == 0
+
+
 def told_by_the_job() -> dict[str, Any]:
     events = retaining.retention.execute_in_process().all_events
     (output,) = (one for one in events if one.is_successful_output)
