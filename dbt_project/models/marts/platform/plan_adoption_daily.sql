@@ -38,20 +38,50 @@ spells as (
     select * from {{ ref('int_subscription_spells') }}
 ),
 
-days as (
+client_plans as (
     select
         touched.date,
+        spells.client_id,
         spells.plan,
         count(*) as active_subscriptions,
-        {{ to_bigint('sum(spells.mrr_cents)') }} as mrr_cents,
-        now() as updated_at
+        sum(spells.mrr_cents) as mrr_cents
     from touched
     inner join
         spells
         on
             touched.date >= spells.started_on
             and (spells.ended_on is null or touched.date < spells.ended_on)
-    group by touched.date, spells.plan
+    group by touched.date, spells.client_id, spells.plan
+),
+
+ranked as (
+    select
+        *,
+        row_number() over (
+            partition by date, client_id
+            order by mrr_cents desc, active_subscriptions desc, plan collate "C" asc
+        ) as place
+    from client_plans
+),
+
+named as (
+    select
+        date,
+        case when place <= {{ var('plans_by_name') }} then plan else 'other' end as plan,
+        active_subscriptions,
+        mrr_cents
+    from ranked
+),
+
+days as (
+    select
+        date,
+        plan,
+        sum(active_subscriptions)::bigint as active_subscriptions,
+        {{ to_bigint('sum(mrr_cents)') }} as mrr_cents,
+        now() as updated_at
+    from named
+    group by date, plan
 )
 
 select * from days
