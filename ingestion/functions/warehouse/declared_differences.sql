@@ -14,7 +14,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
             a.attname::text as name,
             a.atttypid as type,
             a.attnotnull as is_not_null,
-            to_regtype(d.type) as declared_type,
+            to_regtype(d.type)::oid as declared_type,
             coalesce(d.not_null, false) as declared_not_null
         from pg_attribute as a
         left join
@@ -88,9 +88,25 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
                 where d.kind = 'primary key' and c.name = any(d.columns)
             )
         union all
+        -- Before rows of the new type are written, but where those of the old type could not be
+        -- converted as they stand: then the new ones are taken by the old type.
         select
-            4, format('alter column %1$I type %2$s using %1$I::%2$s', c.name, c.declared_type)
+            case
+                when
+                    t.typcategory = 'S'
+                    or exists (
+                        select from pg_cast as k
+                        where
+                            k.castsource = c.type
+                            and k.casttarget = c.declared_type
+                            and k.castcontext in ('i', 'a')
+                    )
+                    then 3
+                else 4
+            end,
+            format('alter column %1$I type %2$s using %1$I::%2$s', c.name, c.declared_type::regtype)
         from columns as c
+        inner join pg_type as t on c.declared_type = t.oid
         where c.type <> c.declared_type
         union all
         select 5, format('alter column %I set not null', c.name)
