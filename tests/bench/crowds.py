@@ -83,7 +83,7 @@ def _seconds_by_model(
             run("load", file)
         run("build", "--as-of", (AS_OF - timedelta(hours=1)).isoformat())
         step(f"Building {size:,} {crowd.of} of {producers:,} {crowd.whose}(s)")
-        _write(file, crowd.write(Random("crowd"), size, producers))
+        write_crowd(file, crowd.write(Random("crowd"), size, producers))
         run("load", file)
         file.unlink()
         run("build", "--as-of", AS_OF.isoformat())
@@ -96,8 +96,9 @@ def _seconds_by_model(
     }
 
 
-def _write(path: Path, events: Iterable[Json]) -> None:
-    rng = Random("identities")
+def write_crowd(path: Path, events: Iterable[Json], seed: int = 0) -> None:
+    """Write the events as lines, each with an id of its own."""
+    rng = Random(f"identities:{seed}")
     with path.open("w") as file:
         for event in events:
             identity = {"event_id": str(UUID(int=rng.getrandbits(128), version=4))}
