@@ -1,4 +1,4 @@
-{# By direction and by event: an answer or a stage is found at once, however much its lead has said. #}
+{# By direction and by event: an answer or a stage is found at once, whatever its lead has done. #}
 {{
     config(
         indexes=[

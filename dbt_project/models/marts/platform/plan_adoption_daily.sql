@@ -123,8 +123,8 @@ changes as (
         select
             plan,
             until,
-            -active_subscriptions,
-            -mrr_cents
+            -active_subscriptions as subscriptions,
+            -mrr_cents as cents
         from named
         where until is not null
     ) as ends
@@ -150,11 +150,12 @@ days as (
         now() as updated_at
     from plan_spans
     cross join touched
-    cross join lateral generate_series(
-        plan_spans.since::timestamp,
-        least(plan_spans.until - 1, touched.last_on)::timestamp,
-        interval '1 day'
-    ) as days (date)
+    cross join
+        lateral generate_series(
+            plan_spans.since::timestamp,
+            least(plan_spans.until - 1, touched.last_on)::timestamp,
+            interval '1 day'
+        ) as days (date)
     where plan_spans.active_subscriptions > 0
 )
 

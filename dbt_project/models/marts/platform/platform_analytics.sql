@@ -92,8 +92,8 @@ changes as (
         union all
         select
             client_id,
-            ended_on,
-            -mrr_cents
+            ended_on as date,
+            -mrr_cents as change
         from spells
         where ended_on is not null
     ) as ends
@@ -141,7 +141,7 @@ revenues as (
         union all
         select
             date,
-            0
+            0 as change
         from client_days
     ) as steps
     group by date
