@@ -156,8 +156,9 @@ days as (
             least(plan_spans.until - 1, touched.last_on)::timestamp,
             interval '1 day'
         ) as days (date)
-    where plan_spans.active_subscriptions > 0
+    where
+        plan_spans.active_subscriptions > 0
+        and days.date::date in (select date from {{ touched_table() }})
 )
 
 select * from days
-where {{ in_touched_cells(['date']) }}
