@@ -55,6 +55,7 @@ RIGHTS: dict[str, dict[str, str]] = {
     },
     "warehouse_transformer": {
         "schema staging": "usage",
+        "function staging.take_statistics": "execute",
         "table staging.raw_events": "select",
         "table staging.loads": "select",
         # What a rebuild that may lose events counts as erased, too.
@@ -91,6 +92,8 @@ RIGHTS: dict[str, dict[str, str]] = {
         "function warehouse.lock_model": "execute",
         "function warehouse.begin_model": "execute",
         "function warehouse.end_model": "execute",
+        "function warehouse.declared_differences": "execute",
+        "function warehouse.follow_declaration": "execute",
         "function warehouse.has_news": "execute",
         "function warehouse.slide": "execute",
         "function warehouse.last_as_of": "execute",

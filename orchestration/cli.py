@@ -436,7 +436,7 @@ def retain(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Drop raw events, payloads and dropped files past their time; facts and marts stay."""
+    """Drop what is past its time: raw events, payloads, dropped files, restatements."""
     from orchestration import show
     from orchestration.retention import retain as retain_days
 

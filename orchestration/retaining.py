@@ -10,7 +10,7 @@ from orchestration.retention import retain
 
 @dg.op
 def drop_what_has_had_its_time(context: dg.OpExecutionContext) -> None:
-    """Drop old months of raw events, salts, payloads, loaded files and results of checks."""
+    """Drop raw events, salts, payloads, files, restatements and results that are too old."""
     done = retain()
     with database.connect(application_name="warehouse retain") as connection:
         results = forget_old_results(connection)
@@ -22,6 +22,7 @@ def drop_what_has_had_its_time(context: dg.OpExecutionContext) -> None:
             "salts": done.salts,
             "payloads": done.payloads,
             "dropped_files": done.dropped_files,
+            "restatements": done.restatements,
             "check_results": results,
         }
     )
@@ -29,5 +30,5 @@ def drop_what_has_had_its_time(context: dg.OpExecutionContext) -> None:
 
 @dg.job(executor_def=dg.in_process_executor)
 def retention() -> None:
-    """Old raw events, salts after 48 hours, refused lines and files after 30, results after 90."""
+    """Raw events, salts after 48 hours, payloads and files after 30 days, restatements after 400."""
     drop_what_has_had_its_time()

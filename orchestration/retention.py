@@ -1,4 +1,4 @@
-"""Drops what is past its time: months of raw events, salts, quarantined payloads, loaded files."""
+"""Drops what is past its time: raw events by the month, salts, payloads, files, restatements."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ from orchestration.drop_folder import expire_files
 
 # As the contract promises to those whose lines were refused. A dropped file holds the same lines.
 PAYLOAD_DAYS = 30
+
+# As the contract promises to those who look back at figures that have changed.
+RESTATEMENT_DAYS = 400
 
 # Dropping a month needs raw events for itself: what would read them or land queues up behind it,
 # for no longer than this, and goes on in the pause.
@@ -45,6 +48,7 @@ class Retained:
     salts: int
     payloads: int
     dropped_files: int
+    restatements: int
 
 
 def retain(days: int | None = None, dry_run: bool = False) -> Retained:
@@ -65,11 +69,19 @@ def retain(days: int | None = None, dry_run: bool = False) -> Retained:
                 "where expired_at is null and received_at < now() - make_interval(days => %s)",
                 (PAYLOAD_DAYS,),
             ).rowcount
+            restatements = connection.execute(
+                "delete from warehouse.restatements "
+                "where restated_at < now() - make_interval(days => %s)",
+                (RESTATEMENT_DAYS,),
+            ).rowcount
         if not dry_run:
             # What is gone stays neither in dead rows nor among what the planner remembers.
-            connection.execute("vacuum (analyze) staging.visitor_salts, staging.rejected_events")
+            connection.execute(
+                "vacuum (analyze) staging.visitor_salts, staging.rejected_events, "
+                "warehouse.restatements"
+            )
     files = expire_files(settings().drop, PAYLOAD_DAYS, dry_run)
-    return Retained(dry_run, cutoff, done, salts, payloads, files)
+    return Retained(dry_run, cutoff, done, salts, payloads, files, restatements)
 
 
 def _old_months(

@@ -294,7 +294,8 @@ def retained(done: Retained, json: bool) -> None:
         )
     typer.echo(
         f"Raw events of months that ended by {done.cutoff:%Y-%m-%d}; {done.salts} salts, "
-        f"{done.payloads:,} quarantined payloads and {done.dropped_files:,} dropped files have had "
+        f"{done.payloads:,} quarantined payloads, {done.dropped_files:,} dropped files and "
+        f"{done.restatements:,} restatements have had "
         "their time."
     )
     if done.dry_run:

@@ -61,7 +61,11 @@ class Server:
     def spare_the_disk(self) -> None:
         """Wait for no disk: what is committed outlives the kill of any process, not a power cut."""
         for name in ("fsync", "full_page_writes"):
-            self._admin.execute(f"alter system set {name} = off")
+            self.set(name, "off")
+
+    def set(self, name: str, value: str) -> None:
+        """Set a parameter of the server, for all sessions."""
+        self._admin.execute(f"alter system set {name} = {value}")
         self._admin.execute("select pg_reload_conf()")
 
     def url(self, database: str) -> str:

@@ -204,8 +204,8 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "a late stage change touches its own day alone": (
         Edit(
             CLIENTS + "analytics_daily.sql",
-            "coalesce(next_changes.occurred_on - 1, {{ day_of(as_of()) }})",
-            "staged.occurred_on",
+            "least(next_change.occurred_on, next_creation.occurred_on),",
+            "staged.occurred_on + 1,",
         ),
     ),
     "a late stage change leaves the next one as it was": (
@@ -269,9 +269,8 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "an earlier creation leaves the stages that the next one counted": (
         Edit(
             INTERMEDIATE + "int_lead_stage_changes_daily.sql",
-            "and {{ is_visible('later') }}\n                        group by later.event",
-            "and later.event = 'lead_stage_changed' and {{ is_visible('later') }}\n"
-            "                        group by later.event",
+            "(values ('lead_created'), ('lead_stage_changed'))",
+            "(values ('lead_stage_changed'))",
         ),
     ),
     "a moment of an entity that comes to pass is no news": (
@@ -308,8 +307,8 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "a client that comes back pays for the first time": (
         Edit(
             PLATFORM + "platform_analytics.sql",
-            "paying_clients.first_paid_on = client_revenues.date",
-            "client_revenues.yesterday = 0",
+            "date = min(date) over (partition by client_id) as is_first",
+            "sum(change) over until_the_days_end = change as is_first",
         ),
     ),
     "an open day's figures are restated": (

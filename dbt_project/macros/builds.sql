@@ -13,6 +13,9 @@
             {% do given.values.append(quoted(env_var(name, '')) ~ '::' ~ type) %}
         {% endfor %}
         begin;
+        select staging.take_statistics();
+        commit;
+        begin;
         select warehouse.pin_build(
             '{{ invocation_id }}', {{ given.values | join(', ') }},
             {{ 'true' if flags.FULL_REFRESH else 'false' }},

@@ -186,6 +186,24 @@
 {%- endmacro %}
 
 
+{#
+    The day of a lead's next event of a kind, after a day of a row of it (`of`): one look-up by the index
+    of facts, however much its lead has done.
+#}
+{% macro next_of_lead(event, of) -%}
+    select later.occurred_on
+    from {{ ref('int_lead_events') }} as later
+    where
+        later.client_id = {{ of }}.client_id
+        and later.lead_id = {{ of }}.lead_id
+        and later.event = {{ event }}
+        and later.occurred_at >= ({{ of }}.occurred_on + 1)::timestamp at time zone 'utc'
+        and {{ is_visible('later') }}
+    order by later.occurred_at
+    limit 1
+{%- endmacro %}
+
+
 {# Whether a step counts for its lead's cohort: every cohort is given the same time. #}
 {% macro in_cohort_window(time_from_created) -%}
     {{ time_from_created }} < make_interval(hours => {{ var('cohort_hours') }})

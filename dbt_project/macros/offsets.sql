@@ -15,6 +15,7 @@
             {{ 'true' if is_fact() else 'false' }},
             {{ 'true' if load_cached_relation(this) is none else 'false' }}
         );
+        {% if load_cached_relation(this) is not none %}{{ follow_declaration(is_written=false) }}{% endif %}
         {% if config.get('meta', {}).get('cells') %}{{ list_touched_cells() }}{% endif %}
     {% endif %}
 {%- endmacro %}
@@ -22,6 +23,7 @@
 
 {% macro end_model() -%}
     {% if execute and config.get('materialized') == 'incremental' %}
+        {{ follow_declaration(is_written=true) }}
         select warehouse.end_model('{{ model.name }}', '{{ model_checksum() }}', '{{ this }}');
         {{ note_what_was_written() }}
         {% if config.get('meta', {}).get('slides') %}

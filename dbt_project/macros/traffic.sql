@@ -96,13 +96,19 @@
                 arrived.visitor_id,
                 coalesce(
                     (
-                        select max(known.started_at) from {{ this }} as known
-                        where
-                            known.client_id = arrived.client_id
-                            and known.visitor_id = arrived.visitor_id
-                            and known.is_cut
-                            and known.started_at <= arrived.occurred_at
-                            and known.ended_at > arrived.occurred_at - {{ session_gap() }}
+                        select max(nearest.started_at)
+                        from (
+                            select known.started_at from {{ this }} as known
+                            where
+                                known.client_id = arrived.client_id
+                                and known.visitor_id = arrived.visitor_id
+                                and known.is_cut
+                                and known.ended_at > arrived.occurred_at - {{ session_gap() }}
+                            order by known.ended_at
+                            -- One that was cut off, and the one after it: the next begins a gap later.
+                            limit 2
+                        ) as nearest
+                        where nearest.started_at <= arrived.occurred_at
                     ),
                     arrived.occurred_at
                 ) as since,
@@ -181,17 +187,30 @@
     union all
     select keys.client_id, keys.session_key, keys.is_cut
     from (
-        select known.* from new_rows as arrived
-        inner join {{ this }} as known
-            on
-                arrived.client_id = known.client_id
-                and arrived.visitor_id = known.visitor_id
-                and arrived.occurred_at >= known.started_at
-                and arrived.occurred_at - {{ session_gap() }} < known.ended_at
-        where
-            arrived.session_id is null
-            and {{ is_of_visitor('arrived') }}
-            and {{ is_increment() }}
+        select sessions.*
+        from (
+            select
+                client_id,
+                visitor_id,
+                min(occurred_at) as first_at,
+                range_agg(tstzrange(occurred_at, occurred_at, '[]')) as moments
+            from new_rows
+            where session_id is null and {{ is_of_visitor() }} and {{ is_increment() }}
+            group by client_id, visitor_id
+        ) as arrived
+        -- One visitor at a time, and each session once, however many conversions lie in it.
+        cross join lateral (
+            select
+                known.client_id, known.visitor_id, known.session_id, known.is_cut,
+                known.started_at, known.ended_at
+            from {{ this }} as known
+            where
+                known.client_id = arrived.client_id
+                and known.visitor_id = arrived.visitor_id
+                and known.ended_at > arrived.first_at - {{ session_gap() }}
+                and arrived.moments && tstzrange(known.started_at, known.ended_at + {{ session_gap() }})
+            offset 0
+        ) as sessions
     ) as converted
     cross join lateral (
         select converted.client_id, converted.session_id as session_key, converted.is_cut

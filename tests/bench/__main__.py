@@ -10,6 +10,7 @@ from orchestration.show import table
 from tests.bench.ai_usage import CHATS
 from tests.bench.building import builds
 from tests.bench.clients import LEAD_EVENTS
+from tests.bench.crowds import crowds
 from tests.bench.figures import Figure
 from tests.bench.increments import increments
 from tests.bench.loading import judging, memory_and_disk, throughput
@@ -27,6 +28,7 @@ class Sizes:
     history: tuple[int, int] = (20_000, 200_000)
     marts: tuple[int, int, int] = (1_000_000, 200_000, 2_000_000)
     calls_a_day: int = 50_000
+    crowds: tuple[int, float] = (50_000, 1)
 
 
 QUICK = Sizes(
@@ -35,6 +37,7 @@ QUICK = Sizes(
     history=(2_000, 10_000),
     marts=(5_000, 5_000, 20_000),
     calls_a_day=1_000,
+    crowds=(2_000, 0.02),
 )
 
 
@@ -63,6 +66,7 @@ def _measure(place: Place, sizes: Sizes) -> Iterator[Figure]:
     for stream in (CHATS, LEAD_EVENTS):
         yield from increments(place, stream, *sizes.marts)
     yield from api_calls(place, sizes.calls_a_day)
+    yield from crowds(place, *sizes.crowds)
 
 
 if __name__ == "__main__":

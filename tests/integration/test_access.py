@@ -173,8 +173,10 @@ FUNCTIONS: dict[str, set[str]] = {
         for name in (
             "pin_build", "refuse_earlier_as_of", "lock_model", "begin_model", "end_model",
             "has_news", "slide", "differences", "protection", "apply_access",
+            "declared_differences", "follow_declaration",
         )
     },
+    "staging.take_statistics": {TRANSFORMER},
     **{
         f"marts.{name}": {ANALYST, TENANT, TRANSFORMER}
         for name in (
@@ -312,7 +314,8 @@ def test_every_role_may_call_the_functions_that_it_should_and_no_others(
     definers = {name for name, _, is_definer, _ in found if is_definer}
     assert definers == {
         "staging.drop_raw_month", "staging.landed_and_dropped",
-        "staging.add_raw_partitions", "warehouse.stands_at", "warehouse.last_as_of"
+        "staging.add_raw_partitions", "staging.take_statistics", "warehouse.stands_at",
+        "warehouse.last_as_of",
     }  # fmt: skip
 
 

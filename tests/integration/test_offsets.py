@@ -18,7 +18,8 @@ import pytest
 from psycopg import sql
 
 from expectations.checks import run_checks
-from ingestion import database
+from ingestion import database, tracking_plan
+from ingestion.envelope import event_shapes, event_union
 from ingestion.settings import settings
 from orchestration import build as builds
 from orchestration.build import BuildError, BuildOptions, build, dbt_environment
@@ -629,6 +630,170 @@ def test_after_a_build_of_some_models_code_that_is_changed_back_is_news(
 def assert_right_without_units(connection: psycopg.Connection, events: list[Event]) -> None:
     assert stats_row(connection) == marketing_row(events, (), AS_OF)
     assert days(connection) == day_parts(events, AS_OF)
+
+
+INTENTS = "'simple_lookup', 'regulatory', 'comparative', 'complex'"
+
+
+@pytest.fixture
+def smalltalk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """A plan that takes a value more."""
+    caches = (tracking_plan.tracking_plan, event_union, event_shapes)
+    wider = tmp_path / "tracking_plan.yml"
+    shutil.copy(tracking_plan.PLAN_FILE, wider)
+    edit(wider, "[simple_lookup, ", "[smalltalk, simple_lookup, ")
+    monkeypatch.setattr(tracking_plan, "PLAN_FILE", wider)
+    for cached in caches:
+        cached.cache_clear()
+    yield
+    monkeypatch.undo()
+    for cached in caches:
+        cached.cache_clear()
+
+
+@pytest.mark.usefixtures("smalltalk")
+def test_a_value_that_an_enumeration_gains_is_taken_by_the_next_increment(
+    warehouse: psycopg.Connection, tmp_path: Path, project: Path
+) -> None:
+    land(tmp_path, FIRST)
+    build_at(AS_OF)
+    before = xmins(warehouse, "int_chat_events")
+    land(tmp_path, [event("chat", AS_OF - DAY) | {"properties": {"query_intent": "smalltalk"}}])
+    with pytest.raises(BuildError, match="int_chat_events"):
+        build_at(AS_OF)
+
+    declared = project / "models/intermediate/_intermediate__models.yml"
+    edit(declared, INTENTS, f"{INTENTS}, 'smalltalk'")
+    build_at(AS_OF)
+    assert stats_row(warehouse).questions_answered == 3
+    assert set(before) < set(xmins(warehouse, "int_chat_events")), "old rows stay as they are"
+
+    # One that goes while a row has it: the table stays as it is, and so do its rows.
+    constraints = declared_by(warehouse, "int_chat_events")
+    edit(declared, f"{INTENTS}, 'smalltalk'", INTENTS)
+    with pytest.raises(BuildError, match="int_chat_events"):
+        build_at(AS_OF)
+    assert declared_by(warehouse, "int_chat_events") == constraints
+    # A full rebuild replaces the row, here by one that has it, too; and then by none.
+    with pytest.raises(BuildError, match="int_chat_events"):
+        build_at(AS_OF, full_refresh=True)
+    edit(
+        project / "models/staging/stg_chat_events.sql",
+        "from raw_events\n)",
+        "from raw_events where properties ->> 'query_intent' is null\n)",
+    )
+    build_at(AS_OF)
+    assert stats_row(warehouse).questions_answered == 2
+    assert declared_by(warehouse, "int_chat_events") != constraints
+
+
+def declared_by(connection: psycopg.Connection, model: str) -> dict[str, str]:
+    """Return constraints and indexes by name, and types of columns, as the table has them."""
+    return dict(
+        connection.execute(
+            "select conname, pg_get_constraintdef(oid) from pg_constraint "
+            "where conrelid = %(table)s::regclass and contype <> 'n' union all "
+            "select indexrelid::regclass::text, pg_get_indexdef(indexrelid) from pg_index "
+            "where indrelid = %(table)s::regclass union all "
+            "select attname, format_type(atttypid, atttypmod) || ' ' || attnotnull "
+            "from pg_attribute "
+            "where attrelid = %(table)s::regclass and attnum > 0 and not attisdropped",
+            {"table": f"intermediate.{model}"},
+        ).fetchall()
+    )
+
+
+KEY = "      - {type: primary_key, columns: [client_id, event_id, occurred_at]}\n"
+DOWNLOADS = (
+    "      One row per `pdf_download` event ever: the typed fact, kept when its raw event is "
+    "dropped.\n    constraints:\n"
+)
+ITS_DAY = (
+    "      - name: occurred_on\n        data_type: date\n"
+    '        description: "UTC day of `occurred_at`."\n'
+)
+DECLARATIONS = {
+    "a key of other columns": (
+        DOWNLOADS + KEY,
+        DOWNLOADS + KEY.replace("client_id, event_id,", "event_id, client_id,"),
+        ["PRIMARY KEY (event_id, client_id, occurred_at)"],
+        ["PRIMARY KEY (client_id, event_id, occurred_at)"],
+    ),
+    "a key more": (
+        DOWNLOADS + KEY,
+        DOWNLOADS + KEY + "      - {type: unique, columns: [event_id, occurred_at]}\n",
+        ["PRIMARY KEY (client_id, event_id, occurred_at)", "UNIQUE (event_id, occurred_at)"],
+        [],
+    ),
+    "a check more": (
+        DOWNLOADS + KEY,
+        DOWNLOADS + KEY + "      - {type: check, name: named, expression: \"client_id <> ''\"}\n",
+        ["CHECK ((client_id <> ''::text))"],
+        [],
+    ),
+    "a column that may be empty now": (
+        f"{ITS_DAY}        constraints: [{{type: not_null}}]\n",
+        ITS_DAY,
+        ["date false"],
+        ["date true"],
+    ),
+}
+
+
+@pytest.mark.parametrize("change", DECLARATIONS)
+def test_a_table_follows_what_its_model_declares_and_back_and_its_rows_stay(
+    built: psycopg.Connection, project: Path, change: str
+) -> None:
+    old, new, comes, goes = DECLARATIONS[change]
+    declared = project / "models/intermediate/_intermediate__models.yml"
+    before = declared_by(built, "int_pdf_download_events")
+    rows = xmins(built, "int_pdf_download_events")
+    edit(declared, old, new)
+    build_at(AS_OF)
+    after = declared_by(built, "int_pdf_download_events")
+    assert set(comes) <= set(after.values())
+    assert not set(goes) & set(after.values())
+    edit(declared, new, old)
+    build_at(AS_OF)
+    assert declared_by(built, "int_pdf_download_events").items() >= before.items()
+    assert xmins(built, "int_pdf_download_events") == rows
+
+
+def test_indexes_follow_what_a_model_declares_and_those_of_others_stay(
+    built: psycopg.Connection, project: Path
+) -> None:
+    built.execute("create index theirs on intermediate.int_pdf_download_events (unit_id)")
+    # As dbt named them.
+    built.execute(f'create index "{"ab" * 16}" on intermediate.int_pdf_download_events (batch_seq)')
+    before = declared_by(built, "int_pdf_download_events")
+    edit(
+        project / "dbt_project.yml",
+        "[{columns: [batch_seq]}, {columns: [occurred_on]}]",
+        "[{columns: [occurred_on]}, {columns: ['occurred_at', 'lower(client_id)']}]",
+    )
+    build_at(AS_OF)
+    after = declared_by(built, "int_pdf_download_events")
+    on = "int_pdf_download_events USING btree "
+    gone = [text.partition(on)[2] for name, text in before.items() if name not in after]
+    come = [text.partition(on)[2] for name, text in after.items() if name not in before]
+    assert (gone, come) == (["(batch_seq)"] * 2, ["(occurred_at, lower(client_id))"])
+    assert "intermediate.theirs" in after
+
+
+def test_a_column_follows_its_declared_type(built: psycopg.Connection, project: Path) -> None:
+    edit(
+        project / "models/intermediate/_intermediate__models.yml",
+        "      - name: chats\n        data_type: bigint\n",
+        "      - name: chats\n        data_type: numeric\n",
+    )
+    edit(
+        project / "models/intermediate/int_platform_activity_daily.sql",
+        "sum(chats) as chats",
+        "sum(chats)::numeric as chats",
+    )
+    build_at(AS_OF)
+    assert declared_by(built, "int_platform_activity_daily")["chats"] == "numeric true"
+    assert_right(built, FIRST)
 
 
 def exported(connection: psycopg.Connection) -> list[tuple]:

@@ -225,11 +225,30 @@ def test_dropped_files_go_with_the_payloads(
     assert retain().dropped_files == 0
     os.utime(loaded, (0, 0))
     assert run("retain", "--dry-run", "--json").answer["dropped_files"] == 1
-    assert "1 dropped files have had their time" in run("retain", "--dry-run").output
+    assert (
+        "1 dropped files and 0 restatements have had their time"
+        in run("retain", "--dry-run").output
+    )
     assert told_by_the_job()["dropped_files"].value == 1
     assert not loaded.exists()
     monkeypatch.undo()
     settings.cache_clear()
+
+
+def test_restatements_are_kept_for_400_days(warehouse: psycopg.Connection) -> None:
+    restate = (
+        "insert into warehouse.restatements "
+        "(mart, client_id, period, old_values, cause, run, restated_at) "
+        "select 'analytics_daily', 'acme', '2024-01-01', '{}', 'late events', 'run', "
+        "now() - make_interval(days => days) from unnest(array[399, 401, 402]) as ages (days)"
+    )
+    warehouse.execute(restate)
+    assert run("retain", "--dry-run", "--json").answer["restatements"] == 2
+    assert value(warehouse, "select count(*) from warehouse.restatements") == 3
+    assert told_by_the_job()["restatements"].value == 2
+    youngest = "select count(*), now() - min(restated_at) < '400 days' from warehouse.restatements"
+    assert rows(warehouse, youngest) == [(1, True)]
+    assert retain().restatements == 0
 
 
 def told_by_the_job() -> dict[str, Any]:

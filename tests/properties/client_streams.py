@@ -106,6 +106,8 @@ CAMPAIGNS = ("spring", "", None)
 STAGES = ("new", "qualifying", "nurturing", "hot", "booked", "lost")
 SUBSCRIPTION_IDS = ("s-1", "s-2", "")
 PLANS = ("basic", "pro", "")
+# More than keep their names in a client's day; by code point, and not as in a dictionary, in order.
+MANY_PLANS = (*PLANS, "other", "Z", "z", "\u00e9", "\uffee", "\U0001f600", *map(str, range(20)))
 EVENT_IDS = (
     "00000000-0000-0000-0000-000000000000",
     "0b7c2c1e-5d0e-4c57-9c2e-2f6d3a1b9e01",
@@ -160,6 +162,7 @@ def client_streams(draw: st.DrawFn) -> Stream:
                 settlements(at),
                 subscription_stories(at),
                 subscription_stories(at),
+                crowds_of_plans(at),
                 st.lists(lead_events(at), min_size=1, max_size=6),
                 st.lists(other_events(at), min_size=1, max_size=4),
             ),
@@ -261,6 +264,21 @@ def stage_stories(draw: st.DrawFn, at: Moments) -> list[Event]:
         draw(_lead_event("lead_stage_changed", client_id, lead_id, moment))
         for moment in (*moments, *moments[: 1 if twice else 0])
     ]
+
+
+@st.composite
+def crowds_of_plans(draw: st.DrawFn, at: Moments) -> list[Event]:
+    """A client with many subscriptions, each on a plan of its own but for a few."""
+    client_id, moment = draw(_clients()), draw(at)
+    plans = draw(st.permutations(MANY_PLANS))
+    amounts = draw(st.lists(st.sampled_from((0, 0, 1, 2)), min_size=25, max_size=28))
+    story = []
+    for number, amount in enumerate(amounts):
+        # Two of each of the first three plans: as many subscriptions decide between equal sums.
+        plan = plans[number if number > 2 else number + 3]
+        properties = {"subscription_id": f"s-{number}", "plan": plan, "mrr_cents": amount}
+        story.append(draw(_event("subscription_started", client_id, moment, properties)))
+    return story
 
 
 @st.composite

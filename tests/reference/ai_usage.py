@@ -36,6 +36,9 @@ UNKNOWN_MODEL = "unknown"
 SEVEN_DAYS = timedelta(hours=7 * 24)
 THIRTY_DAYS = timedelta(hours=30 * 24)
 TOP_SECTIONS = 10
+# So many models of a day keep their name; all others are counted together.
+MODELS_BY_NAME = 100
+OTHER_MODELS = "other"
 
 TEXTS = (
     "conversation_id",
@@ -305,6 +308,14 @@ def top_sections(chats: Iterable[Row]) -> list[dict[str, Any]]:
     return [{"section": section, "count": count} for section, count in most_first[:TOP_SECTIONS]]
 
 
+def _under_few_names(models: Counter[str]) -> dict[str, int]:
+    """Return a day's chats by model, all but those of the most used ones under `other`."""
+    most_first = sorted(models.items(), key=lambda item: (-item[1], item[0]))
+    named = dict(most_first[:MODELS_BY_NAME])
+    rest = sum(count for _, count in most_first[MODELS_BY_NAME:])
+    return named | {OTHER_MODELS: named.get(OTHER_MODELS, 0) + rest} if rest else named
+
+
 def system_daily_metrics(events: list[Event], as_of: datetime) -> list[Row]:
     """One row per day with a chat; users and documents that are unknown are not counted."""
     chats = chat_events(events, as_of)
@@ -342,7 +353,7 @@ def system_daily_metrics(events: list[Event], as_of: datetime) -> list[Row]:
                 "error_count": sum(chat["error_occurred"] for chat in day_chats),
                 "error_rate": _share(day_chats, "error_occurred"),
                 "avg_feedback_rating": rounded(mean(_values(day_chats, "user_feedback_rating")), 2),
-                "model_distribution": dict(models),
+                "model_distribution": _under_few_names(models),
             }
         )
     return rows

@@ -5,8 +5,9 @@ Events, clients, `as_of` and rows are those of `tests.reference.clients`.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
 from tests.reference.ai_usage import grouped, rounded_whole
@@ -29,11 +30,15 @@ from tests.reference.clients import (
     visible_in_order,
 )
 
+# In the order in which they count at one and the same instant.
 SUBSCRIPTION_EVENTS = (
     "subscription_started",
     "subscription_changed",
     "subscription_cancelled",
 )
+# So many plans of a client and day keep their name; all others are counted together.
+PLANS_BY_NAME = 20
+OTHER_PLANS = "other"
 
 
 @dataclass(frozen=True)
@@ -156,12 +161,21 @@ def live_subscriptions(happenings: Iterable[Happening], before: datetime) -> lis
     """Return one client's subscriptions that are live before this moment.
 
     The latest event of each decides: a start or a change makes it live with its plan and MRR, a
-    cancellation ends it. Whether the client has churned decides nothing.
+    cancellation ends it. At one and the same instant it is started, then changed, then cancelled;
+    only events of one kind go by their ids. Whether the client has churned decides nothing.
     """
+    in_order = sorted(
+        (happening for happening in happenings if happening.name in SUBSCRIPTION_EVENTS),
+        key=lambda happening: (
+            happening.at,
+            SUBSCRIPTION_EVENTS.index(happening.name),
+            uuid.UUID(happening.event_id),
+        ),
+    )
     latest = {
         happening.properties["subscription_id"]: happening
-        for happening in happenings
-        if happening.name in SUBSCRIPTION_EVENTS and happening.at < before
+        for happening in in_order
+        if happening.at < before
     }
     return [
         Subscription(happening.properties["plan"], happening.whole("mrr_cents"))
@@ -171,7 +185,10 @@ def live_subscriptions(happenings: Iterable[Happening], before: datetime) -> lis
 
 
 def plan_adoption_daily(events: list[Event], as_of: datetime) -> list[Row]:
-    """One row per day and plan with a live subscription at the day's end, even one of 0."""
+    """One row per day and plan with a live subscription at the day's end, even one of 0.
+
+    Plans beyond a client's largest of the day count as one that is called `other`.
+    """
     clients = of_clients(events, as_of).values()
     subscribed = [
         happening.day
@@ -186,7 +203,9 @@ def plan_adoption_daily(events: list[Event], as_of: datetime) -> list[Row]:
         live = [
             subscription
             for happenings in clients
-            for subscription in live_subscriptions(happenings, before=midnight(day + DAY))
+            for subscription in _under_few_names(
+                live_subscriptions(happenings, before=midnight(day + DAY))
+            )
         ]
         for plan, subscriptions in grouped(live, lambda subscription: subscription.plan).items():
             rows.append(
@@ -198,3 +217,18 @@ def plan_adoption_daily(events: list[Event], as_of: datetime) -> list[Row]:
                 }
             )
     return rows
+
+
+def _under_few_names(of_a_client: list[Subscription]) -> list[Subscription]:
+    """Return one client's subscriptions, those of all but its largest plans under `other`."""
+    plans = grouped(of_a_client, lambda subscription: subscription.plan)
+
+    def size(plan: str) -> tuple[int, int, str]:
+        mrr_cents = sum(subscription.mrr_cents for subscription in plans[plan])
+        return -mrr_cents, -len(plans[plan]), plan
+
+    named = sorted(plans, key=size)[:PLANS_BY_NAME]
+    return [
+        subscription if subscription.plan in named else replace(subscription, plan=OTHER_PLANS)
+        for subscription in of_a_client
+    ]

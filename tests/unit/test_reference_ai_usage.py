@@ -723,6 +723,20 @@ def test_a_systems_day_counts_what_is_known() -> None:
     }
 
 
+def test_models_beyond_a_days_hundred_most_used_are_one() -> None:
+    names = [*(f"m{number:03}" for number in range(100)), "Z", "zz", "other"]
+    events = [
+        chat(number=number, model_name=name)
+        for number, name in enumerate([*names, *names[:98], "zz", "zz"])
+    ]
+    models = only(system_daily_metrics(events, AS_OF))["model_distribution"]
+    assert len(models) == 101
+    assert (models["zz"], models["m000"], models["Z"]) == (3, 2, 1)
+    # Of those of one message the first by code point keeps its name: `Z`, and not `m098`.
+    assert models["other"] == 3
+    assert "m098" not in models
+
+
 def test_a_user_is_new_on_the_day_of_the_first_chat_ever_under_any_client() -> None:
     events = [
         event("signup", "2025-03-08T10:00:00Z"),

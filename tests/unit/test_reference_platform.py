@@ -112,11 +112,18 @@ def test_what_was_gone_by_the_days_end_was_never_there() -> None:
         subscribed("2025-03-01T00:00:00Z", 100),
         subscribed("2025-03-01T12:00:00Z", None),
         subscribed("2025-03-02T00:00:00Z", 0),
-        subscribed("2025-03-03T00:00:00Z", 7, number=1),
-        # The same instant: the greater id is the later.
+    ]
+    assert movements(events) == {}
+
+
+def test_at_one_instant_it_is_started_then_changed_then_cancelled_whatever_the_ids() -> None:
+    events = [
+        subscribed("2025-03-03T00:00:00Z", 7, number=5),
         subscribed("2025-03-03T00:00:00Z", 8, kind="changed", number=2),
-        subscribed("2025-03-04T00:00:00Z", None, number=4),
-        subscribed("2025-03-04T00:00:00Z", 8, kind="changed", number=3),
+        # Of one kind, the greater id is the later.
+        subscribed("2025-03-03T00:00:00Z", 9, kind="changed", number=1),
+        subscribed("2025-03-04T00:00:00Z", None, number=3),
+        subscribed("2025-03-04T00:00:00Z", 8, kind="changed", number=4),
     ]
     assert movements(events) == {3: (8, 8, 0, 0, 0, 0), 4: (0, 0, 0, 0, 0, 8)}
 
@@ -185,6 +192,40 @@ def test_a_plan_has_a_row_while_a_subscription_lives() -> None:
         (date(2025, 3, 7), "pro"): (1, 150),
         (date(2025, 3, 8), "pro"): (1, 150),
     }
+
+
+def test_plans_beyond_a_clients_twenty_largest_are_one() -> None:
+    fifth = "2025-03-05T00:00:00Z"
+    events = [
+        # By MRR 1 to 19, then two subscriptions before one, then `B` before `b` and `é`.
+        *(subscribed(fifth, 100 + n, f"s-{n}", plan=f"p{n}") for n in range(19)),
+        subscribed(fifth, 1, "t-1", plan="é"),
+        subscribed(fifth, 1, "t-2", plan="b"),
+        subscribed(fifth, 1, "t-3", plan="B"),
+        subscribed(fifth, 1, "t-4", plan="zz"),
+        subscribed(fifth, 0, "t-5", plan="zz"),
+        # Another client's plans have a ranking of their own.
+        subscribed(fifth, 1, plan="b", client="globex"),
+        subscribed(fifth, 5, "t-6", plan="other", client="globex"),
+        # From the next day on there is room for two more.
+        subscribed("2025-03-06T00:00:00Z", None, "s-0"),
+        subscribed("2025-03-06T00:00:00Z", None, "t-4"),
+        subscribed("2025-03-06T00:00:00Z", None, "t-5"),
+    ]
+    rows = plan_adoption_daily(events, AS_OF)
+    days = {
+        day: {
+            row["plan"]: picked(row, "active_subscriptions", "mrr_cents")
+            for row in rows
+            if row["date"].day == day and not row["plan"].startswith("p")
+        }
+        for day in (5, 6)
+    }
+    assert days == {
+        5: {"zz": (2, 1), "b": (1, 1), "other": (4, 8)},
+        6: {"B": (1, 1), "b": (2, 2), "other": (2, 6)},
+    }
+    assert sum(row["date"].day == 5 for row in rows) == 19 + 3
 
 
 @examples(20)

@@ -28,14 +28,19 @@
                             and earlier.direction = 'outbound'
                             and {{ is_visible('earlier') }}
                     ) as answer_before
-                    inner join {{ ref('int_lead_events') }} as asked
-                        on
-                            answers.client_id = asked.client_id
-                            and answers.lead_id = asked.lead_id
-                            and asked.occurred_at < answers.occurred_at
-                            and asked.occurred_at >= coalesce(answer_before.occurred_at, '-infinity')
-                            and asked.direction = 'inbound'
-                    where {{ is_visible('asked') }}
+                    -- One answer at a time, by the index: that is what `offset 0` keeps the planner to.
+                    cross join lateral (
+                        select questions.client_id, questions.event_id, questions.occurred_at
+                        from {{ ref('int_lead_events') }} as questions
+                        where
+                            questions.client_id = answers.client_id
+                            and questions.lead_id = answers.lead_id
+                            and questions.occurred_at < answers.occurred_at
+                            and questions.occurred_at >= coalesce(answer_before.occurred_at, '-infinity')
+                            and questions.direction = 'inbound'
+                            and {{ is_visible('questions') }}
+                        offset 0
+                    ) as asked
                 ",
             },
             'window_on': "(occurred_at at time zone 'utc')::date",

@@ -19,16 +19,9 @@
                             event in ('lead_created', 'lead_stage_changed')
                             and {{ is_increment() }}
                     ) as arrived
+                    cross join (values ('lead_created'), ('lead_stage_changed')) as kinds (event)
                     cross join lateral (
-                        select min(later.occurred_on) as occurred_on
-                        from {{ ref('int_lead_events') }} as later
-                        where
-                            later.client_id = arrived.client_id
-                            and later.lead_id = arrived.lead_id
-                            and later.occurred_at >= (arrived.occurred_on + 1)::timestamp at time zone 'utc'
-                            and later.event in ('lead_created', 'lead_stage_changed')
-                            and {{ is_visible('later') }}
-                        group by later.event
+                        {{ next_of_lead('kinds.event', 'arrived') }}
                     ) as next_changes
                 ",
             },
@@ -63,19 +56,32 @@ days_of_leads as (
 days_with_the_one_before as (
     select
         days_of_leads.*,
-        before.stage as stage_before,
-        before.stage is not null as was_counted
+        coalesce(
+            changes.stage, case when creations.is_found then 'new' end
+        ) as stage_before,
+        coalesce(changes.stage is not null or creations.is_found, false) as was_counted
     from days_of_leads
     left join lateral (
-        -- Changes before creations: a lead that was created again stays where it is.
-        select coalesce(events.stage, 'new') as stage from events
+        select events.stage from events
         where
             events.client_id = days_of_leads.client_id
             and events.lead_id = days_of_leads.lead_id
+            and events.event = 'lead_stage_changed'
             and events.occurred_at < days_of_leads.occurred_on::timestamp at time zone 'utc'
-        order by events.stage is null, events.occurred_at desc, events.event_id desc
+        order by events.occurred_at desc, events.event_id desc
         limit 1
-    ) as before on true
+    ) as changes on true
+    left join lateral (
+        -- A lead that was created again stays where it is.
+        select true as is_found from events
+        where
+            events.client_id = days_of_leads.client_id
+            and events.lead_id = days_of_leads.lead_id
+            and events.event = 'lead_created'
+            and events.occurred_at < days_of_leads.occurred_on::timestamp at time zone 'utc'
+        order by events.occurred_at
+        limit 1
+    ) as creations on true
 ),
 
 moves as (

@@ -19,7 +19,8 @@ events as (
         and {{ in_touched_cells(['client_id', 'subscription_id']) }}
 ),
 
--- What holds at the end of a day: its last event decides.
+-- What holds at the end of a day: its last event decides. At one and the same instant a
+-- subscription is started, then changed, then cancelled, whatever the events' ids.
 day_ends as (
     select distinct on (client_id, subscription_id, occurred_on)
         client_id,
@@ -29,7 +30,15 @@ day_ends as (
         plan,
         mrr_cents
     from events
-    order by client_id asc, subscription_id asc, occurred_on asc, occurred_at desc, event_id desc
+    order by
+        client_id asc,
+        subscription_id asc,
+        occurred_on asc,
+        occurred_at desc,
+        array_position(
+            array['subscription_started', 'subscription_changed', 'subscription_cancelled'], event
+        ) desc,
+        event_id desc
 ),
 
 spells as (

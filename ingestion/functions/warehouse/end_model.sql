@@ -4,35 +4,47 @@ create or replace function warehouse.end_model(
 language plpgsql as $$
 declare
     counted bigint;
+    written bigint;
 begin
     select
         o.row_count + pg_stat_get_xact_tuples_inserted(relation)
-        - pg_stat_get_xact_tuples_deleted(relation)
-    into counted
+        - pg_stat_get_xact_tuples_deleted(relation),
+        o.unanalyzed + pg_stat_get_xact_tuples_inserted(relation)
+        + pg_stat_get_xact_tuples_deleted(relation)
+    into counted, written
     from warehouse.model_offsets as o
     where o.model = model_name and current_setting('warehouse.mode') <> 'full';
     if counted is null then
         execute format('select count(*) from %s', relation) into counted;
-        -- What is built from it now is planned by what it holds, not by what it held.
+        written := counted;
+    end if;
+    -- What is built from it now is planned by what it holds, not by what it held, and does not wait
+    -- for autovacuum. Writing so many rows takes longer than this look at some of them.
+    if written > least(0.1 * counted, 10000) then
         execute format('analyze %s', relation);
+        written := 0;
     end if;
     if current_setting('warehouse.mode') = 'window' then
-        update warehouse.model_offsets set row_count = counted where model = model_name;
+        update warehouse.model_offsets set row_count = counted, unanalyzed = written
+        where model = model_name;
         return;
     end if;
-    insert into warehouse.model_offsets as o (model, batch_seq, as_of, checksum, row_count)
+    insert into warehouse.model_offsets as o
+        (model, batch_seq, as_of, checksum, row_count, unanalyzed)
     values (
         model_name,
         current_setting('warehouse.to_batch')::bigint,
         current_setting('warehouse.to_as_of')::timestamptz,
         code_checksum,
-        counted
+        counted,
+        written
     )
     on conflict (model) do update set
         batch_seq = excluded.batch_seq,
         as_of = excluded.as_of,
         checksum = excluded.checksum,
         row_count = excluded.row_count,
+        unanalyzed = excluded.unanalyzed,
         moved_at = excluded.moved_at;
 end
 $$;

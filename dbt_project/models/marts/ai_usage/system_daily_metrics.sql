@@ -75,11 +75,29 @@ messages_of_models as (
     group by created_on, coalesce(model_name, 'unknown')
 ),
 
+ranked_models as (
+    select
+        *,
+        row_number() over (
+            partition by created_on order by messages desc, model collate "C" asc
+        ) as place
+    from messages_of_models
+),
+
+named_models as (
+    select
+        created_on,
+        case when place <= {{ var('models_by_name') }} then model else 'other' end as model,
+        sum(messages) as messages
+    from ranked_models
+    group by created_on, case when place <= {{ var('models_by_name') }} then model else 'other' end
+),
+
 models_of_days as (
     select
         created_on,
         jsonb_object_agg(model, messages) as model_distribution
-    from messages_of_models
+    from named_models
     group by created_on
 ),
 

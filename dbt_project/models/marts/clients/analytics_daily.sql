@@ -11,30 +11,39 @@
                 'stg_clients': "{{ vanished_periods('date') }}",
                 'int_client_activity_daily': 'select client_id, date from new_rows',
                 'int_lead_events': "
-                    select staged.client_id, days.date::date
+                    select covered.client_id, days.date::date
                     from (
-                        select distinct client_id, lead_id, event, occurred_on from new_rows
-                        where
-                            event in ('lead_created', 'lead_stage_changed')
-                            and {{ is_increment() }}
-                    ) as staged
-                    cross join lateral (
-                        select min(later.occurred_on) as occurred_on
-                        from {{ ref('int_lead_events') }} as later
-                        where
-                            later.client_id = staged.client_id
-                            and later.lead_id = staged.lead_id
-                            and later.occurred_at >= (staged.occurred_on + 1)::timestamp at time zone 'utc'
-                            and (
-                                later.event = 'lead_stage_changed'
-                                -- A lead that is created again is where it was.
-                                or (later.event = 'lead_created' and staged.event = 'lead_created')
-                            )
-                            and {{ is_visible('later') }}
-                    ) as next_changes
+                        -- Each day once, however many leads of the client cover it.
+                        select
+                            staged.client_id,
+                            unnest(range_agg(daterange(
+                                staged.occurred_on,
+                                greatest(
+                                    staged.occurred_on,
+                                    coalesce(
+                                        least(next_change.occurred_on, next_creation.occurred_on),
+                                        {{ day_of(as_of()) }} + 1
+                                    )
+                                )
+                            ))) as span
+                        from (
+                            select distinct client_id, lead_id, event, occurred_on from new_rows
+                            where
+                                event in ('lead_created', 'lead_stage_changed')
+                                and {{ is_increment() }}
+                        ) as staged
+                        left join lateral (
+                            {{ next_of_lead(\"'lead_stage_changed'\", 'staged') }}
+                        ) as next_change on true
+                        left join lateral (
+                            -- A lead that is created again is where it was.
+                            {{ next_of_lead(\"'lead_created'\", 'staged') }}
+                        ) as next_creation on staged.event = 'lead_created'
+                        group by staged.client_id
+                    ) as covered
                     cross join lateral generate_series(
-                        staged.occurred_on::timestamp,
-                        coalesce(next_changes.occurred_on - 1, {{ day_of(as_of()) }})::timestamp,
+                        lower(covered.span)::timestamp,
+                        (upper(covered.span) - 1)::timestamp,
                         interval '1 day'
                     ) as days (date)
                 ",

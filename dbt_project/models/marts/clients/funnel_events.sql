@@ -16,21 +16,32 @@
                             and {{ is_increment() }}
                         order by client_id, lead_id, occurred_at, event_id
                     ) as created
-                    inner join {{ ref('int_lead_events') }} as events
-                        on created.client_id = events.client_id and created.lead_id = events.lead_id
+                    -- One lead at a time, by the index: that is what `offset 0` keeps the planner to.
+                    left join lateral (
+                        select known.occurred_at, known.event_id
+                        from {{ ref('int_lead_events') }} as known
+                        where
+                            known.client_id = created.client_id
+                            and known.lead_id = created.lead_id
+                            and known.event = 'lead_created'
+                            and {{ was_visible('known') }}
+                        order by known.occurred_at, known.event_id
+                        limit 1
+                    ) as known_before on true
+                    cross join lateral (
+                        select happenings.client_id, happenings.event_id, happenings.occurred_at
+                        from {{ ref('int_lead_events') }} as happenings
+                        where
+                            happenings.client_id = created.client_id
+                            and happenings.lead_id = created.lead_id
+                            and happenings.event in {{ funnel_events() }}
+                            and {{ is_visible('happenings') }}
+                        offset 0
+                    ) as events
                     where
-                        events.event in {{ funnel_events() }}
-                        and {{ is_visible('events') }}
-                        and not exists (
-                            select from {{ ref('int_lead_events') }} as known
-                            where
-                                known.client_id = created.client_id
-                                and known.lead_id = created.lead_id
-                                and known.event = 'lead_created'
-                                and (known.occurred_at, known.event_id)
-                                < (created.occurred_at, created.event_id)
-                                and {{ was_visible('known') }}
-                        )
+                        known_before.occurred_at is null
+                        or (known_before.occurred_at, known_before.event_id)
+                        > (created.occurred_at, created.event_id)
                 ",
             },
             'window_on': "(created_at at time zone 'utc')::date",

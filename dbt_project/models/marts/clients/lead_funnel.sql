@@ -24,6 +24,18 @@ events as (
         and (event in {{ funnel_events() }} or event = 'lead_stage_changed')
 ),
 
+-- No aggregate: of a lead that was created again and again all its campaigns would stand in memory.
+creations as (
+    select distinct on (client_id, lead_id)
+        client_id,
+        lead_id,
+        source,
+        campaign
+    from events
+    where event = 'lead_created'
+    order by client_id asc, lead_id asc, occurred_at asc, event_id asc
+),
+
 leads as (
     select
         client_id,
@@ -37,12 +49,6 @@ leads as (
         min(occurred_at) filter (where event = 'quote_accepted') as quote_accepted_at,
         min(occurred_at) filter (where event = 'job_won') as job_won_at,
         min(occurred_at) filter (where event = 'job_lost') as job_lost_at,
-        (array_agg(source order by occurred_at, event_id) filter (
-            where event = 'lead_created'
-        ))[1] as source,
-        (array_agg(campaign order by occurred_at, event_id) filter (
-            where event = 'lead_created'
-        ))[1] as campaign,
         (array_agg(stage order by occurred_at desc, event_id desc) filter (
             where event = 'lead_stage_changed'
         ))[1] as latest_stage,
@@ -56,12 +62,17 @@ leads as (
 
 staged as (
     select
-        *,
+        leads.*,
+        creations.source,
+        creations.campaign,
         case
-            when latest_stage is not null then latest_stage
-            when lead_created_at is not null then 'new'
+            when leads.latest_stage is not null then leads.latest_stage
+            when leads.lead_created_at is not null then 'new'
         end as current_stage
     from leads
+    left join
+        creations
+        on leads.client_id = creations.client_id and leads.lead_id = creations.lead_id
 ),
 
 funnels as (

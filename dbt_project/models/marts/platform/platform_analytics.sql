@@ -76,62 +76,75 @@ spells as (
     where mrr_cents > 0
 ),
 
-paying_clients as (
+-- By how much a client's MRR is another from a day's end on: spells are told by their ends alone,
+-- for there may be many of one client, and many days.
+changes as (
     select
         client_id,
-        min(started_on) as first_paid_on
-    from spells
-    group by client_id
+        date,
+        sum(change) as change
+    from (
+        select
+            client_id,
+            started_on as date,
+            mrr_cents as change
+        from spells
+        union all
+        select
+            client_id,
+            ended_on as date,
+            -mrr_cents as change
+        from spells
+        where ended_on is not null
+    ) as ends
+    group by client_id, date
 ),
 
--- What each client paid at the end of a touched day, and of the day before it.
+-- What each client paid at the end of the day of a change, and before it. Its first change is the
+-- first that it ever pays.
 client_revenues as (
     select
-        client_days.date,
-        spells.client_id,
-        coalesce(sum(spells.mrr_cents) filter (
-            where
-            spells.started_on <= client_days.date
-            and (spells.ended_on is null or spells.ended_on > client_days.date)
-        ), 0) as today,
-        coalesce(sum(spells.mrr_cents) filter (
-            where spells.started_on < client_days.date
-        ), 0) as yesterday
-    from client_days
-    inner join
-        spells
-        on
-            client_days.date >= spells.started_on
-            and (spells.ended_on is null or client_days.date <= spells.ended_on)
-    group by client_days.date, spells.client_id
+        client_id,
+        date,
+        sum(change) over until_the_days_end as today,
+        sum(change) over until_the_days_end - change as yesterday,
+        date = min(date) over (partition by client_id) as is_first
+    from changes
+    window until_the_days_end as (partition by client_id order by date)
 ),
 
 movements as (
     select
-        client_revenues.date,
-        sum(client_revenues.today) as mrr_cents,
-        sum(client_revenues.today) filter (
-            where paying_clients.first_paid_on = client_revenues.date
-        ) as new_mrr_cents,
-        sum(client_revenues.today) filter (
-            where
-            client_revenues.yesterday = 0
-            and paying_clients.first_paid_on < client_revenues.date
-        ) as reactivation_mrr_cents,
-        sum(client_revenues.today - client_revenues.yesterday) filter (
-            where
-            client_revenues.yesterday > 0
-            and client_revenues.today > client_revenues.yesterday
+        date,
+        sum(today) filter (where is_first) as new_mrr_cents,
+        sum(today) filter (where yesterday = 0 and not is_first) as reactivation_mrr_cents,
+        sum(today - yesterday) filter (
+            where yesterday > 0 and today > yesterday
         ) as expansion_mrr_cents,
-        sum(client_revenues.yesterday - client_revenues.today) filter (
-            where client_revenues.today > 0 and client_revenues.today < client_revenues.yesterday
+        sum(yesterday - today) filter (
+            where today > 0 and today < yesterday
         ) as contraction_mrr_cents,
-        sum(client_revenues.yesterday) filter (
-            where client_revenues.today = 0
-        ) as churned_mrr_cents
+        sum(yesterday) filter (where today = 0) as churned_mrr_cents
     from client_revenues
-    inner join paying_clients on client_revenues.client_id = paying_clients.client_id
-    group by client_revenues.date
+    group by date
+),
+
+revenues as (
+    select
+        date,
+        sum(sum(change)) over (order by date) as mrr_cents
+    from (
+        select
+            date,
+            change
+        from changes
+        union all
+        select
+            date,
+            0 as change
+        from client_days
+    ) as steps
+    group by date
 ),
 
 days as (
@@ -143,7 +156,7 @@ days as (
         client_days.new_clients,
         client_days.churned_clients,
 
-        {{ to_bigint('coalesce(movements.mrr_cents, 0)') }} as mrr_cents,
+        {{ to_bigint('revenues.mrr_cents') }} as mrr_cents,
         {{ to_bigint('coalesce(movements.new_mrr_cents, 0)') }} as new_mrr_cents,
         {{ to_bigint('coalesce(movements.reactivation_mrr_cents, 0)') }} as reactivation_mrr_cents,
         {{ to_bigint('coalesce(movements.expansion_mrr_cents, 0)') }} as expansion_mrr_cents,
@@ -164,6 +177,7 @@ days as (
 
         now() as updated_at
     from client_days
+    inner join revenues on client_days.date = revenues.date
     left join movements on client_days.date = movements.date
     left join activity on client_days.date = activity.date
 )
