@@ -45,6 +45,14 @@ class Settings(BaseSettings):
         default=None,
         description="File that holds that URL instead, as secrets are mounted.",
     )
+    builder_url: SecretStr | None = Field(
+        default=None,
+        description="libpq URL of the same database for builds: a login that is a member of "
+        "warehouse_transformer and of nothing else.",
+    )
+    builder_url_file: Path | None = Field(
+        default=None, description="File that holds that URL instead."
+    )
     home: Path = Field(
         default=PROJECT_DIR / ".warehouse",
         description="Folder of all that the warehouse writes outside the database.",
@@ -106,15 +114,12 @@ class Settings(BaseSettings):
     @property
     def server_url(self) -> SecretStr | None:
         """The URL in force, wherever it comes from. Raises SettingError for a file that is none."""
-        if self.database_url or self.database_url_file is None:
-            return self.database_url
-        try:
-            return SecretStr(self.database_url_file.read_text("utf-8").strip())
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-            raise SettingError(
-                f"WAREHOUSE_DATABASE_URL_FILE can't be read: {reason}, {self.database_url_file}."
-            ) from None
+        return _given(self.database_url, self.database_url_file, "WAREHOUSE_DATABASE_URL_FILE")
+
+    @property
+    def builder_server_url(self) -> SecretStr | None:
+        """The URL of builds in force. Raises SettingError for a file that is none."""
+        return _given(self.builder_url, self.builder_url_file, "WAREHOUSE_BUILDER_URL_FILE")
 
     @property
     def drop(self) -> Path:
@@ -154,6 +159,16 @@ class Settings(BaseSettings):
     def dagster_home(self) -> Path:
         """Folder of Dagster's instance."""
         return self.home / "dagster"
+
+
+def _given(value: SecretStr | None, file: Path | None, setting: str) -> SecretStr | None:
+    if value or file is None:
+        return value
+    try:
+        return SecretStr(file.read_text("utf-8").strip())
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise SettingError(f"{setting} can't be read: {reason}, {file}.") from None
 
 
 @cache
