@@ -24,7 +24,6 @@ from orchestration.build import (
     EXCLUDED,
     BuildError,
     BuildOptions,
-    become_builder,
     build_environment,
     code_digest,
     dbt_environment,
@@ -123,7 +122,9 @@ def building(models: set[str] | None, options: BuildOptions) -> Iterator[psycopg
     on what is known to be wrong would be wrong, too.
     """
     with (
-        database.connect(autocommit=True, application_name="warehouse dagster") as connection,
+        database.connect_as_builder(
+            autocommit=True, application_name="warehouse dagster"
+        ) as connection,
         one_build_at_a_time(connection),
         environment(build_environment(options)),
     ):
@@ -135,7 +136,6 @@ def building(models: set[str] | None, options: BuildOptions) -> Iterator[psycopg
                 f"Nothing is built, because of failing checks upstream: {', '.join(in_the_way)}. "
                 "Mend what they found, and materialize and check what they are of again."
             )
-        become_builder(connection)
         yield connection
 
 
