@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +18,10 @@ from ingestion.settings import settings
 
 OLDEST_SERVER = 16
 ENCODING = "UTF8"
+# How often a session that takes long is looked at for who blocks it.
+LOOK_SECONDS = 1
+# The group role that owns what builds make.
+BUILDER = "warehouse_transformer"
 
 
 class DatabaseError(WarehouseError):
@@ -30,6 +38,23 @@ def url() -> str:
     if configured is None:
         return embedded.url()
     return checked_url(configured.get_secret_value(), "WAREHOUSE_DATABASE_URL")
+
+
+def builder_url() -> str:
+    """Return the libpq URL of the login that runs what builders wrote.
+
+    The owner's own on a server of the user's where no other is set: `connect_as_builder` refuses
+    it where that is not safe. Raises DatabaseError as ``url`` does.
+    """
+    configured = settings().builder_server_url
+    if configured is not None:
+        given = checked_url(configured.get_secret_value(), "WAREHOUSE_BUILDER_URL")
+        if conninfo_to_dict(given)["dbname"] != conninfo_to_dict(url())["dbname"]:
+            raise DatabaseError(
+                "WAREHOUSE_BUILDER_URL names another database than the owner's URL."
+            )
+        return given
+    return embedded.url(user=embedded.BUILDER_LOGIN) if is_embedded() else url()
 
 
 def checked_url(given: str, setting: str) -> str:
@@ -78,20 +103,79 @@ def connect(*, autocommit: bool = False, application_name: str = "warehouse") ->
     Raises DatabaseError where the server can't be reached, refuses, is older than 16, or where the
     database is not encoded in UTF-8.
     """
+    return _open(url(), "WAREHOUSE_DATABASE_URL", autocommit, application_name)
+
+
+def connect_as_builder(
+    *, autocommit: bool = False, application_name: str = "warehouse"
+) -> psycopg.Connection:
+    """Open a connection for reading or running what builders wrote, in the role of builders.
+
+    Whoever may replace a view runs code in the session that reads it, and that code may step back
+    to the session's login. So the login is one without other rights: see ``builder_url``. Without
+    the roles, or for somebody who is no builder, the login keeps its own role.
+
+    Raises DatabaseError as ``connect`` does, and where the login is the owner's although somebody
+    else may build.
+    """
+    setting = "WAREHOUSE_BUILDER_URL" if settings().builder_server_url else "WAREHOUSE_DATABASE_URL"
+    connection = _open(builder_url(), setting, autocommit, application_name)
+    row = connection.execute(_BUILDS).fetchone()
+    builds, other = row or (False, None)
+    if other is not None:
+        connection.close()
+        raise DatabaseError(
+            f"{other} may build, too, and could make this session's login, which may do more, run "
+            "code of theirs. Make a login that is a member of warehouse_transformer alone, and set "
+            "WAREHOUSE_BUILDER_URL to sign in as it."
+        )
+    if builds:
+        connection.execute(f"set role {BUILDER}")
+    if not autocommit:
+        connection.commit()
+    return connection
+
+
+# Whether the role of builds owns what they make and is this session's to take; and, where this
+# login may become the warehouse's owner, another one that may build but not that.
+_BUILDS = """
+    select
+        pg_has_role(builder.oid, 'set') and exists (
+            select from pg_namespace where nspname = 'marts' and nspowner = builder.oid
+        ),
+        (
+            select min(other.rolname)
+            from pg_namespace as warehouse
+            inner join pg_roles as other
+                on
+                    other.rolcanlogin
+                    and other.rolname <> session_user
+                    and pg_has_role(other.oid, builder.oid, 'member')
+                    and not pg_has_role(other.oid, warehouse.nspowner, 'member')
+            where
+                warehouse.nspname = 'warehouse'
+                and pg_has_role(session_user, warehouse.nspowner, 'member')
+        )
+    from pg_roles as builder
+    where builder.rolname = 'warehouse_transformer'
+"""
+
+
+def _open(of_url: str, setting: str, autocommit: bool, application_name: str) -> psycopg.Connection:
     options = {"autocommit": autocommit, "application_name": application_name}
     try:
         try:
-            connection = open_session(url(), **options)
+            connection = open_session(of_url, **options)
         except psycopg.OperationalError:
             if not is_embedded():
                 _refuse_old_server()
                 raise
             embedded.start()
-            connection = open_session(url(), **options)
+            connection = open_session(of_url, **options)
     except embedded.EmbeddedServerError as error:
         raise DatabaseError(str(error)) from error
     except psycopg.OperationalError as error:
-        raise DatabaseError(_unreachable(error)) from None
+        raise DatabaseError(_unreachable(error, of_url, setting)) from None
     try:
         _refuse_unfit(connection)
     except DatabaseError:
@@ -132,6 +216,58 @@ def _refuse_old_server() -> None:
         _refuse_unfit(connection)
 
 
+def blockers(connection: psycopg.Connection, pid: int) -> str:
+    """Return who holds what a session waits for, a sentence each; nothing where it does not wait.
+
+    The state of others' sessions is known where the warehouse's owner may see it.
+    """
+    found = connection.execute(
+        "select pid, role_name, application_name, state, since from warehouse.blockers(%s)", (pid,)
+    ).fetchall()
+    return " ".join(_blocker(*session) for session in found)
+
+
+def _blocker(
+    pid: int, role: str, application: str, state: str | None, since: datetime | None
+) -> str:
+    what = f"Session {pid} of {role} ({application or 'no application name'})"
+    if since is None:
+        return f"{what} holds it."
+    at = f"{since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{what} holds it: {state or 'working'} since {at}."
+
+
+@contextmanager
+def seeing_blockers(
+    pid: Callable[[], int | None], connect: Callable[[], psycopg.Connection]
+) -> Iterator[Callable[[], str]]:
+    """Look from time to time who blocks a session; give what tells who did when last looked.
+
+    When a wait has timed out, nobody blocks any more. ``connect`` opens a connection to look
+    through, once something takes long.
+    """
+    seen = [""]
+    ended = threading.Event()
+
+    def look() -> None:
+        if ended.wait(LOOK_SECONDS):
+            return
+        # What can't be seen is not told; what happens to the session itself its own error tells.
+        with suppress(psycopg.Error, DatabaseError), connect() as connection:
+            connection.autocommit = True
+            while not ended.wait(LOOK_SECONDS):
+                if (waiting := pid()) and (found := blockers(connection, waiting)):
+                    seen[0] = found
+
+    watch = threading.Thread(target=look, daemon=True)
+    watch.start()
+    try:
+        yield lambda: seen[0]
+    finally:
+        ended.set()
+        watch.join()
+
+
 def reason(error: psycopg.Error) -> str:
     """Return in one line why the server refused, for logs and people: without what rows hold.
 
@@ -149,14 +285,15 @@ def where(of_url: str | None = None) -> str:
     return f"{parts['host']}:{parts.get('port') or 5432}/{parts['dbname']}"
 
 
-def libpq_environment() -> dict[str, str]:
-    """Return the connection as libpq's environment variables, for dbt and psql.
+def libpq_environment(of_url: str | None = None) -> dict[str, str]:
+    """Return a connection, the owner's by default, as libpq's environment variables.
 
     Names are those of libpq (PGHOST, PGPASSWORD, PGSSLMODE, …).
     """
     import psycopg.pq
 
-    given = {"port": "5432", **conninfo_to_dict(url()), **session.parameters(url())}
+    of_url = of_url or url()
+    given = {"port": "5432", **conninfo_to_dict(of_url), **session.parameters(of_url)}
     names = {
         option.keyword.decode(): option.envvar.decode()
         for option in psycopg.pq.Conninfo.get_defaults()
@@ -165,15 +302,19 @@ def libpq_environment() -> dict[str, str]:
     return {names[key]: str(value) for key, value in given.items() if key in names and value}
 
 
-def sqlalchemy_url(driver: str = "psycopg", schema: str = session.SEARCH_PATH) -> str:
-    """Return the URL for SQLAlchemy, its driver named; a socket's folder goes into the query.
+def sqlalchemy_url(
+    driver: str = "psycopg", schema: str = session.SEARCH_PATH, of_url: str | None = None
+) -> str:
+    """Return a URL for SQLAlchemy, its driver named; a socket's folder goes into the query.
 
-    With ``schema``, connections find and make tables there.
+    It is the owner's where no other is given. With ``schema``, connections find and make tables
+    there.
     """
     from sqlalchemy.engine import URL
 
-    parts = dict(conninfo_to_dict(url()))
-    set_by_session = session.parameters(url(), schema)
+    of_url = of_url or url()
+    parts = dict(conninfo_to_dict(of_url))
+    set_by_session = session.parameters(of_url, schema)
     return URL.create(
         f"postgresql+{driver}",
         username=_text(parts.pop("user", None)),
@@ -189,9 +330,11 @@ def _text(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def _unreachable(error: psycopg.OperationalError) -> str:
+def _unreachable(error: psycopg.OperationalError, of_url: str, setting: str) -> str:
     reason = " ".join(str(error).split()).rstrip(".?")
+    if is_embedded() and conninfo_to_dict(of_url)["user"] == embedded.BUILDER_LOGIN:
+        return f"Builds can't sign in to the embedded server: {reason}. Run `warehouse init`."
     return (
-        f"The database at {where()} can't be used: {reason}. "
-        "Check WAREHOUSE_DATABASE_URL and that the server is up."
+        f"The database at {where(of_url)} can't be used: {reason}. "
+        f"Check {setting} and that the server is up."
     )

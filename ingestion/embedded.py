@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 DATABASE = "warehouse"
 SUPERUSER = "postgres"
+# What builds sign in as, made by `warehouse init`.
+BUILDER_LOGIN = "warehouse_builder"
 # A unix socket's whole path has at most 107 bytes.
 LONGEST_SOCKET_DIR = 107 - len("/.s.PGSQL.5432")
 # Crash recovery of a large database takes minutes, which pg_ctl should wait for.
@@ -55,12 +57,12 @@ def socket_dir(cluster: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"warehouse-{name}"
 
 
-def url(config: Settings | None = None) -> str:
+def url(config: Settings | None = None, user: str = SUPERUSER) -> str:
     """Return the libpq URL of the server, running or not."""
     from urllib.parse import quote
 
     directory = socket_dir((config or settings()).cluster.absolute())
-    return f"postgresql://{SUPERUSER}@/{DATABASE}?host={quote(str(directory))}"
+    return f"postgresql://{user}@/{DATABASE}?host={quote(str(directory))}"
 
 
 def start() -> None:

@@ -8,12 +8,15 @@ owner's alone until a DBA has made them. Marts get their rights from what the mo
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from ingestion import database, locks
+from ingestion.database import BUILDER
+from ingestion.embedded import BUILDER_LOGIN
 from ingestion.locks import Lock
 
 ROLES = (
@@ -22,8 +25,8 @@ ROLES = (
     "warehouse_analyst",
     "warehouse_tenant",
     "warehouse_marketing",
+    "warehouse_api",
 )
-BUILDER = "warehouse_transformer"
 # By role and object: what it may do there, of some columns alone where they are named. Whatever
 # else these roles, or everybody, may do in these schemas is taken from them.
 RIGHTS: dict[str, dict[str, str]] = {
@@ -32,6 +35,7 @@ RIGHTS: dict[str, dict[str, str]] = {
         "sequence staging.batch_ids": "usage",
         "function staging.add_raw_partitions": "execute",
         "function staging.landed_and_dropped": "execute",
+        "function warehouse.blockers": "execute",
         "table staging.dropped_months": "select",
         # Whose lines are suppressed.
         "schema warehouse": "usage",
@@ -102,6 +106,7 @@ RIGHTS: dict[str, dict[str, str]] = {
         "function warehouse.differences": "execute",
         "function warehouse.protection": "execute",
         "function warehouse.apply_access": "execute",
+        "function warehouse.blockers": "execute",
     },
     # What views in marts read of the bookkeeping: they read with the rights of who asks.
     "warehouse_analyst": {
@@ -135,15 +140,54 @@ RIGHTS: dict[str, dict[str, str]] = {
         "table export.analytics_platform_stats": "select",
     },
 }
-# Loads and builds work with temporary tables; nobody else makes anything.
-DATABASE_RIGHTS = dict.fromkeys(ROLES, "connect") | {
+# Loads and builds work with temporary tables; nobody else makes anything. Tenants do not sign in:
+# the planner's estimates would show them whose rows there are beside their own. The API takes their
+# roles, one at a time, and runs its own queries alone.
+DATABASE_RIGHTS = {
     "warehouse_loader": "connect, temporary",
     "warehouse_transformer": "connect, temporary",
+    "warehouse_analyst": "connect",
+    "warehouse_marketing": "connect",
+    "warehouse_api": "connect",
 }
+
+# What a login of these groups may take of the server, so that one does not stop all others. The
+# limits of time are defaults, which a session may change; the other two hold.
+LIMITS: dict[str, dict[str, str]] = {
+    # A person and a dashboard or two. A query over all chats takes minutes at the most; what sorts
+    # more than a few of the largest marts on disk is a mistake.
+    "warehouse_analyst": {
+        "connection limit": "20",
+        "statement_timeout": "15min",
+        "idle_in_transaction_session_timeout": "5min",
+        "temp_file_limit": "10GB",
+    },
+    # One row.
+    "warehouse_marketing": {
+        "connection limit": "20",
+        "statement_timeout": "10s",
+        "idle_in_transaction_session_timeout": "10s",
+        "temp_file_limit": "10MB",
+    },
+    # Its queries are indexed look-ups of one tenant's rows; a page waits for them. As many sessions
+    # as leave half of the server's hundred to all others.
+    "warehouse_api": {
+        "connection limit": "50",
+        "statement_timeout": "30s",
+        "idle_in_transaction_session_timeout": "30s",
+        "temp_file_limit": "1GB",
+    },
+}
+# Functions of PostgreSQL that let everybody write: large objects, which belong to no schema, and
+# the write-ahead log. `lo_import` and `lo_export` are a superuser's anyway.
+WRITING_FUNCTIONS = (
+    "lo_creat", "lo_create", "lo_from_bytea", "lo_put", "lowrite", "lo_truncate", "lo_truncate64",
+    "pg_logical_emit_message",
+)  # fmt: skip
 
 _CREATE = """
     do $$ begin
-        create role {} nologin;
+        create role {};
     exception when duplicate_object or unique_violation then
         -- Another database's init made it just now.
         null;
@@ -160,6 +204,49 @@ _RESTATEMENTS = """
         where polrelid = 'warehouse.restatements'::regclass and polname = 'builders'
     )
 """
+# Of each login the limits of the first of its groups that are not set for it, neither here nor for
+# all databases. They are for nobody who may do more than these groups.
+_WITHOUT_LIMIT = """
+    select distinct on (r.oid, l.name)
+        r.rolname,
+        case when l.name <> 'connection limit' then current_database() end,
+        l.name,
+        l.value
+    from jsonb_to_recordset(%(limits)s) as l (place integer, role name, name text, value text)
+    inner join pg_roles as g on l.role = g.rolname
+    inner join pg_roles as r
+        on r.rolcanlogin and not r.rolsuper and pg_has_role(r.oid, g.oid, 'usage')
+    where
+        not exists (
+            select from pg_roles as more
+            where
+                more.rolname = any(array['warehouse_loader', 'warehouse_transformer', session_user])
+                and pg_has_role(r.oid, more.oid, 'member')
+        )
+        and case l.name
+            when 'connection limit' then r.rolconnlimit = -1
+            else not exists (
+                select from pg_db_role_setting as s
+                cross join lateral unnest(s.setconfig) as c (setting)
+                where
+                    s.setrole = r.oid
+                    and s.setdatabase in (
+                        0, (select oid from pg_database where datname = current_database())
+                    )
+                    and c.setting like l.name || '=%%'
+            )
+        end
+    order by r.oid, l.name, l.place
+"""
+_WRITERS = """
+    select 'revoke execute on function ' || p.oid::regprocedure || ' from public'
+    from pg_proc as p
+    where
+        p.pronamespace = 'pg_catalog'::regnamespace
+        and p.proname = any(%s)
+        and has_function_privilege('public', p.oid, 'execute')
+    order by 1
+"""
 
 
 def set_up() -> list[str]:
@@ -175,21 +262,39 @@ def set_up() -> list[str]:
         _run(connection, [row[0] for row in connection.execute(_RESTATEMENTS)])
         connection.execute("select warehouse.apply_access()")
         of_database = _differences(connection, ["database", "public"], _of_database(connection))
-        if not _owns_database(connection):
-            return of_database
-        _run(connection, of_database)
-    return []
+        if _owns_database(connection):
+            _run(connection, of_database)
+            of_database = []
+        for statement in _of_server(connection):
+            # Some are refused, others do nothing but warn: what is left then says which.
+            with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
+                connection.execute(statement)  # type: ignore[arg-type]
+        return of_database + [f"{statement};" for statement in _of_server(connection)]
 
 
-def builds_as_builder(connection: psycopg.Connection) -> bool:
-    """Tell whether the role of builds owns what they make, and is this connection's to take."""
-    ((found,),) = connection.execute(
-        "select exists (select from pg_roles where rolname = %s and pg_has_role(oid, 'set')) "
-        "and exists (select from pg_namespace where nspname = 'marts' "
-        "and pg_get_userbyid(nspowner) = %s)",
-        (BUILDER, BUILDER),
+def _of_server(connection: psycopg.Connection) -> list[str]:
+    """Return what is left to run: what is taken from everybody, and limits of logins."""
+    limits = [
+        {"place": place, "role": role, "name": name, "value": value}
+        for place, (role, of_role) in enumerate(LIMITS.items())
+        for name, value in of_role.items()
+    ]
+    return [
+        *(statement for (statement,) in connection.execute(_WRITERS, (list(WRITING_FUNCTIONS),))),
+        *(
+            _limiting(*limit).as_string(connection)
+            for limit in connection.execute(_WITHOUT_LIMIT, {"limits": Jsonb(limits)})
+        ),
+    ]
+
+
+def _limiting(login: str, in_database: str | None, name: str, value: str) -> sql.Composed:
+    role = sql.Identifier(login)
+    if in_database is None:
+        return sql.SQL("alter role {} {} {}").format(role, sql.SQL(name), sql.SQL(value))  # type: ignore[arg-type]
+    return sql.SQL("alter role {} in database {} set {} = {}").format(
+        role, sql.Identifier(in_database), sql.Identifier(name), sql.Literal(value)
     )
-    return found
 
 
 def _make_roles(connection: psycopg.Connection) -> list[str]:
@@ -198,15 +303,18 @@ def _make_roles(connection: psycopg.Connection) -> list[str]:
         "select rolsuper or rolcreaterole from pg_roles where rolname = current_user"
     )
     there = {name for (name,) in connection.execute("select rolname from pg_roles")}
-    missing = [role for role in ROLES if role not in there]
+    missing = {role: "nologin" for role in ROLES if role not in there}
+    # On a server of the user's, who builds is the user's to say: it takes a password.
+    if database.is_embedded() and BUILDER_LOGIN not in there:
+        missing[BUILDER_LOGIN] = f"login in role {BUILDER}"
     if missing and not may_create:
         owner = sql.Identifier(connection.info.user).as_string(connection)
         return [
-            *(f"create role {role} nologin;" for role in missing),
+            *(f"create role {role} {options};" for role, options in missing.items()),
             f"grant {BUILDER} to {owner} with inherit true, set true;",
         ]
-    for role in missing:
-        connection.execute(sql.SQL(_CREATE).format(sql.Identifier(role)))
+    for role, options in missing.items():
+        connection.execute(sql.SQL(_CREATE).format(sql.SQL(f"{role} {options}")))  # type: ignore[arg-type]
     # The owner runs builds, too, and hands what they make over.
     ((uses, may_grant),) = connection.execute(
         "select pg_has_role(%(role)s, 'usage') and pg_has_role(%(role)s, 'set'), "

@@ -46,6 +46,14 @@ class Settings(BaseSettings):
         default=None,
         description="File that holds that URL instead, as secrets are mounted.",
     )
+    builder_url: SecretStr | None = Field(
+        default=None,
+        description="libpq URL of the same database for builds: a login that is a member of "
+        "warehouse_transformer and of nothing else.",
+    )
+    builder_url_file: Path | None = Field(
+        default=None, description="File that holds that URL instead."
+    )
     home: Path = Field(
         default=PROJECT_DIR / ".warehouse",
         description="Folder of all that the warehouse writes outside the database.",
@@ -122,7 +130,12 @@ class Settings(BaseSettings):
     @property
     def server_url(self) -> SecretStr | None:
         """The URL in force, wherever it comes from. Raises SettingError for a file that is none."""
-        return self.database_url or _secret_in(self.database_url_file, "DATABASE_URL_FILE")
+        return _secret(self.database_url, self.database_url_file, "DATABASE_URL_FILE")
+
+    @property
+    def builder_server_url(self) -> SecretStr | None:
+        """The URL of builds in force. Raises SettingError for a file that is none."""
+        return _secret(self.builder_url, self.builder_url_file, "BUILDER_URL_FILE")
 
     @property
     def web_password(self) -> str | None:
@@ -130,9 +143,7 @@ class Settings(BaseSettings):
 
         An empty one would look like protection and let everybody in.
         """
-        found = self.dagster_password
-        if found is None:
-            found = _secret_in(self.dagster_password_file, "DAGSTER_PASSWORD_FILE")
+        found = _secret(self.dagster_password, self.dagster_password_file, "DAGSTER_PASSWORD_FILE")
         if found is not None and not found.get_secret_value():
             raise SettingError("WAREHOUSE_DAGSTER_PASSWORD is empty: set one, or leave it out.")
         return found and found.get_secret_value()
@@ -177,10 +188,13 @@ class Settings(BaseSettings):
         return self.home / "dagster"
 
 
-def _secret_in(file: Path | None, name: str) -> SecretStr | None:
-    """Return what a file holds, less space around it. Raises SettingError for one that is none."""
-    if file is None:
-        return None
+def _secret(given: SecretStr | None, file: Path | None, name: str) -> SecretStr | None:
+    """Return a secret that is given, or what a file holds, less space around it.
+
+    Raises SettingError for a file that can't be read.
+    """
+    if given is not None or file is None:
+        return given
     try:
         return SecretStr(file.read_text("utf-8").strip())
     except (OSError, UnicodeDecodeError) as error:

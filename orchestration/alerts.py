@@ -58,12 +58,19 @@ def alerts(connection: psycopg.Connection, resolved_too: bool) -> list[Alert]:
     )
 
 
-def act(connection: psycopg.Connection, alert_id: str, action: Action, by: str) -> Alert:
+def act(
+    connection: psycopg.Connection,
+    reader: psycopg.Connection,
+    alert_id: str,
+    action: Action,
+    by: str,
+) -> Alert:
     """Acknowledge or resolve an alert; return it as it is now.
 
-    Raises AlertError, and NothingBuiltError before the first build.
+    ``reader`` reads alerts, which builders wrote; ``connection`` notes what is done. Raises
+    AlertError, and NothingBuiltError before the first build.
     """
-    alert = _alert(connection, alert_id)
+    alert = _alert(reader, alert_id)
     if action is Action.RESOLVED and alert.resolved:
         by_whom = f" by {alert.resolved_by}" if alert.resolved_by else ""
         raise AlertError(f"{alert_id} is resolved{by_whom} since {alert.resolved_at}.")
@@ -77,7 +84,8 @@ def act(connection: psycopg.Connection, alert_id: str, action: Action, by: str) 
         "on conflict do nothing",
         (alert_id, action, by),
     )
-    return _alert(connection, alert_id)
+    connection.commit()
+    return _alert(reader, alert_id)
 
 
 def _alert(connection: psycopg.Connection, alert_id: str) -> Alert:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psycopg
 
-from ingestion import database, locks, roles
+from ingestion import database, locks
 from ingestion.errors import WarehouseError
 from ingestion.locks import Lock
 from ingestion.settings import PROJECT_DIR, settings
@@ -59,18 +59,19 @@ def build(options: BuildOptions | None = None) -> BuildResult:
     """Build; waits for a build that is running. Raises BuildError or database.DatabaseError."""
     with (
         one_build_at_a_time(),
-        database.connect(autocommit=True, application_name="warehouse build") as connection,
+        database.connect_as_builder(
+            autocommit=True, application_name="warehouse build"
+        ) as connection,
     ):
         return build_alone(connection, options or BuildOptions())
 
 
 def build_alone(connection: psycopg.Connection, options: BuildOptions) -> BuildResult:
-    """Build, where the caller keeps other builds waiting; ``connection`` takes the builder's role.
+    """Build, where the caller keeps other builds waiting; ``connection`` is the builder's.
 
     Raises as ``build`` does.
     """
     _refuse_to_lose_events(connection, options)
-    become_builder(connection)
     try:
         ran_dbt = not _needs_no_dbt(connection, options)
         if ran_dbt:
@@ -121,8 +122,8 @@ def dbt_command(command: str) -> list[str]:
 
 
 def dbt_environment() -> dict[str, str]:
-    """Return the environment variables with which dbt finds the warehouse."""
-    environment = database.libpq_environment()
+    """Return the environment variables with which dbt finds the warehouse, as builds do."""
+    environment = database.libpq_environment(database.builder_url())
     password = environment.pop("PGPASSWORD", None)
     return {
         **environment,
@@ -141,18 +142,15 @@ def dbt_environment() -> dict[str, str]:
     }
 
 
-def become_builder(connection: psycopg.Connection) -> None:
-    """Take the role that what builds make belongs to, where it is there to take."""
-    if roles.builds_as_builder(connection):
-        connection.execute(f"set role {roles.BUILDER}")
-
-
 def builder_environment() -> dict[str, str]:
-    """Return dbt's environment for builds. What they make belongs to one role, whoever builds."""
+    """Return dbt's environment for builds. What they make belongs to one role, whoever builds.
+
+    Raises DatabaseError where builds can't sign in safely.
+    """
     environment = dbt_environment()
-    with database.connect() as connection:
-        if roles.builds_as_builder(connection):
-            environment["PGOPTIONS"] += f" -c role={roles.BUILDER}"
+    with database.connect_as_builder() as connection:
+        if connection.execute("select current_user").fetchone() == (database.BUILDER,):
+            environment["PGOPTIONS"] += f" -c role={database.BUILDER}"
     return environment
 
 
@@ -172,12 +170,23 @@ def slide(
 ) -> bool:
     """Build some models (all by default) without dbt where nothing is new.
 
-    Tells whether that was enough; nothing is done where it is not.
+    Tells whether that was enough; nothing is done where it is not. Raises BuildError where somebody
+    holds a table for too long.
     """
-    row = connection.execute(
-        "select warehouse.slide(%s, %s, %s, %s)",
-        (str(uuid.uuid4()), as_of, code_digest(), None if models is None else list(models)),
-    ).fetchone()
+    names = None if models is None else list(models)
+    with database.seeing_blockers(
+        lambda: connection.info.backend_pid, database.connect_as_builder
+    ) as seen:
+        try:
+            row = connection.execute(
+                "select warehouse.slide(%s, %s, %s, %s)",
+                (str(uuid.uuid4()), as_of, code_digest(), names),
+            ).fetchone()
+        except psycopg.errors.LockNotAvailable:
+            raise BuildError(
+                f"A table was held by others for too long. {seen()} Nothing was built; end that "
+                "session, or wait for it, and build again."
+            ) from None
     return bool(row and row[0])
 
 
@@ -222,9 +231,8 @@ def write_docs() -> Path:
     """Write dbt's site of models and columns as one page; return its path. Raises BuildError."""
     from dbt.cli.main import dbtRunner
 
-    database.connect().close()
     site = settings().dbt_docs
-    with environment(dbt_environment()), contextlib.redirect_stdout(sys.stderr):
+    with environment(builder_environment()), contextlib.redirect_stdout(sys.stderr):
         result = dbtRunner().invoke(
             ["--quiet", "docs", "generate", "--static", "--target-path", str(site)]
         )

@@ -82,7 +82,7 @@ def _metadata(result: CheckResult, docs: str) -> dict[str, dg.MetadataValue]:
 
 def freshness_results() -> Iterator[dg.AssetCheckResult]:
     """Tell of each mart and of the marketing row whether it is as fresh as promised."""
-    with database.connect(application_name="warehouse freshness") as connection:
+    with database.connect_as_builder(application_name="warehouse freshness") as connection:
         require_built(connection, "marts.mart_status")
         ages = mart_ages(connection)
         of_row = row_age(connection)

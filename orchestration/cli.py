@@ -342,7 +342,7 @@ def status(json: Json = False) -> None:
     from orchestration import show
     from orchestration.status import mart_statuses
 
-    with database.connect() as connection:
+    with database.connect_as_builder() as connection:
         show.statuses(mart_statuses(connection), json)
 
 
@@ -356,7 +356,7 @@ def alerts_list(
     from orchestration import show
     from orchestration.alerts import alerts
 
-    with database.connect() as connection:
+    with database.connect_as_builder() as connection:
         show.alerts(alerts(connection, resolved_too=all), json)
 
 
@@ -377,8 +377,8 @@ def _act(alert_id: str, action: str, by: str, json: bool) -> None:
     from orchestration import show
     from orchestration.alerts import Action, act
 
-    with database.connect() as connection:
-        show.alerts([act(connection, alert_id, Action(action), by)], json)
+    with database.connect() as connection, database.connect_as_builder() as reader:
+        show.alerts([act(connection, reader, alert_id, Action(action), by)], json)
 
 
 @app.command()
@@ -452,14 +452,21 @@ def docs() -> None:
 
 
 @app.command()
-def psql(arguments: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+def psql(
+    arguments: Annotated[list[str] | None, typer.Argument()] = None,
+    builder: Annotated[
+        bool,
+        typer.Option("--builder", help="As a builder, to read what builders wrote."),
+    ] = False,
+) -> None:
     """Open psql on the warehouse; what follows `--` goes to psql."""
     import shutil
 
     from ingestion import database, embedded
 
-    database.connect().close()
-    environment = os.environ | database.libpq_environment()
+    (database.connect_as_builder if builder else database.connect)().close()
+    url = database.builder_url() if builder else database.url()
+    environment = os.environ | database.libpq_environment(url)
     program = shutil.which("psql") or str(embedded.program("psql"))
     os.execve(program, [program, *(arguments or [])], environment)  # noqa: S606
 

@@ -59,7 +59,10 @@ def run_demo() -> DemoResult:
     migrate()
     directory = settings().home / "sample"
     private.make_folder(directory)
-    with database.connect(autocommit=True) as connection:
+    with (
+        database.connect(autocommit=True) as connection,
+        database.connect_as_builder(autocommit=True) as builder,
+    ):
         if not _is_loaded(connection):
             step("Generating a sample of four months of events")
             _load(sample.write_sample(directory), connection)
@@ -81,7 +84,7 @@ def run_demo() -> DemoResult:
         return DemoResult(
             lines=_lines(connection),
             rejected=_rejected(connection),
-            tables=_tables(connection),
+            tables=_tables(connection, builder),
             row=row,
             checks_passed=sum(result.passed for result in results),
             docs=checks.docs_page(),
@@ -130,14 +133,19 @@ def _rejected(connection: psycopg.Connection) -> dict[str, int]:
     )
 
 
-def _tables(connection: psycopg.Connection) -> dict[str, int]:
-    """Count the rows of every table that people may want to see, partitions as one."""
+def _tables(connection: psycopg.Connection, builder: psycopg.Connection) -> dict[str, int]:
+    """Count the rows of every table that people may want to see, partitions as one.
+
+    What builds made the builder reads.
+    """
     names = connection.execute(
-        "select format('%I.%I', schemaname, tablename) from pg_tables where schemaname in "
+        "select format('%I.%I', schemaname, tablename), "
+        "schemaname in ('intermediate', 'marts') from pg_tables where schemaname in "
         "('staging', 'intermediate', 'marts', 'export') and not exists (select from pg_inherits "
         "where inhrelid = format('%I.%I', schemaname, tablename)::regclass) order by 1"
     ).fetchall()
     return {
-        name: connection.execute(f"select count(*) from {name}").fetchone()[0]  # noqa: S608
-        for (name,) in names
+        name: reader.execute(f"select count(*) from {name}").fetchone()[0]  # noqa: S608
+        for name, is_built in names
+        for reader in [builder if is_built else connection]
     }

@@ -202,22 +202,27 @@ def export_row(accepted_by: str | None = None, run: str | None = None) -> StatsR
         locks.held(Lock.EXPORT),
         database.connect(autocommit=True, application_name="warehouse export") as connection,
     ):
+        row, origin = _candidate()
+        with _target(connection, url) as target:
+            _write(connection, target, url, row, origin, accepted_by, run)
+    return row
+
+
+def _candidate() -> tuple[StatsRow, Origin]:
+    """Return the row that may be written, and what it came from. Raises ExportBlockedError."""
+    with database.connect_as_builder(application_name="warehouse export") as connection:
         # One snapshot for checks and row: a build in between can't slip an unchecked row in.
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         try:
-            with connection.transaction():
-                origin = _checked(connection)
-                row = _one_row(connection, CANDIDATE)
+            origin = _checked(connection)
+            row = _one_row(connection, CANDIDATE)
         except psycopg.errors.UndefinedTable as error:
             raise ExportBlockedError(
                 "There is no row to export yet: run `warehouse build`, then `warehouse check`."
             ) from error
-        if row is None:
-            raise ExportBlockedError("The model of the row is empty: run `warehouse build`.")
-        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-        with _target(connection, url) as target:
-            _write(connection, target, url, row, origin, accepted_by, run)
-    return row
+    if row is None:
+        raise ExportBlockedError("The model of the row is empty: run `warehouse build`.")
+    return row, origin
 
 
 def _checked(connection: psycopg.Connection) -> Origin:

@@ -30,5 +30,5 @@ def drop_what_has_had_its_time(context: dg.OpExecutionContext) -> None:
 
 @dg.job(executor_def=dg.in_process_executor)
 def retention() -> None:
-    """Raw events, salts after 48 hours, payloads and files after 30 days, restatements after 400."""
+    """Raw events, salts after 48 h, payloads and files after 30 days, restatements after 400."""
     drop_what_has_had_its_time()

@@ -24,7 +24,6 @@ from orchestration.build import (
     EXCLUDED,
     BuildError,
     BuildOptions,
-    become_builder,
     build_environment,
     code_digest,
     dbt_environment,
@@ -124,7 +123,9 @@ def building(models: set[str] | None, options: BuildOptions) -> Iterator[psycopg
     """
     with (
         one_build_at_a_time(),
-        database.connect(autocommit=True, application_name="warehouse dagster") as connection,
+        database.connect_as_builder(
+            autocommit=True, application_name="warehouse dagster"
+        ) as connection,
         environment(build_environment(options)),
     ):
         in_the_way = blocking_checks(
@@ -135,7 +136,6 @@ def building(models: set[str] | None, options: BuildOptions) -> Iterator[psycopg
                 f"Nothing is built, because of failing checks upstream: {', '.join(in_the_way)}. "
                 "Mend what they found, and materialize and check what they are of again."
             )
-        become_builder(connection)
         yield connection
 
 

@@ -90,9 +90,11 @@ class Server:
         name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
         self._admin.execute(f"drop database if exists {name} with (force)")
 
-    def environment(self, url: str | None = None) -> AbstractContextManager[None]:
+    def environment(
+        self, url: str | None = None, builder_url: str | None = None
+    ) -> AbstractContextManager[None]:
         """Return a context in which the settings are those of this server."""
-        return settings_of(self.home, self.version, url)
+        return settings_of(self.home, self.version, url, builder_url)
 
     def stop(self) -> None:
         self._admin.close()
@@ -101,12 +103,15 @@ class Server:
 
 
 @contextmanager
-def settings_of(home: Path, version: int, url: str | None) -> Iterator[None]:
+def settings_of(
+    home: Path, version: int, url: str | None, builder_url: str | None = None
+) -> Iterator[None]:
     """Set the warehouse's environment, for this process and those that it starts."""
     values = {
         "WAREHOUSE_HOME": str(home),
         "WAREHOUSE_POSTGRES_VERSION": str(version),
         "WAREHOUSE_DATABASE_URL": url,
+        "WAREHOUSE_BUILDER_URL": builder_url,
     }
     patch = pytest.MonkeyPatch()
     for name, value in values.items():

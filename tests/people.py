@@ -19,7 +19,7 @@ JANUARY = datetime(2026, 1, 5, 12, tzinfo=UTC)
 AS_OF = datetime(2026, 1, 31, tzinfo=UTC)
 CLIENTS = ("acme", "rival")
 
-# By login role: the group that it is in, and whose rows it sees.
+# By role: the group that it is in, and whose rows it sees. Tenants do not sign in: the API does.
 PEOPLE: dict[str, tuple[str, tuple[str, str | None] | None]] = {
     "ann_analyst": ("warehouse_analyst", None),
     "acme_app": ("warehouse_tenant", ("acme", None)),
@@ -29,9 +29,15 @@ PEOPLE: dict[str, tuple[str, tuple[str, str | None] | None]] = {
     "lou_loader": ("warehouse_loader", None),
     "tim_transformer": ("warehouse_transformer", None),
     "site": ("warehouse_marketing", None),
+    "api": ("warehouse_api", None),
 }
+TENANTS = {name for name, (group, _) in PEOPLE.items() if group == "warehouse_tenant"}
+# May take the role of acme_app alone, so that what it tries as that can be told from what it may.
+API_OF_ACME = "api_of_acme"
 
 
+# How the API takes a tenant's role, and does not have its rights otherwise.
+TAKEN = sql.SQL("grant {} to {} with inherit false, set true")
 # What somebody may be called all the same.
 HOSTILE = [
     "o'neil \"quoted\" ''", "x'; drop table staging.raw_events; --", "NULL", " spaces ",
@@ -127,19 +133,27 @@ def story_of(client: str) -> list[dict[str, Any]]:
 
 @contextmanager
 def people(owner: psycopg.Connection) -> Iterator[None]:
-    """Let PEOPLE sign in, each a member of its group, and map the tenants among them."""
+    """Let PEOPLE sign in, each a member of its group, or as tenants be mapped and taken."""
     for name, (group, rows) in PEOPLE.items():
+        may_sign_in = sql.SQL("nologin" if name in TENANTS else "login")
         owner.execute(
-            sql.SQL("create role {} login in role {}").format(
-                sql.Identifier(name), sql.Identifier(group)
+            sql.SQL("create role {} {} in role {}").format(
+                sql.Identifier(name), may_sign_in, sql.Identifier(group)
             )
         )
+        if name in TENANTS:
+            owner.execute(TAKEN.format(sql.Identifier(name), sql.Identifier("warehouse_api")))
         if rows:
             owner.execute("insert into warehouse.tenants values (%s, %s, %s)", (name, *rows))
+    acme = sql.Identifier(API_OF_ACME)
+    owner.execute(sql.SQL("create role {} login").format(acme))
+    owner.execute(TAKEN.format(sql.Identifier("acme_app"), acme))
+    database = sql.Identifier(owner.info.dbname)
+    owner.execute(sql.SQL("grant connect on database {} to {}").format(database, acme))
     try:
         yield
     finally:
-        for name in PEOPLE:
+        for name in (*PEOPLE, API_OF_ACME):
             owner.execute(sql.SQL("drop owned by {0}; drop role {0}").format(sql.Identifier(name)))
 
 
@@ -148,6 +162,10 @@ def url_of(owner: psycopg.Connection, name: str) -> str:
     return f"postgresql://{name}@/{owner.info.dbname}?host={owner.info.host}"
 
 
-def sign_in(owner: psycopg.Connection, name: str) -> psycopg.Connection:
-    """Connect as one of PEOPLE: a real login, not `set role`."""
-    return psycopg.connect(url_of(owner, name), autocommit=True)
+def sign_in(owner: psycopg.Connection, name: str, through: str | None = None) -> psycopg.Connection:
+    """Connect as one of PEOPLE: a real login, of tenants the API's, which takes their role."""
+    if name not in TENANTS:
+        return psycopg.connect(url_of(owner, name), autocommit=True)
+    connection = psycopg.connect(url_of(owner, through or "api"), autocommit=True)
+    connection.execute(sql.SQL("set role {}").format(sql.Identifier(name)))
+    return connection

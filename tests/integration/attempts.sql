@@ -10,6 +10,8 @@ set session_replication_role = replica; select * from marts.analytics_daily
 
 --- another role
 set role rival_app; select * from marts.analytics_daily
+set role none; select * from marts.analytics_daily
+reset role; select * from marts.chat_events
 set role warehouse_tenant; select * from marts.analytics_daily
 set role warehouse_analyst; select * from marts.analytics_daily
 set role warehouse_transformer; select * from marts.analytics_daily

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import re
@@ -28,9 +29,11 @@ from tests.building import build_at, cold_dbt, land, warm_warehouse
 from tests.conftest import Server
 from tests.lines import event, line, mixed_file, rows, value
 from tests.people import (
+    API_OF_ACME,
     AS_OF,
     HOSTILE,
     PEOPLE,
+    TENANTS,
     entities_of,
     land_both_tenants,
     people,
@@ -39,7 +42,7 @@ from tests.people import (
     url_of,
 )
 
-LOADER, TRANSFORMER, ANALYST, TENANT, MARKETING = roles.ROLES
+LOADER, TRANSFORMER, ANALYST, TENANT, MARKETING, API = roles.ROLES
 NOBODY = "nobody_in_particular"
 SCHEMAS = ("staging", "intermediate", "marts", "export", "warehouse")
 PRIVILEGES = (
@@ -163,8 +166,10 @@ FUNCTIONS: dict[str, set[str]] = {
         for name in (
             "client_of", "condition_of_holding", "holds", "line_holds", "is_object", "unescaped",
             "bytes_as_text", "search", "remove_subject", "remove_mentions", "note_erasure",
+            "entities_holding", "is_safe_to_touch",
         )
     },
+    "warehouse.blockers": {LOADER, TRANSFORMER},
     "warehouse.stands_at": READ_STANDS,
     "warehouse.last_as_of": READ_STANDS,
     "warehouse.percentile": {ANALYST, TRANSFORMER},
@@ -193,13 +198,23 @@ def owner(
 ) -> Iterator[psycopg.Connection]:
     """The owner of a warehouse with two tenants in it, built; people of all roles may sign in."""
     server = servers(18)
-    with warm_warehouse(server) as connection, people(connection):
+    with (
+        warm_warehouse(server) as connection,
+        people(connection),
+        contextlib.ExitStack() as stack,
+    ):
         assert roles.set_up() == []
         # As in life: one signs in to load, another to build, and neither may do more than that.
         with server.environment(url_of(connection, "lou_loader")):
             land_both_tenants(tmp_path_factory.mktemp("events"))
         with server.environment(url_of(connection, "tim_transformer")):
             build_at(AS_OF)
+        # The owner's commands sign in as a builder for what builders wrote.
+        stack.enter_context(
+            server.environment(
+                url_of(connection, "postgres"), url_of(connection, "tim_transformer")
+            )
+        )
         for client in ("acme", "rival"):
             connection.execute(
                 "insert into warehouse.restatements "
@@ -310,12 +325,13 @@ def test_every_role_may_call_the_functions_that_it_should_and_no_others(
         [*roles.ROLES, NOBODY], [*SCHEMAS, "public"],
     )  # fmt: skip
     assert {name: set(who) for name, _, _, who in found} == FUNCTIONS
-    # With its owner's rights runs only what gives away nothing but how far builds are.
+    # With its owner's rights runs only what gives away nothing but how far builds are, and who
+    # holds locks.
     definers = {name for name, _, is_definer, _ in found if is_definer}
     assert definers == {
         "staging.drop_raw_month", "staging.landed_and_dropped",
         "staging.add_raw_partitions", "staging.take_statistics", "warehouse.stands_at",
-        "warehouse.last_as_of",
+        "warehouse.last_as_of", "warehouse.blockers",
     }  # fmt: skip
 
 
@@ -351,7 +367,8 @@ def test_nobody_makes_anything_where_it_does_not_belong(owner: psycopg.Connectio
         [*roles.ROLES, NOBODY],
     )
     temporary = {(LOADER, "temporary"), (TRANSFORMER, "temporary")}
-    assert set(found) == {(role, "connect") for role in roles.ROLES} | temporary
+    connect = {(role, "connect") for role in roles.ROLES if role != TENANT}
+    assert set(found) == connect | temporary
     sequences = rows(
         owner,
         "select role, c.oid::regclass::text from pg_class as c "
@@ -496,6 +513,162 @@ def test_the_policy_is_evaluated_once_a_query_and_its_rows_are_found_by_an_index
     assert not any("SubPlan" in line for line in plan), plan
 
 
+BEYOND_ALL_TEXT = "\U0010ffff"
+PRINTABLE = [chr(code) for code in range(32, 127)]
+
+
+def estimate(person: psycopg.Connection, relation: str, condition: str, *given: str) -> int:
+    """How many rows the planner thinks that there are."""
+    query = f"explain (format json) select from {relation} where {condition}"
+    return value(person, query, *given)[0]["Plan"]["Plan Rows"]
+
+
+def greatest_value(person: psycopg.Connection, relation: str, column: str) -> str:
+    """The greatest text in a column as far as the planner's estimates tell, by bisection."""
+    condition = f"{column} >= %s"
+    none = estimate(person, relation, condition, BEYOND_ALL_TEXT)
+    found = ""
+    while True:
+        low, high = 0, len(PRINTABLE)
+        while low < high:
+            middle = (low + high) // 2
+            if estimate(person, relation, condition, found + PRINTABLE[middle]) > none:
+                low = middle + 1
+            else:
+                high = middle
+        if low == 0:
+            return found
+        found += PRINTABLE[low - 1]
+
+
+def share_of_nulls(person: psycopg.Connection, relation: str, column: str) -> int:
+    return estimate(person, relation, f"{column} is null")
+
+
+# Who may read all rows of what they may read anyway.
+READS_ALL = {"ann_analyst": "marts", "tim_transformer": "intermediate marts"}
+
+
+@pytest.mark.parametrize("who", [*sorted(set(PEOPLE) - TENANTS), API_OF_ACME])
+def test_estimates_show_values_to_nobody_who_may_not_read_all_rows(
+    owner: psycopg.Connection, who: str
+) -> None:
+    """The planner asks the statistics of all rows, whatever policies say."""
+    columns = rows(
+        owner,
+        "select nspname, relname, attname, atttypid = 'text'::regtype from pg_attribute "
+        "inner join pg_class as c on attrelid = c.oid "
+        "inner join pg_namespace as n on relnamespace = n.oid "
+        "where attnum > 0 and not attisdropped and relkind in ('r', 'v') "
+        "and (nspname = 'marts' or nspname = 'intermediate' and relrowsecurity)",
+    )
+    assert len(columns) > 300
+    with sign_in(owner, who) as person:
+        for schema, relation, column, is_text in columns:
+            if schema in READS_ALL.get(who, ""):
+                continue
+            attempt = greatest_value if is_text else share_of_nulls
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                attempt(person, f"{schema}.{relation}", column)
+
+
+@pytest.mark.parametrize("who", sorted(TENANTS))
+def test_tenants_do_not_sign_in(owner: psycopg.Connection, who: str) -> None:
+    with pytest.raises(psycopg.OperationalError, match="not permitted to log in"):
+        psycopg.connect(url_of(owner, who))
+    # Nor would they reach the database if they did.
+    role = sql.Identifier(who)
+    owner.execute(sql.SQL("alter role {} login").format(role))
+    try:
+        with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+            psycopg.connect(url_of(owner, who))
+    finally:
+        owner.execute(sql.SQL("alter role {} nologin").format(role))
+
+
+def test_estimates_would_show_values_to_tenants_who_signed_in(owner: psycopg.Connection) -> None:
+    # As of a table of some size with two clients: estimates are whole rows, and one at the least.
+    n_distinct = "alter table marts.chat_events alter column client_id {} (n_distinct{})"
+    owner.execute(n_distinct.format("set", " = 2"))
+    owner.execute("analyze marts.chat_events")
+    owner.execute("update pg_class set reltuples = 10000 where oid = 'marts.chat_events'::regclass")
+    owner.execute("alter role acme_app login")
+    grant = sql.SQL("{} connect on database {} {} acme_app")
+    database = sql.Identifier(owner.info.dbname)
+    owner.execute(grant.format(sql.SQL("grant"), database, sql.SQL("to")))
+    try:
+        with psycopg.connect(url_of(owner, "acme_app"), autocommit=True) as person:
+            assert rows(person, "select distinct client_id from marts.chat_events") == [("acme",)]
+            assert greatest_value(person, "marts.chat_events", "client_id") == "rival"
+    finally:
+        owner.execute(grant.format(sql.SQL("revoke"), database, sql.SQL("from")))
+        owner.execute("alter role acme_app nologin")
+        owner.execute(n_distinct.format("reset", ""))
+        owner.execute("analyze marts.chat_events")
+
+
+def test_an_earlier_versions_right_to_connect_is_taken_from_tenants(
+    owner: psycopg.Connection,
+) -> None:
+    database = sql.Identifier(owner.info.dbname)
+    owner.execute(sql.SQL("grant connect on database {} to warehouse_tenant").format(database))
+    assert roles.set_up() == []
+    may = "select has_database_privilege('warehouse_tenant', current_database(), 'connect')"
+    assert value(owner, may) is False
+
+
+def test_the_api_takes_a_tenants_role_for_a_transaction_and_reads_nothing_without(
+    owner: psycopg.Connection,
+) -> None:
+    with sign_in(owner, "api") as api:
+        for client in ("acme", "rival"):
+            with api.transaction():
+                api.execute("set transaction read only")
+                api.execute(sql.SQL("set local role {}").format(sql.Identifier(f"{client}_app")))
+                found = rows(api, "select distinct client_id from marts.chat_events")
+                assert found == [(client,)]
+            for relation in relations(owner):
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    api.execute(
+                        sql.SQL("select from {}").format(sql.Identifier(*relation.split(".")))
+                    )
+
+
+def test_logins_of_people_are_held_within_limits(owner: psycopg.Connection) -> None:
+    assert roles.set_up() == []
+    for who, (group, _) in PEOPLE.items():
+        if who in TENANTS:
+            continue
+        limits = roles.LIMITS.get(group, {})
+        with sign_in(owner, who) as person:
+            for name in ("statement_timeout", "idle_in_transaction_session_timeout",
+                         "temp_file_limit"):  # fmt: skip
+                unlimited = "-1" if name == "temp_file_limit" else "0"
+                assert value(person, f"show {name}") == limits.get(name, unlimited), (who, name)
+        most = "select rolconnlimit from pg_roles where rolname = %s"
+        assert value(owner, most, who) == int(limits.get("connection limit", -1)), who
+    with sign_in(owner, "ann_analyst") as person:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            person.execute("set temp_file_limit = -1")
+        for call in ("lo_creat(-1)", "lo_from_bytea(0, '')", "lo_put(1, 0, '')",
+                     "pg_logical_emit_message(false, '', '')"):  # fmt: skip
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                person.execute(f"select {call}")
+    # What a DBA has set stays.
+    owner.execute("alter role ann_analyst set statement_timeout = '1h'")
+    owner.execute(
+        sql.SQL("alter role ann_analyst in database {} reset statement_timeout").format(
+            sql.Identifier(owner.info.dbname)
+        )
+    )
+    try:
+        assert roles.set_up() == []
+        with sign_in(owner, "ann_analyst") as person:
+            assert value(person, "show statement_timeout") == "1h"
+    finally:
+        owner.execute("alter role ann_analyst reset statement_timeout")
+
+
 def test_people_of_the_test_are_of_all_roles() -> None:
     assert {group for group, _ in PEOPLE.values()} == set(roles.ROLES)
 
@@ -542,7 +715,7 @@ def test_no_statement_of_a_tenant_shows_anothers_rows(
 def told_of(owner: psycopg.Connection, statements: str) -> tuple[bool, str]:
     """Whether acme_app may run these, one after the other, and all that it is told."""
     told: list[str] = []
-    with sign_in(owner, "acme_app") as person:
+    with sign_in(owner, "acme_app", through=API_OF_ACME) as person:
         person.execute(LEAKY)
         person.add_notice_handler(lambda notice: told.append(str(notice.message_primary)))
         try:

@@ -259,6 +259,8 @@ def of_an_owner(servers, small: psycopg.Connection) -> Iterator[psycopg.Connecti
     with psycopg.connect(url, autocommit=True) as superuser:
         address = url.replace("postgres@", "owen@")
         with server.environment(address):
+            for statement in migrate().for_dba:
+                superuser.execute(statement)
             assert migrate().for_dba == []
             yield superuser
     server.drop_database(url)

@@ -13,6 +13,7 @@ import psycopg.sql
 import pytest
 from psycopg.types.json import Jsonb
 
+from ingestion import database
 from ingestion.settings import settings
 from orchestration.export import (
     ExportBlockedError,
@@ -39,6 +40,7 @@ def built(warehouse: psycopg.Connection) -> psycopg.Connection:
         "as updated_at",
         (AS_OF,),
     )
+    warehouse.execute(f"alter table intermediate.int_platform_stats owner to {database.BUILDER}")
     warehouse.execute(
         "insert into warehouse.builds (invocation_id, batch_seq, as_of, full_refresh, state, "
         "started_at) values ('the build', 3, %s, false, 'done', now() - interval '1 minute')",

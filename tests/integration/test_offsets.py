@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -18,7 +19,7 @@ import pytest
 from psycopg import sql
 
 from expectations.checks import run_checks
-from ingestion import database, tracking_plan
+from ingestion import database, session, tracking_plan
 from ingestion.envelope import event_shapes, event_union
 from ingestion.settings import settings
 from orchestration import build as builds
@@ -47,6 +48,7 @@ from tests.killed_builds import (
     start_build,
     waiting_for_a_lock,
 )
+from tests.lines import rows
 from tests.processes import until
 from tests.reference.stats import Event, day_parts, marketing_row
 
@@ -251,6 +253,61 @@ def test_two_bare_dbt_builds_at_once_end_right(
         assert process.returncode == 0, said
     assert_right(built, FIRST + SECOND_BATCH)
     assert set(offsets(built).values()) == {(3, None), (3, AS_OF)}
+
+
+@pytest.mark.parametrize("runs_dbt", [True, False])
+def test_a_build_that_waits_too_long_for_others_fails_and_names_them(
+    built: psycopg.Connection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    runs_dbt: bool,
+) -> None:
+    monkeypatch.setitem(session.LIMITS, "lock_timeout", "4s")
+    before = offsets(built)
+    if runs_dbt:
+        land(tmp_path, SECOND_BATCH)
+    with psycopg.connect(settings().server_url.get_secret_value(), application_name="psql") as ann:
+        ann.execute("lock table intermediate.int_platform_stats in share mode")
+        with pytest.raises(BuildError) as failed:
+            build_at(AS_OF + timedelta(hours=1))
+        holder = f"Session {ann.info.backend_pid} of postgres (psql) holds it: idle in transaction"
+        assert holder in str(failed.value)
+    assert offsets(built)["int_platform_stats"] == before["int_platform_stats"]
+    build_at(AS_OF + timedelta(hours=1))
+    assert offsets(built)["int_platform_stats"][1] == AS_OF + timedelta(hours=1)
+
+
+@pytest.mark.parametrize("runs_dbt", [True, False])
+def test_a_build_waits_for_another_one_at_a_model_however_long_that_takes(
+    built: psycopg.Connection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    runs_dbt: bool,
+) -> None:
+    monkeypatch.setitem(session.LIMITS, "lock_timeout", "1s")
+    if runs_dbt:
+        land(tmp_path, SECOND_BATCH)
+    failures: list[BaseException] = []
+
+    def build() -> None:
+        try:
+            build_at(AS_OF + timedelta(hours=1))
+        except BaseException as error:
+            failures.append(error)
+
+    with psycopg.connect(settings().server_url.get_secret_value()) as other:
+        other.execute(
+            "select warehouse.begin_model('int_platform_stats', invocation_id, '', '{}', false, "
+            "false) from warehouse.builds limit 1"
+        )
+        thread = threading.Thread(target=build)
+        thread.start()
+        waiting = "select cardinality(pg_blocking_pids(pid)) from pg_stat_activity where pid <> %s"
+        until(lambda: (1,) in rows(built, waiting, built.info.backend_pid))
+        time.sleep(2)
+        assert thread.is_alive()
+    thread.join()
+    assert failures == []
 
 
 def test_an_earlier_as_of_is_refused_before_dbt_starts_with_a_sentence_on_what_to_do(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import tempfile
@@ -12,6 +13,7 @@ import psycopg
 import pytest
 
 from ingestion import embedded, roles
+from ingestion.database import connect_as_builder
 from ingestion.migrate import Migrated, migrate
 from ingestion.settings import settings
 from tests.conftest import WAREHOUSE, settings_of
@@ -68,6 +70,13 @@ def groups(admin: psycopg.Connection) -> dict[str, bool]:
     )
 
 
+def as_superuser(admin: psycopg.Connection, statements: list[str]) -> None:
+    """Run statements in db_1."""
+    with psycopg.connect(url_at(admin, "postgres", "db_1"), autocommit=True) as superuser:
+        for statement in statements:
+            superuser.execute(statement)
+
+
 def rights(connection: psycopg.Connection) -> set[tuple[str, ...]]:
     return set(
         rows(connection, "select role, object, column_name, privilege from warehouse.rights")
@@ -101,12 +110,16 @@ def test_init_makes_the_roles_where_it_may_though_it_is_no_superuser(
 ) -> None:
     address = owner_of(no_roles, "createrole")
     with settings_of(settings().home, SERVER_VERSION, address):
-        assert migrate().for_dba == []
+        for_superuser = migrate().for_dba
+        taken = {re.search(r"function (\w+)", statement)[1] for statement in for_superuser}
+        assert taken == set(roles.WRITING_FUNCTIONS)
+        as_superuser(no_roles, for_superuser)
         assert migrate() == Migrated(ran=[], for_dba=[])
     assert groups(no_roles) == dict.fromkeys(roles.ROLES, False)
     with psycopg.connect(address) as owner:
         assert value(owner, "select pg_has_role('warehouse_transformer', 'usage')")
-        assert ("warehouse_tenant", "db_1", None, "connect") in rights(owner)
+        assert ("warehouse_api", "db_1", None, "connect") in rights(owner)
+        assert ("warehouse_tenant", "db_1", None, "connect") not in rights(owner)
         assert not [right for right in rights(owner) if right[0] == "public"]
 
 
@@ -134,6 +147,7 @@ def test_init_that_may_not_tells_a_dba_what_to_run_and_works_for_its_owner_meanw
 
         for statement in told:
             no_roles.execute(statement)
+        as_superuser(no_roles, migrate().for_dba)
         assert migrate().for_dba == []
         assert groups(no_roles) == dict.fromkeys(roles.ROLES, False)
         # What was built is handed over, and building goes on.
@@ -145,6 +159,42 @@ def test_init_that_may_not_tells_a_dba_what_to_run_and_works_for_its_owner_meanw
         ended = build()
         assert ended.code == 0, ended.errors
         assert rows(owner, owns) == [("warehouse_transformer",)]
+
+
+def test_init_of_the_embedded_server_makes_a_login_for_builds() -> None:
+    home = Path(tempfile.mkdtemp(prefix="wh-"))
+    with settings_of(home, SERVER_VERSION, None):
+        try:
+            ended = run("build")
+            assert ended.code == 1
+            assert "Run `warehouse init`." in ended.errors
+            assert migrate().for_dba == []
+            assert migrate() == Migrated(ran=[], for_dba=[])
+            assert run("build", "--select", "+int_platform_stats").code == 0
+            with connect_as_builder() as builder:
+                found = rows(builder, "select session_user::text, current_user::text")
+                assert found == [("warehouse_builder", "warehouse_transformer")]
+                for role in ("postgres", "warehouse_loader"):
+                    with pytest.raises(psycopg.errors.InsufficientPrivilege), builder.transaction():
+                        builder.execute(f"set role {role}")
+            environment = run("environment").output
+            assert "export PGUSER=warehouse_builder" in environment
+        finally:
+            embedded.stop()
+            shutil.rmtree(home)
+
+
+def test_limits_that_an_owner_may_not_set_are_for_a_dba(no_roles: psycopg.Connection) -> None:
+    address = owner_of(no_roles, "createrole")
+    with settings_of(settings().home, SERVER_VERSION, address):
+        as_superuser(no_roles, migrate().for_dba)
+        no_roles.execute("create role owner_ann login in role warehouse_analyst")
+        for_dba = migrate().for_dba
+        limits = roles.LIMITS["warehouse_analyst"]
+        assert f'alter role "owner_ann" connection limit {limits["connection limit"]};' in for_dba
+        assert len(for_dba) == len(limits)
+        as_superuser(no_roles, for_dba)
+        assert migrate().for_dba == []
 
 
 def test_init_of_anothers_database_tells_what_its_owner_must_run(

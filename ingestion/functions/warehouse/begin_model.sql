@@ -11,7 +11,8 @@ create or replace function warehouse.begin_model(
     model_name text, invocation text, code_checksum text, upstream text [], is_fact boolean,
     is_new boolean
 ) returns text
-language plpgsql as $$
+-- A build waits for another one that is at the model, however long that takes.
+language plpgsql set lock_timeout = 0 as $$
 declare
     pin warehouse.builds;
     stands warehouse.model_offsets;

@@ -43,6 +43,7 @@ begin
                 a.attrelid = format('%I.%I', t.schemaname, t.tablename)::regclass
                 and a.attname in ('client_id', 'event_id', 'occurred_at')
         );
+    perform warehouse.is_safe_to_touch(f.relation) from pg_temp.erased_facts as f;
     for place in select f.relation from pg_temp.erased_facts as f loop
         execute format(
             'insert into pg_temp.erased_events '
@@ -87,7 +88,7 @@ begin
         get diagnostics n = row_count;
         gone := gone || jsonb_build_object(place.relation, n);
     end loop;
-    if to_regclass('intermediate.int_sequence_uses') is not null then
+    if warehouse.is_safe_to_touch(to_regclass('intermediate.int_sequence_uses')) then
         -- Another event may have come with the same number at the same time.
         with gone as (
             delete from intermediate.int_sequence_uses as u using pg_temp.erased_sequences as s
@@ -113,22 +114,6 @@ begin
         gone := gone || jsonb_build_object('intermediate.int_sequence_uses', n);
     end if;
 
-    -- Entities, as the models read them.
-    for place in
-        select e.name, e.key
-        from (values ('clients', 'client_id'), ('users', 'user_id')) as e (name, key)
-        where to_regclass('intermediate.stg_' || e.name) is not null
-    loop
-        execute format(
-            'insert into pg_temp.erased_rows select %L, to_jsonb(v) from intermediate.%I as v '
-            'where v.%I in (select %I from staging.%I where %s)',
-            'stg_' || place.name, 'stg_' || place.name, place.key, place.key, place.name,
-            warehouse.condition_of_holding(
-                format('staging.%I', place.name)::regclass, of_client is not null
-            )
-        ) using sought, of_client;
-    end loop;
-
     -- Rows that go where they hold the value.
     for place in
         select unnest(array[
@@ -145,7 +130,7 @@ begin
         get diagnostics n = row_count;
         gone := gone || jsonb_build_object(place.relation, n);
     end loop;
-    if of_client is null and to_regclass('intermediate.int_sequence_uses') is not null then
+    if of_client is null and warehouse.is_safe_to_touch(to_regclass('intermediate.int_sequence_uses')) then
         with gone as (
             delete from intermediate.int_sequence_uses as u where u.producer = sought returning u.*
         )

@@ -17,7 +17,7 @@ where
         a.grantee = 0
         or r.rolname in (
             'warehouse_loader', 'warehouse_transformer', 'warehouse_analyst', 'warehouse_tenant',
-            'warehouse_marketing'
+            'warehouse_marketing', 'warehouse_api'
         )
     )
     -- What everybody may do there harms nobody.

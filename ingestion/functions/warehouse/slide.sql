@@ -10,6 +10,7 @@ declare
     stands warehouse.model_offsets;
     pin warehouse.builds;
     one_statement text;
+    patience text := current_setting('lock_timeout');
 begin
     -- The last build that wrote the models, all of them, and none since that may have left one of
     -- them unbuilt or of other code. Backfills change no code.
@@ -33,11 +34,14 @@ begin
     end if;
     pin := warehouse.pin_build(invocation, wanted_as_of, null, null, false, digest);
     update warehouse.builds set models = of_models where invocation_id = invocation;
+    -- Other builds are waited for, however long they take; what else is in the way is not.
+    perform set_config('lock_timeout', '0', true);
     for stands in
         select * from warehouse.model_offsets where of_models is null or model = any(of_models) order by model
     loop
         perform warehouse.lock_model(stands.model);
     end loop;
+    perform set_config('lock_timeout', patience, true);
     if warehouse.has_news(pin.as_of, of_models) then
         delete from warehouse.builds where invocation_id = invocation;
         return false;
