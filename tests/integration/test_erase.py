@@ -118,10 +118,12 @@ def test_what_people_did_about_alerts_names_nobody_who_is_erased(
 # What holds names that the machine gives, and words and sentences of the warehouse's own. All else
 # may name a subject: whoever adds a column says here that it does not, or has erasures see to it.
 NAMES_NOBODY = {
-    "access", "builds", "functions", "migrations", "model_offsets", "sliding_models", "touched_periods",
+    "access", "builds", "functions", "migrations", "model_offsets", "sliding_models",
+    "touched_periods",
     "view_digests", "erased_rows", "raw_events.country", "suppressed_events.event",
     "rejected_events.reason", "event_batches.kind", "loads.kind", "loads.state", "erasures.kind",
     "erasures.state", "erasures.removed", "erasures.found", "erasures.not_searched",
+    "erasures.changed", "erasures.files_removed", "erasures.files_left",
     "exports.target", "exports.state", "exports.run", "exports.build", "run_events.run_id",
     "run_events.event", "posts.content", "alert_actions.alert_id", "alert_actions.action",
     "check_results.check_name", "check_results.source", "check_results.model",
