@@ -102,12 +102,15 @@ def _holds(path: Path, subject: Subject) -> bool | None:
     erased = Erased(1, _KEY, digest, frozenset(), frozenset(), [len(value)])
     if is_file_of(os.fsencode(path.name), erased.is_erased_everywhere()):
         return True
+    # Lines of dropped files are read as they were when they landed; logs are sentences.
+    is_dropped = path.is_relative_to(settings().drop)
+    read_as = Reason.UNKNOWN_EVENT if is_dropped else Reason.INVALID_JSON
     needle = _needle(value)
     try:
         for piece in _pieces(open_source(str(path)).blocks(0)):
             if needle not in piece.lower() and b"%" not in piece and b"\\" not in piece:
                 continue
-            if erased.is_in_refused(piece, Reason.UNKNOWN_EVENT):
+            if erased.is_in_refused(piece, read_as):
                 return True
     except (SourceError, OSError):
         return None
