@@ -27,7 +27,7 @@ from ingestion.forms import ERASED, normal
 from ingestion.intake import MOST_TRIES
 from ingestion.ledger import Batch, Counts
 from orchestration.build import BuildError, BuildOptions, build_alone, one_build_at_a_time
-from orchestration.erased_files import erase_files
+from orchestration.erased_files import files_of
 from orchestration.reserved_ids import is_reserved, names_kept
 
 # Longer ones are in no actor: the plan allows a key of 512 characters at most.
@@ -346,7 +346,7 @@ def _would_remove(connection: psycopg.Connection, subject: Subject) -> Receipt:
     with connection.transaction(force_rollback=True):
         removed, changed = _remove_now(connection, subject)
         not_searched = [table for table, rows in _search(connection, subject) if rows is None]
-    files = erase_files(subject, dry_run=True)
+    files = files_of(subject)
     return Receipt(
         subject.kind.value, None, None, None, removed, None, None, None, not_searched, changed,
         files.removed, files.left,
@@ -356,15 +356,16 @@ def _would_remove(connection: psycopg.Connection, subject: Subject) -> Receipt:
 def _erase_files(connection: psycopg.Connection, subject: Subject, erasure_id: int) -> None:
     """Delete the files that hold the subject, and note them on the receipt."""
     before = _receipt(connection, erasure_id).files_removed
-    files = erase_files(subject)
-    connection.execute(
-        "update warehouse.erasures set files_removed = %s, files_left = %s where erasure_id = %s",
-        (
-            Jsonb(dict(Counter(before) + Counter(files.removed))),
-            Jsonb(files.left),
-            erasure_id,
-        ),
-    )
+    files = files_of(subject)
+    removed = dict(Counter(before) + Counter(files.removed))
+    # None is deleted that could not be noted.
+    with connection.transaction():
+        connection.execute(
+            "update warehouse.erasures set files_removed = %s, files_left = %s "
+            "where erasure_id = %s",
+            (Jsonb(removed), Jsonb(files.left), erasure_id),
+        )
+        files.delete()
 
 
 def _wait_for_older_snapshots(connection: psycopg.Connection) -> int:

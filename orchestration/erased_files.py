@@ -22,34 +22,39 @@ _KEY = bytes(32)
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """How many files held the subject, by folder: those deleted, and those left as they are.
+    """The files that hold a subject: those to delete, and how many are left, by folder.
 
     A file that can't be read is among those left.
     """
 
-    removed: dict[str, int]
+    to_delete: list[tuple[Path, str]]
     left: dict[str, int]
 
+    @property
+    def removed(self) -> dict[str, int]:
+        """How many are to be deleted, by folder."""
+        return dict(Counter(folder for _, folder in self.to_delete))
 
-def erase_files(subject: Subject, dry_run: bool = False) -> Files:
-    """Delete files that hold a subject in their lines or names, where they are done with.
+    def delete(self) -> None:
+        """Delete them. Raises OSError where one can't be deleted."""
+        for path, _ in self.to_delete:
+            path.unlink(missing_ok=True)
 
-    Those are dropped files that were loaded or quarantined, and what dbt and Dagster wrote of runs.
-    Files of the database's server are its own. Raises OSError where one can't be deleted.
+
+def files_of(subject: Subject) -> Files:
+    """Return the files that hold a subject in their lines or names.
+
+    To delete are those that are done with: dropped files that were loaded or quarantined, and what
+    dbt and Dagster wrote of runs. Files of the database's server are its own.
     """
-    removed: Counter[str] = Counter()
-    left: Counter[str] = Counter()
+    to_delete, left = [], Counter[str]()
     for path, folder, is_done in _files():
         held = _holds(path, subject)
-        if held is False:
-            continue
         if held and is_done:
-            removed[folder] += 1
-            if not dry_run:
-                path.unlink(missing_ok=True)
-        else:
+            to_delete.append((path, folder))
+        elif held is not False:
             left[folder] += 1
-    return Files(dict(removed), dict(left))
+    return Files(to_delete, dict(left))
 
 
 def _files() -> Iterator[tuple[Path, str, bool]]:

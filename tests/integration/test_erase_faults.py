@@ -218,11 +218,16 @@ def test_a_failed_build_or_check_says_what_the_receipt_is_at(
         assert state_of(connection) == "verified"
     with smalls() as connection:
         connection.execute(
-            "alter table marts.revenue_events add constraint none check (user_id is null) not valid"
+            "create function public.refuse() returns trigger language plpgsql as "
+            "'begin raise exception $$no$$; end'"
+        )
+        connection.execute(
+            "create trigger refuse before delete on marts.revenue_events "
+            "for each row execute function public.refuse()"
         )
         with pytest.raises(BuildError, match=re.escape("at `removed`")):
             erase(SUBJECT, "dpo")
-        connection.execute("alter table marts.revenue_events drop constraint none")
+        connection.execute("drop function public.refuse cascade")
         assert erase(SUBJECT, "dpo").state == "verified"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -10,12 +12,15 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from ingestion.erased import Subject, SubjectKind
-from orchestration.erase import erase
+from orchestration.erase import EraseError, erase
+from orchestration.reserved_ids import is_reserved, names_kept
 from tests.building import build_at, land, rows_of_models, touched
 from tests.erasing import AS_OF, MINUTE, SUBJECTS, a_template, is_of, stream, unexplained
 from tests.lines import rows, value
+from tests.people import land_both_tenants
 
 
 @pytest.fixture(scope="module")
@@ -118,4 +123,71 @@ def a_view(
         "timestamp": (datetime(2025, 5, 20, 9, tzinfo=UTC) + number * 5 * MINUTE).isoformat(),
         "actor": {"client_id": client, "anonymous_id": "somebody"},
         "context": {"page": page | ({"referrer": referrer} if referrer else {})},
+    }
+
+
+# Sentences, patterns, SQL; and names of files, people and builds, which are no words.
+NO_WORDS = {
+    "detail", "message", "title", "host_pattern", "statements", "requested_by", "taken_by",
+    "invocation_id", "run_id", "build", "alert_id", "referrer_host",
+}  # fmt: skip
+# Ids of machines, hashes, instants, and paths.
+is_made_up = re.compile(r"[0-9a-f-]{16,}|[0-9TZ:. +-]+|[./].*|test_\d+").fullmatch
+
+
+def test_every_word_that_the_warehouse_writes_into_rows_is_refused(
+    whole: psycopg.Connection, tmp_path: Path
+) -> None:
+    land_both_tenants(tmp_path)
+    build_at(datetime(2026, 1, 31, tzinfo=UTC))
+    whole.execute(
+        "insert into warehouse.alert_actions (alert_id, action, taken_by) "
+        "select alert_id, 'resolved', 'zoe' from marts.alert_history limit 1"
+    )
+    with pytest.raises(EraseError, match="a word of the warehouse's own"):
+        erase(Subject(SubjectKind.USER, "none"), "dpo")
+    brought = strings_brought(whole)
+    columns = rows(
+        whole,
+        "select table_schema, table_name, column_name from information_schema.columns "
+        "where table_schema in ('staging', 'intermediate', 'marts', 'export', 'warehouse') "
+        "and data_type in ('text', 'name') and table_name !~ '^raw_events_' "
+        "and table_name not in ('functions', 'view_digests', 'migrations', 'objects', 'rights')",
+    )
+    words: dict[str, str] = {}
+    for schema, table, column in columns:
+        if column in NO_WORDS:
+            continue
+        name, of = sql.Identifier(column), sql.Identifier(schema, table)
+        found = whole.execute(
+            sql.SQL("select distinct {0} from {1} where length({0}) between 1 and 40").format(
+                name, of
+            )
+        )
+        words |= {
+            word: f"{table}.{column}" for (word,) in found
+            if word not in brought and not is_made_up(word)
+        }  # fmt: skip
+    assert len(words) > 60
+    kept = names_kept(whole)
+    assert {
+        word: where for word, where in words.items() if not is_reserved(word) and word not in kept
+    } == {}
+
+
+def strings_brought(connection: psycopg.Connection) -> set[str]:
+    """Every string of the lines and rows that landed, and what marts make of a plan or address."""
+    texts = rows(
+        connection,
+        "select concat(client_id, ' ', actor, context, properties) from staging.raw_events "
+        "union all select encode(payload, 'escape') from staging.rejected_events "
+        "union all select canonical from staging.clients "
+        "union all select canonical from staging.units "
+        "union all select canonical from staging.users "
+        "union all select canonical from staging.documents",
+    )
+    return {
+        json.loads(f'"{string}"')
+        for (text,) in texts
+        for string in re.findall(r'"((?:[^"\\]|\\["\\/bfnrt]|\\u[0-9a-f]{4})*)"', text)
     }
