@@ -76,11 +76,16 @@ class Erased:
     # In bytes, of all of them: of a line that is no object only parts as long are hashed.
     lengths: Sequence[int]
     _known: dict[tuple[str | None, bool, bytes], bool] = field(default_factory=dict)
+    # By client: what of a line's JSON is known to hold nobody.
+    _clean: dict[str | None, set[bytes]] = field(default_factory=dict)
 
     def presence(self, line: bytes) -> Presence:
         """Tell how an erased subject stands in a line of JSON, whatever else that is."""
         client = _client_of(_read(line)) if self.of_clients else None
-        return json_presence(line, self._is_erased(client, of_any=client is None))
+        clean = self._clean.setdefault(client, set())
+        if len(clean) >= MOST_KNOWN:
+            clean.clear()
+        return json_presence(line, self._is_erased(client, of_any=client is None), clean=clean)
 
     def cut(self, line: bytes) -> bytes:
         """Return an event's line without the erased that its context and properties mention."""

@@ -52,6 +52,7 @@ _WRITTEN: dict[str, tuple[str, ...]] = {
     "steps and sources of traffic": (
         "visit", "engaged", "converted", "direct", "referral", "organic", "social", "other",
     ),
+    "periods of the dashboard": ("1h", "24h", "7d", "30d"),
     "members of JSON in marts": ("section", "count", "detail"),
 }  # fmt: skip
 # Months, and days as texts, are values of marts.
