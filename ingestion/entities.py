@@ -322,7 +322,7 @@ def _without_erased(judged: list[Judged], erased: Erased | None) -> list[Judged]
 def _is_of_erased(row: Row, verdict: dict[str, Any] | Rejected, erased: Erased) -> bool:
     if isinstance(verdict, Rejected):
         return erased.is_in_refused(row.payload, verdict.reason)
-    return erased.names(json.loads(verdict["canonical"]), verdict.get("client_id"))
+    return erased.is_in_row(verdict["canonical"], verdict.get("client_id"))
 
 
 def _upsert(

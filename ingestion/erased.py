@@ -10,13 +10,26 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NoReturn
 
+import msgspec
 import psycopg
 
 from ingestion import locks
+from ingestion.forms import (
+    SPACE,
+    IsErased,
+    Presence,
+    cut,
+    cut_json,
+    is_named,
+    json_presence,
+    normal,
+    percent_decoded,
+    unescaped,
+)
 from ingestion.line import Reason
 from ingestion.locks import Lock
 
-# Verdicts on texts that are kept in memory: most texts of a file come again and again.
+# Texts whose outcome is kept in memory: most texts of a file come again and again.
 MOST_KNOWN = 100_000
 # Each length costs: of erasures from before lengths were noted, identifiers of no more bytes than
 # this are sought in lines that are no object.
@@ -28,13 +41,9 @@ UNREADABLE = (
     Reason.INVALID_JSON,
     Reason.NOT_AN_OBJECT,
 )
-_strings = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL).findall
 _runs = re.compile(rb"[A-Za-z0-9_-]+").finditer
-_escapes = re.compile(
-    rb"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|(.))",
-    re.DOTALL,
-).sub
-_ESCAPED = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode = msgspec.json.Encoder().encode
 
 
 class SubjectKind(StrEnum):
@@ -67,36 +76,60 @@ class Erased:
     of_any_client: frozenset[bytes]
     # In bytes, of all of them: of a line that is no object only parts as long are hashed.
     lengths: Sequence[int]
-    _known: dict[tuple[str | None, str], bool] = field(default_factory=dict)
+    _known: dict[tuple[str | None, bool, bytes], bool] = field(default_factory=dict)
+    # By client: what of a line's JSON is known to hold nobody.
+    _clean: dict[str | None, set[bytes]] = field(default_factory=dict)
 
-    def names(self, content: Any, client_id: Any) -> bool:
-        """Tell whether a line's or row's content holds an erased identifier as a whole value."""
-        client = client_id if isinstance(client_id, str) else None
-        return any(self.holds(text, client) for text in _texts(content))
+    def presence(self, line: bytes) -> Presence:
+        """Tell how an erased subject stands in a line of JSON, whatever else that is."""
+        client = _client_of(_read(line)) if self.of_clients else None
+        clean = self._clean.setdefault(client, set())
+        if len(clean) >= MOST_KNOWN:
+            clean.clear()
+        return json_presence(line, self._is_erased(client, of_any=client is None), clean=clean)
+
+    def cut(self, line: bytes) -> bytes:
+        """Return an event's line without the erased that its context and properties mention."""
+        try:
+            members = _members(line)
+        except ValueError:
+            # It is refused, and then looked at as it came.
+            return line
+        client = _client_of(_read(line)) if self.of_clients else None
+        is_erased = self._is_erased(client, of_any=client is None)
+        parts = {
+            name: msgspec.Raw(cut_json(bytes(part), is_erased))
+            for name, part in members.items()
+            if name in ("context", "properties")
+        }
+        return _encode(members | parts)
+
+    def is_in_row(self, canonical: str, client: object) -> bool:
+        """Tell whether an entity's row names or mentions an erased subject."""
+        is_erased = self._is_erased(client if isinstance(client, str) else None)
+        content = canonical.encode()
+        return is_named(content, is_erased) or cut(content, is_erased) != content
 
     def is_in_refused(self, line: bytes, reason: Reason) -> bool:
         """Tell whether a refused line holds an erased identifier: the rule of warehouse.line_holds.
 
-        An object holds it as one of its strings; whatever is no object where no ASCII letter,
-        digit, _ or - goes on beyond either end. A line that does not tell its client may be of any.
+        An object names or mentions it; whatever is no object holds it where no ASCII letter, digit,
+        _ or - goes on beyond either end. A line that does not tell its client may be of any.
         """
         content = _object(line, reason)
         if content is not None:
             client = _client_of(content)
-            return any(self._is_written(_unescaped(text), client) for text in _strings(line))
-        written = {line, _unescaped(line), line.replace(b'""', b'"')}
-        return any(self._is_written(part, None) for text in written for part in self._parts(text))
-
-    def _is_written(self, text: bytes, client: str | None) -> bool:
-        try:
-            one = text.decode()
-        except UnicodeDecodeError:
-            return False
-        return self.holds(one, client) or (
-            client is None
-            and bool(self.of_any_client)
-            and subject_hash(self.key, one) in self.of_any_client
-        )
+            is_erased = self._is_erased(client, of_any=client is None)
+            return json_presence(line, is_erased) is not Presence.NONE
+        is_erased = self._is_erased(None, of_any=True)
+        written = {
+            line,
+            unescaped(line),
+            line.replace(b'""', b'"'),
+            percent_decoded(line),
+            percent_decoded(line.replace(b"+", b" ")),
+        }
+        return any(is_erased(part) for text in written for part in self._parts(text))
 
     def _parts(self, text: bytes) -> Iterator[bytes]:
         """Yield all parts as long as an erased identifier that neither begin nor end in a word."""
@@ -112,24 +145,58 @@ class Erased:
                 yield text[start : start + length]
                 start = starts.find(1, start + 1)
 
-    def holds(self, text: str, client: str | None = None) -> bool:
-        """Tell whether a text is an erased identifier, of this client or everywhere."""
-        verdict = self._known.get((client, text))
-        if verdict is None:
-            if len(self._known) >= MOST_KNOWN:
-                self._known.clear()
-            verdict = subject_hash(self.key, text) in self.everywhere or (
+    def holds(self, text: str) -> bool:
+        """Tell whether a text names or mentions a subject that is erased everywhere."""
+        is_erased = self._is_erased(None)
+        content = text.encode("utf-8", "surrogatepass")
+        return is_named(content, is_erased) or cut(content, is_erased) != content
+
+    def is_erased_everywhere(self) -> IsErased:
+        """Return what tells whether a text is an identifier that is erased under every client."""
+        return self._is_erased(None)
+
+    def _is_erased(self, client: str | None, *, of_any: bool = False) -> IsErased:
+        """Return what tells whether a text is an erased identifier, of this client or everywhere.
+
+        ``of_any``: of whatever client.
+        """
+
+        def is_erased(text: bytes) -> bool:
+            known = self._known.get((client, of_any, text))
+            if known is None:
+                if len(self._known) >= MOST_KNOWN:
+                    self._known.clear()
+                known = any(self._is_one(one, client, of_any) for one in _spellings(text))
+                self._known[client, of_any, text] = known
+            return known
+
+        return is_erased
+
+    def _is_one(self, text: bytes, client: str | None, of_any: bool) -> bool:
+        digest = _hash(self.key, text)
+        return (
+            digest in self.everywhere
+            or (of_any and digest in self.of_any_client)
+            or (
                 client is not None
                 and bool(self.of_clients)
-                and subject_hash(self.key, text, client) in self.of_clients
+                and _hash(self.key, text, client) in self.of_clients
             )
-            self._known[client, text] = verdict
-        return verdict
+        )
+
+
+def _spellings(text: bytes) -> set[bytes]:
+    """Return a text as it is, as receipts were once made, and as identifiers are compared."""
+    trimmed = text.strip(SPACE)
+    return {text, trimmed, trimmed.lower()} if b"@" in text else {text, trimmed}
 
 
 def subject_hash(key: bytes, identifier: str, of_client: str | None = None) -> bytes:
-    """Return HMAC-SHA256 over an identifier, and over its client where it is of one alone."""
-    text = identifier.encode("utf-8", "surrogatepass")
+    """Return HMAC-SHA256 over an identifier, as it is compared, and over its client if of one."""
+    return _hash(key, normal(identifier), of_client)
+
+
+def _hash(key: bytes, text: bytes, of_client: str | None = None) -> bytes:
     if of_client is not None:
         client = of_client.encode("utf-8", "surrogatepass")
         # The length before it, so that no two pairs read alike; NUL is in no identifier.
@@ -174,20 +241,6 @@ def read_erased(connection: psycopg.Connection) -> Erased | None:
     )
 
 
-def _texts(content: Any) -> Iterator[str]:
-    """Yield every string in parsed JSON, members' names included."""
-    waiting = [content]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, str):
-            yield one
-        elif isinstance(one, dict):
-            yield from one
-            waiting.extend(one.values())
-        elif isinstance(one, list):
-            waiting.extend(one)
-
-
 def _object(line: bytes, reason: Reason) -> dict[str, Any] | None:
     """Return the object that a refused line is, if it was read as one."""
     if reason in UNREADABLE or not line.lstrip(b" \t\r\n").startswith(b"{"):
@@ -198,28 +251,21 @@ def _object(line: bytes, reason: Reason) -> dict[str, Any] | None:
         return None
 
 
+def _read(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def _client_of(content: dict[str, Any]) -> str | None:
-    """Return the client that a refused object speaks of: the rule of warehouse.client_of."""
+def _client_of(content: Any) -> str | None:
+    """Return the client that a line's object speaks of: the rule of warehouse.client_of."""
+    if not isinstance(content, dict):
+        return None
     actor = content.get("actor")
     named = (actor.get("client_id") if isinstance(actor, dict) else None, content.get("client_id"))
     return next((one for one in named if isinstance(one, str)), None)
-
-
-def _unescaped(text: bytes) -> bytes:
-    """Read JSON's escapes; other characters lose the backslash before them."""
-    return _escapes(_meaning, text) if b"\\" in text else text
-
-
-def _meaning(escape: re.Match[bytes]) -> bytes:
-    high, low, unit, other = escape.groups()
-    if other:
-        return _ESCAPED.get(other, other)
-    try:
-        return bytes.fromhex((unit or high + low).decode()).decode("utf-16-be").encode()
-    except UnicodeDecodeError:
-        # Half of a pair: nothing that is in an identifier.
-        return b"\xff"

@@ -22,6 +22,7 @@ from ingestion.consent import consents, context_consents
 from ingestion.countries import country_lookup
 from ingestion.envelope import REMOVED, Slices, event_shapes, event_union
 from ingestion.erased import Erased
+from ingestion.forms import Presence
 from ingestion.line import (
     EPOCH,
     FIRST_TIMESTAMP,
@@ -160,14 +161,19 @@ class Judge:
         self._decode = msgspec.json.Decoder(event_union()).decode
         self._slice = msgspec.json.Decoder(Slices).decode
         self._shapes = event_shapes()
+        # Before anybody was cut out of it: by this an event without an id of its own is known.
+        self._as_it_came = b""
         self._visitors: dict[tuple[str, ...], bytes] = {}
         self._country_of = country_lookup()
         self._names = {name: _text(name) for name in self._shapes}
 
     def judge(self, line: bytes) -> Verdict:
         """Judge one line, given without its line end."""
-        if self._erased and (suppressed := self._of_erased(line, self._erased)):
-            return suppressed
+        self._as_it_came = line
+        if self._erased and (presence := self._erased.presence(line)):
+            if presence is Presence.NAMED and (suppressed := self._of_erased(line, self._erased)):
+                return suppressed
+            line = self._erased.cut(line)
         try:
             if not line.isascii():
                 line.decode()
@@ -196,7 +202,9 @@ class Judge:
 
     def _accept(self, line: bytes, event: Any, name: str, microseconds: int) -> Accepted:
         """Turn a valid event into its row; raises NotAUuidError for its event_id."""
-        event_id = _derived_id(line) if event.event_id is None else _uuid_bytes(event.event_id)
+        event_id = (
+            _derived_id(self._as_it_came) if event.event_id is None else _uuid_bytes(event.event_id)
+        )
         slices = self._slice(line)
         client_id = event.actor.client_id.encode()
         actor, context = slices.actor, event.context
@@ -248,7 +256,7 @@ class Judge:
         return column
 
     def _of_erased(self, line: bytes, erased: Erased) -> Suppressed | None:
-        """Suppress an object that holds an erased identifier; None for all others."""
+        """Suppress a line that names somebody erased, if it is an object; None for all others."""
         try:
             content = None if is_unusual(line) else _decode_any(line)
         except (ValueError, RecursionError):
@@ -260,9 +268,6 @@ class Judge:
             except RejectError:
                 return None
         if not isinstance(content, dict):
-            return None
-        actor = content.get("actor")
-        if not erased.names(content, actor.get("client_id") if isinstance(actor, dict) else None):
             return None
         name = content.get("event")
         sequence = self._sequence(content)

@@ -204,7 +204,11 @@ def _run_dbt(options: BuildOptions) -> None:
         # Tests that need a model which is not built would hold this build against an older one.
         arguments += ["--select", options.select, "--indirect-selection", "buildable"]
     # Standard output is for results; dbt's running commentary is for people.
-    with environment(build_environment(options)), contextlib.redirect_stdout(sys.stderr):
+    with (
+        environment(build_environment(options)),
+        _own_arguments(arguments),
+        contextlib.redirect_stdout(sys.stderr),
+    ):
         result = dbtRunner().invoke(arguments)
     if result.success:
         return
@@ -221,6 +225,20 @@ def _run_dbt(options: BuildOptions) -> None:
     )
 
 
+@contextlib.contextmanager
+def _own_arguments(arguments: Sequence[str]) -> Iterator[None]:
+    """Give dbt its own arguments as those of the process: it writes them into its artifacts.
+
+    This process's may name a person, as those of `warehouse erase` do.
+    """
+    before = sys.argv
+    sys.argv = ["dbt", *arguments]
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
 def _first_cause(message: str) -> str:
     """Return the line that says why: dbt puts the model's name and path before it."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
@@ -232,10 +250,13 @@ def write_docs() -> Path:
     from dbt.cli.main import dbtRunner
 
     site = settings().dbt_docs
-    with environment(builder_environment()), contextlib.redirect_stdout(sys.stderr):
-        result = dbtRunner().invoke(
-            ["--quiet", "docs", "generate", "--static", "--target-path", str(site)]
-        )
+    arguments = ["--quiet", "docs", "generate", "--static", "--target-path", str(site)]
+    with (
+        environment(builder_environment()),
+        _own_arguments(arguments),
+        contextlib.redirect_stdout(sys.stderr),
+    ):
+        result = dbtRunner().invoke(arguments)
     if not result.success:
         raise BuildError(f"dbt could not write its docs: {result.exception}")
     return site / "static_index.html"

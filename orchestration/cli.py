@@ -63,7 +63,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and no
 By = Annotated[
     str,
     typer.Option(
-        metavar="NAME", help="Who does it: you, by default.", default_factory=getpass.getuser
+        metavar="NAME",
+        help="Who does it: you, by default; `-` reads a name from standard input.",
+        default_factory=getpass.getuser,
     ),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 3 if lines were rejected.")]
@@ -116,6 +118,30 @@ def _before_each_command() -> None:
     from ingestion.settings import settings
 
     private.make_home_private(settings().home)
+
+
+# Where a person or client is named, this reads who from standard input: arguments stand in the list
+# of processes, which everybody on the machine may read.
+FROM_STANDARD_INPUT = "-"
+
+
+def _read_names(**options: str | None) -> dict[str, str | None]:
+    """Return options' values, of one of which `-` stands for the line on standard input."""
+    asking = [name for name, value in options.items() if value == FROM_STANDARD_INPUT]
+    if not asking:
+        return options
+    if len(asking) > 1:
+        names = " and ".join(f"--{name.replace('_', '-')}" for name in asking)
+        raise typer.BadParameter(f"{names} can't both be read from standard input")
+    try:
+        given = "" if sys.stdin is None else sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError:
+        raise typer.BadParameter("standard input is no UTF-8 text") from None
+    line = given.removesuffix("\n").removesuffix("\r")
+    if not line or "\n" in line:
+        what = "several lines" if line else "none"
+        raise typer.BadParameter(f"expected one line on standard input, got {what}")
+    return options | {asking[0]: line}
 
 
 @app.command()
@@ -377,8 +403,9 @@ def _act(alert_id: str, action: str, by: str, json: bool) -> None:
     from orchestration import show
     from orchestration.alerts import Action, act
 
+    name = _read_names(by=by)["by"] or ""
     with database.connect() as connection, database.connect_as_builder() as reader:
-        show.alerts([act(connection, reader, alert_id, Action(action), by)], json)
+        show.alerts([act(connection, reader, alert_id, Action(action), name)], json)
 
 
 @app.command()
@@ -406,11 +433,23 @@ def erase(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Remove a person or client from the warehouse for good, and leave a receipt."""
+    """Remove a person or client from the warehouse for good, and leave a receipt.
+
+    An identifier that is `-` is read from standard input, and then stands in no list of processes.
+    """
     from orchestration import erase as erasing
     from orchestration import show
 
     kinds = erasing.SubjectKind
+    read = _read_names(
+        user_id=user_id, lead_id=lead_id, anonymous_id=anonymous_id, client_id=client_id, by=by
+    )
+    named_by_argument = any(
+        value is not None and value != FROM_STANDARD_INPUT
+        for value in (user_id, lead_id, anonymous_id)
+    )
+    user_id, lead_id, anonymous_id = read["user_id"], read["lead_id"], read["anonymous_id"]
+    client_id, by = read["client_id"], read["by"] or by
     named = {kinds.USER: user_id, kinds.LEAD: lead_id, kinds.ANONYMOUS: anonymous_id}
     given = [(kind, value) for kind, value in named.items() if value is not None]
     if client_id is not None and not given:
@@ -422,6 +461,11 @@ def erase(
     (kind, identifier) = given[0]
     if kind is kinds.USER and client_id is not None:
         raise typer.BadParameter("a user is the same under all clients: leave --client-id out")
+    if named_by_argument:
+        _tell(
+            f"the list of processes shows who is erased; `--{kind.replace('_', '-')} -` reads that "
+            "from standard input."
+        )
     receipt = erasing.erase(erasing.Subject(kind, identifier, client_id), by, dry_run)
     show.erased(receipt, json)
 

@@ -1,12 +1,13 @@
 """Erases a subject, and leaves a receipt that holds a keyed hash of who it was.
 
-Four steps, each committed, so that an erasure which was broken off goes on where it stood: from now
-on nothing of the subject lands; it is taken out of what landed and of the facts; the marts are
-built without it; the whole database is searched for it.
+Five steps, each committed, so that an interrupted erasure continues from the last one: from now on
+nothing of the subject lands; it is taken out of what landed and of the facts; the marts are built
+without it; files that hold it are deleted; the whole database is searched for it.
 """
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,14 +23,33 @@ from ingestion import database, ledger, locks
 from ingestion.chunks import Place
 from ingestion.erased import Subject, SubjectKind, subject_hash, wait_for_loaders
 from ingestion.errors import WarehouseError
+from ingestion.forms import ERASED, normal
 from ingestion.intake import MOST_TRIES
 from ingestion.ledger import Batch, Counts
 from ingestion.locks import Lock
 from orchestration.build import BuildError, BuildOptions, build_alone, one_build_at_a_time
-from orchestration.words import names_kept, own_words
+from orchestration.erased_files import files_of
+from orchestration.reserved_ids import is_reserved, names_kept
 
 # Longer ones are in no actor: the plan allows a key of 512 characters at most.
 LONGEST_IDENTIFIER = 512
+
+
+# How long a receipt waits for transactions that still see what was removed.
+PATIENCE_SECONDS = 10.0
+# What no search of an erasure looks at or can see. Each receipt says so.
+NOT_SEARCHED = (
+    "sentences and longer names that contain the identifier, hashes of it, and other identifiers "
+    "of the same subject",
+    "numbers in columns of their own, and members that the tracking plan declares as numbers",
+    "addresses that write one of / ? # & ; = of the identifier plainly, spell a host's name in "
+    "another way, or are encoded more than twice",
+    "who an id belongs to that is itself an address: ids are compared whole",
+    "files outside the home and drop folders, files that are dropped later, names of files that "
+    "are loaded later, and formats that are neither text nor compressed text",
+    "backups, replicas, the exported row's other copies, and the server's own files: its log, "
+    "write-ahead log and pages not yet overwritten",
+)
 
 
 class EraseError(WarehouseError):
@@ -38,12 +58,15 @@ class EraseError(WarehouseError):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What came of an erasure: the rows that went, by table, and what a search found afterwards.
+    """What came of an erasure: what was removed or changed, and what a search found afterwards.
 
-    ``removed`` counts, of marts, the rows that named the subject. ``batch_seq`` is None where there
-    was nothing of it; ``erasure_id`` and ``state`` are None for a dry run, which changed nothing.
-    ``not_searched`` names tables of others that the owner may not read.
-    ``export_is_due`` says that the exported row, which tells of nobody, still counts the subject.
+    ``removed`` counts rows by table, of marts those that named the subject; ``changed`` rows of
+    others out of whose addresses it was cut; ``files_removed`` and ``files_left`` files by folder.
+    ``batch_seq`` is None where there was nothing of it; ``erasure_id`` and ``state`` are None for a
+    dry run, which changed nothing. ``not_searched`` names tables of others that the owner may not
+    read. ``older_snapshots`` are transactions that still see the old rows; None before it is
+    verified. ``export_is_due`` says that the exported row, which tells of nobody, still counts the
+    subject.
     """
 
     kind: str
@@ -55,36 +78,46 @@ class Receipt:
     begun_at: datetime | None
     verified_at: datetime | None
     not_searched: list[str]
+    changed: dict[str, int]
+    files_removed: dict[str, int]
+    files_left: dict[str, int]
+    older_snapshots: int | None = None
     export_is_due: bool = False
 
 
 def erase(subject: Subject, by: str, dry_run: bool = False) -> Receipt:
-    """Erase a subject, or tell what that would remove.
+    """Erase a subject, or report what that would remove.
 
-    Raises EraseError where the identifier is a word of the warehouse's own, or where something of
-    the subject is still there; BuildError where marts could not be built without it. The same call
-    then goes on from there.
+    Raises EraseError where the identifier is a word of the warehouse's own, where something of the
+    subject is still there, or where anything failed: the message says how far it came. BuildError
+    where marts could not be built without it. The same call continues from there.
     """
-    with (
-        locks.held(Lock.ERASURE),
-        database.connect(autocommit=True, application_name="warehouse erase") as connection,
-    ):
-        connection.execute(_READS_NO_VIEWS)
-        _refuse_words(connection, subject.identifier)
-        if dry_run:
+    _refuse_malformed(subject.identifier)
+    if dry_run:
+        with _connected() as connection:
+            _refuse_words(connection, subject.identifier)
             return _would_remove(connection, subject)
-        erasure_id = _begin(connection, subject, by)
-        is_new = _receipt(connection, erasure_id).state == "begun"
-        failed = _take_out(connection, subject, erasure_id, remove=is_new)
-        searched = _search(connection, subject)
-        if any(rows for _, rows in searched):
-            # Come since the removal, of which an erasure that was broken off knows nothing.
-            failed = _take_out(connection, subject, erasure_id, remove=True) or failed
-            searched = _search(connection, subject)
-        _note_search(connection, erasure_id, searched)
-        if failed:
-            raise failed
-        return _receipt(connection, erasure_id)
+    try:
+        return _erase(subject, by)
+    except _RefusedError as error:
+        raise EraseError(str(error)) from None
+    except BuildError as error:
+        raise BuildError(f"{error} {_how_far(subject)}") from error
+    except WarehouseError as error:
+        raise EraseError(f"{error} {_how_far(subject)}") from error
+    except psycopg.Error as error:
+        why = f"The erasure stopped, as the database refused: {database.reason(error)}."
+        raise EraseError(f"{why} {_how_far(subject)}") from error
+    except KeyboardInterrupt as error:
+        raise EraseError(f"The erasure was interrupted. {_how_far(subject)}") from error
+    except OSError as error:
+        # Without the file's name, which may be the identifier.
+        why = f"The erasure stopped: {error.strerror or type(error).__name__}."
+        raise EraseError(f"{why} {_how_far(subject)}") from error
+
+
+class _RefusedError(WarehouseError):
+    """Nothing was begun."""
 
 
 # Views run what their makers wrote. Servers before 16.4 do not know the setting; there, as
@@ -93,6 +126,67 @@ _READS_NO_VIEWS = """
     select set_config(name, 'view, foreign-table', false) from pg_settings
     where name = 'restrict_nonsystem_relation_kind'
 """
+
+
+def _connected() -> psycopg.Connection:
+    connection = database.connect(autocommit=True, application_name="warehouse erase")
+    connection.execute(_READS_NO_VIEWS)
+    return connection
+
+
+def _erase(subject: Subject, by: str) -> Receipt:
+    with locks.held(Lock.ERASURE), _connected() as connection:
+        _refuse_words(connection, subject.identifier)
+        erasure_id = _begin(connection, subject, by)
+        is_new = _receipt(connection, erasure_id).state == "begun"
+        failed = _take_out(connection, subject, erasure_id, remove=is_new)
+        _erase_files(connection, subject, erasure_id)
+        searched = _search(connection, subject)
+        if any(rows for _, rows in searched):
+            # Come since the removal, of which an interrupted erasure knows nothing.
+            failed = _take_out(connection, subject, erasure_id, remove=True) or failed
+            searched = _search(connection, subject)
+        older = _wait_for_older_snapshots(connection)
+        _note_search(connection, erasure_id, searched, older)
+        if failed:
+            raise failed
+        return _receipt(connection, erasure_id)
+
+
+_STATES = {
+    "begun": "Receipt {} is at `begun`: nothing of the subject lands any more, but what had "
+    "landed, and the marts, still hold it.",
+    "removed": "Receipt {} is at `removed`: nothing of the subject lands any more, and it is out "
+    "of what had landed and of the facts; marts and files may still hold it, and the search that "
+    "verifies the receipt is still to come.",
+    "verified": "Receipt {} is verified all the same: the marts are built without the subject, and "
+    "the search found nothing.",
+}
+
+
+def _how_far(subject: Subject) -> str:
+    """Say in a sentence what an erasure that failed has done, as its receipt has it."""
+    again = "Run the same command again: it continues from there."
+    try:
+        with _connected() as connection:
+            key = connection.execute("select key from warehouse.erasure_key").fetchone()
+            found = (
+                key
+                and connection.execute(
+                    "select erasure_id, state from warehouse.erasures "
+                    "where subject_hash = %s and kind = %s order by erasure_id desc limit 1",
+                    (
+                        subject_hash(key[0], subject.identifier, subject.of_client),
+                        subject.kind.value,
+                    ),
+                ).fetchone()
+            )
+    except (psycopg.Error, WarehouseError):
+        return f"How far it came can't be read now, as the database does not answer. {again}"
+    if not found:
+        return "No receipt was begun: nothing has changed. Run the same command again."
+    erasure_id, state = found
+    return f"{_STATES[state].format(erasure_id)}{'' if state == 'verified' else f' {again}'}"
 
 
 def _take_out(
@@ -109,13 +203,14 @@ def _take_out(
         failed = _build_past(connection, receipt.batch_seq)
         if receipt.batch_seq is not None:
             _forget_rows(connection)
-    _forget_statistics(connection, receipt.removed)
+    _forget_statistics(connection, sorted(receipt.removed.keys() | receipt.changed.keys()))
     return failed
 
 
 _RECEIPTS = (
     "select kind, erasure_id, state, batch_seq, removed, found, begun_at, verified_at, "
-    "not_searched, coalesce((select e.batch_seq < erasures.batch_seq from warehouse.exports as e "
+    "not_searched, changed, files_removed, files_left, older_snapshots, "
+    "coalesce((select e.batch_seq < erasures.batch_seq from warehouse.exports as e "
     "where e.state = 'done' order by e.export_id desc limit 1), false) as export_is_due "
     "from warehouse.erasures"
 )
@@ -129,14 +224,19 @@ def _receipt(connection: psycopg.Connection, erasure_id: int) -> Receipt:
     return found
 
 
+def _refuse_malformed(identifier: str) -> None:
+    if not normal(identifier) or "\0" in identifier or len(identifier) > LONGEST_IDENTIFIER:
+        raise EraseError(
+            f"An identifier has 1 to {LONGEST_IDENTIFIER} characters, not all of them white space "
+            "and none of them NUL. Nothing was erased."
+        )
+
+
 def _refuse_words(connection: psycopg.Connection, identifier: str) -> None:
     """Refuse an identifier that everybody's rows hold: erasing it would empty the warehouse."""
-    if not identifier or "\0" in identifier or len(identifier) > LONGEST_IDENTIFIER:
-        raise EraseError(
-            f"An identifier has 1 to {LONGEST_IDENTIFIER} characters, none of them NUL."
-        )
-    if identifier in own_words() or identifier in names_kept(connection):
-        raise EraseError(
+    name = identifier.strip()
+    if is_reserved(name) or name in names_kept(connection):
+        raise _RefusedError(
             f"{identifier!r} is a word of the warehouse's own, which rows of everybody hold. "
             "Nothing was erased."
         )
@@ -159,8 +259,8 @@ def _hash(connection: psycopg.Connection, identifier: str, of_client: str | None
 def _begin(connection: psycopg.Connection, subject: Subject, by: str) -> int:
     """Make sure that nothing of the subject lands any more; return the erasure's id."""
     digest = _hash(connection, subject.identifier, subject.of_client)
-    if by in (subject.identifier, subject.of_client):
-        by = "(erased)"
+    if normal(by) == normal(subject.identifier) or by == subject.of_client:
+        by = ERASED.decode()
     with connection.transaction():
         unfinished = connection.execute(
             "select erasure_id from warehouse.erasures "
@@ -177,7 +277,7 @@ def _begin(connection: psycopg.Connection, subject: Subject, by: str) -> int:
             (
                 subject.kind.value, subject.of_client is not None, digest, by,
                 None if subject.of_client is None else _hash(connection, subject.identifier),
-                len(subject.identifier.encode()),
+                len(normal(subject.identifier)),
             ),
         ).fetchone()  # fmt: skip
     if row is None:
@@ -187,24 +287,26 @@ def _begin(connection: psycopg.Connection, subject: Subject, by: str) -> int:
 
 def _remove(connection: psycopg.Connection, subject: Subject, erasure_id: int) -> None:
     """Take the subject out of what landed and of the facts, in one transaction."""
-    before = _receipt(connection, erasure_id).removed
+    before = _receipt(connection, erasure_id)
     for _ in range(MOST_TRIES):
         # A replay may wait for this in a circle.
         with suppress(psycopg.errors.DeadlockDetected), connection.transaction():
-            removed = _remove_now(connection, subject)
+            removed, changed = _remove_now(connection, subject)
             batch_seq = None
-            if removed:
+            if removed or changed:
                 batch_seq = _commit_batch(connection)
                 connection.execute(
                     "select warehouse.note_erasure(%s, %s)", (batch_seq, subject.identifier)
                 )
             connection.execute(
                 "update warehouse.erasures set state = 'removed', removed_at = clock_timestamp(), "
-                "removed = %(removed)s, batch_seq = coalesce(%(batch_seq)s, batch_seq), "
+                "removed = %(removed)s, changed = %(changed)s, "
+                "batch_seq = coalesce(%(batch_seq)s, batch_seq), "
                 "rows_forgotten_at = case when %(batch_seq)s is null then rows_forgotten_at end "
                 "where erasure_id = %(erasure_id)s",
                 {
-                    "removed": Jsonb(dict(Counter(before) + Counter(removed))),
+                    "removed": Jsonb(dict(Counter(before.removed) + Counter(removed))),
+                    "changed": Jsonb(dict(Counter(before.changed) + Counter(changed))),
                     "batch_seq": batch_seq,
                     "erasure_id": erasure_id,
                 },
@@ -213,9 +315,11 @@ def _remove(connection: psycopg.Connection, subject: Subject, erasure_id: int) -
     raise EraseError(f"The erasure met loads {MOST_TRIES} times in a row; run it again.")
 
 
-def _remove_now(connection: psycopg.Connection, subject: Subject) -> dict[str, int]:
-    """Remove the subject; return how many rows of it there were, by table."""
-    named = {
+def _remove_now(
+    connection: psycopg.Connection, subject: Subject
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Remove the subject; return how many rows of it were removed and changed, by table."""
+    of_models = {
         table: rows
         for table, rows in _search(connection, subject)
         if rows and table.startswith(("intermediate.", "marts."))
@@ -229,7 +333,12 @@ def _remove_now(connection: psycopg.Connection, subject: Subject) -> dict[str, i
     connection.cursor().executemany(
         "insert into pg_temp.erased_rows (model, content) values (%s, %s::jsonb)", entities
     )
-    return named | of_subject | beside
+    removed, changed = {}, {}
+    for table, rows in (of_models | of_subject | beside).items():
+        name, is_changed, _ = table.partition(", changed")
+        if rows:
+            (changed if is_changed else removed)[name] = rows
+    return removed, changed
 
 
 def _as_models_read_them(connection: psycopg.Connection, subject: Subject) -> list[tuple[str, str]]:
@@ -271,14 +380,54 @@ def _commit_batch(connection: psycopg.Connection) -> int:
 def _would_remove(connection: psycopg.Connection, subject: Subject) -> Receipt:
     """Remove the subject and take that back: so the counts are those that an erasure would have."""
     with connection.transaction(force_rollback=True):
-        removed = _remove_now(connection, subject)
+        removed, changed = _remove_now(connection, subject)
         not_searched = [table for table, rows in _search(connection, subject) if rows is None]
-    return Receipt(subject.kind.value, None, None, None, removed, None, None, None, not_searched)
+    files = files_of(subject)
+    return Receipt(
+        subject.kind.value, None, None, None, removed, None, None, None, not_searched, changed,
+        files.removed, files.left,
+    )  # fmt: skip
 
 
-def _forget_statistics(connection: psycopg.Connection, removed: dict[str, int]) -> None:
+def _erase_files(connection: psycopg.Connection, subject: Subject, erasure_id: int) -> None:
+    """Delete the files that hold the subject, and note them on the receipt."""
+    before = _receipt(connection, erasure_id).files_removed
+    files = files_of(subject)
+    removed = dict(Counter(before) + Counter(files.removed))
+    # None is deleted that could not be noted.
+    with connection.transaction():
+        connection.execute(
+            "update warehouse.erasures set files_removed = %s, files_left = %s "
+            "where erasure_id = %s",
+            (Jsonb(removed), Jsonb(files.left), erasure_id),
+        )
+        files.delete()
+
+
+def _wait_for_older_snapshots(connection: psycopg.Connection) -> int:
+    """Wait a while for transactions that still see old rows; return how many are left then.
+
+    Those of other roles are seen by members of pg_read_all_stats alone.
+    """
+    row = connection.execute("select pg_current_xact_id()::xid::text").fetchone()
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        found = connection.execute(
+            "select (select count(*) from pg_stat_activity where datname = current_database() "
+            "and pid <> pg_backend_pid() and backend_type = 'client backend' "
+            "and age(backend_xmin) >= age(%(now)s::xid)) + (select count(*) from pg_prepared_xacts "
+            "where database = current_database() and age(transaction) >= age(%(now)s::xid))",
+            {"now": row and row[0]},
+        ).fetchone()
+        older = found[0] if found else 0
+        if not older or time.monotonic() > deadline:
+            return older
+        time.sleep(0.1)
+
+
+def _forget_statistics(connection: psycopg.Connection, tables: Sequence[str]) -> None:
     """Take dead rows off the pages, and the subject out of what the planner remembers."""
-    for table in removed:
+    for table in tables:
         connection.execute(
             sql.SQL("vacuum (analyze) {}").format(sql.Identifier(*table.split(".", 1)))
         )
@@ -324,25 +473,25 @@ def _models_before(connection: psycopg.Connection, batch_seq: int) -> bool:
 
 
 def _note_search(
-    connection: psycopg.Connection, erasure_id: int, searched: Sequence[tuple[str, int | None]]
+    connection: psycopg.Connection,
+    erasure_id: int,
+    searched: Sequence[tuple[str, int | None]],
+    older: int,
 ) -> None:
     """Note on the receipt what the search found. Raises EraseError where that is anything."""
     found = {table: rows for table, rows in searched if rows}
     connection.execute(
-        "update warehouse.erasures set found = %s, not_searched = %s, "
+        "update warehouse.erasures set found = %s, not_searched = %s, older_snapshots = %s, "
         "state = case when %s then 'verified' else state end, "
         "verified_at = case when %s then clock_timestamp() end where erasure_id = %s",
         (
-            Jsonb(found), [table for table, rows in searched if rows is None],
+            Jsonb(found), [table for table, rows in searched if rows is None], older,
             not found, not found, erasure_id,
         ),
     )  # fmt: skip
     if found:
         places = ", ".join(f"{table} ({rows})" for table, rows in found.items())
-        raise EraseError(
-            f"Something of the subject is still there: {places}. Remove it there, and run the same "
-            "command again."
-        )
+        raise EraseError(f"Something of the subject is still there: {places}. Remove it there.")
 
 
 def _search(connection: psycopg.Connection, subject: Subject) -> list[tuple[str, int | None]]:
@@ -353,4 +502,4 @@ def _search(connection: psycopg.Connection, subject: Subject) -> list[tuple[str,
     ).fetchall()
 
 
-__all__ = ["EraseError", "Receipt", "Subject", "SubjectKind", "erase"]
+__all__ = ["NOT_SEARCHED", "EraseError", "Receipt", "Subject", "SubjectKind", "erase"]

@@ -257,11 +257,25 @@ def demo(done: DemoResult, json: bool) -> None:
 
 def erased(receipt: Receipt, json: bool) -> None:
     """Show what an erasure removed, or would remove."""
+    from orchestration.erase import NOT_SEARCHED
+
     if json:
-        typer.echo(_json(asdict(receipt) | {"dry_run": receipt.erasure_id is None}))
+        more = {"dry_run": receipt.erasure_id is None, "never_searched": NOT_SEARCHED}
+        typer.echo(_json(asdict(receipt) | more))
         return
-    if receipt.removed:
-        table(("table", "rows"), [(name, f"{n:,}") for name, n in sorted(receipt.removed.items())])
+    did = "would be " if receipt.erasure_id is None else ""
+    counted = [
+        (name, f"{n:,}", f"{did}{what}")
+        for what, places in (
+            ("removed", receipt.removed),
+            ("changed: cut out of addresses", receipt.changed),
+            ("files deleted", receipt.files_removed),
+            ("files left, which hold it or can't be read", receipt.files_left),
+        )
+        for name, n in sorted(places.items())
+    ]
+    if counted:
+        table(("where", "count", "what"), counted)
     else:
         typer.echo("Nothing of it is there.")
     if receipt.erasure_id is None:
@@ -269,6 +283,11 @@ def erased(receipt: Receipt, json: bool) -> None:
     else:
         every = "every table that may be read" if receipt.not_searched else "every table"
         typer.echo(f"Receipt {receipt.erasure_id}: erased, and a search of {every} found nothing.")
+    if receipt.older_snapshots:
+        typer.echo(
+            f"{receipt.older_snapshots} transactions that were open before see the old rows until "
+            "they end."
+        )
     if receipt.not_searched:
         typer.echo(f"Not searched, as they are others': {', '.join(receipt.not_searched)}.")
     if receipt.export_is_due:
@@ -276,6 +295,9 @@ def erased(receipt: Receipt, json: bool) -> None:
             "The exported row counts it until the next export: the job marketing_row, or "
             "`warehouse check` and `warehouse export`."
         )
+    typer.echo("No search covers:")
+    for place in NOT_SEARCHED:
+        typer.echo(f"  - {place}")
 
 
 def retained(done: Retained, json: bool) -> None:

@@ -159,6 +159,81 @@ def test_passwords_and_personal_data_reach_no_file_and_no_terminal(
     assert leaks(home) == [("found", PLANTED[2])]
 
 
+def test_who_is_erased_stands_in_no_file_and_no_list_of_processes(
+    planted: psycopg.Connection, tmp_path: Path
+) -> None:
+    home, user = tmp_path / "home", PLANTED[2]
+    events = tmp_path / "events.ndjson"
+    events.write_text("".join(json.dumps(event) + "\n" for event in planted_events()))
+    done("load", events)
+    done("build", "--select", "+user_daily_usage")
+    erasing = subprocess.Popen(
+        [*WAREHOUSE, "erase", "--user-id", "-", "--json"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert erasing.stdin
+    erasing.stdin.write(f"{user}\n".encode())
+    erasing.stdin.close()
+    looks = 0
+    while erasing.poll() is None:
+        looks += 1
+        assert shown_by_processes(user) == []
+    output, said = erasing.stdout.read().decode(), erasing.stderr.read().decode()
+    assert json.loads(output)["state"] == "verified", said
+    assert looks > 3
+    assert not [word for word in PLANTED if word in output + said]
+    assert [leak for leak in leaks(home) if leak[1] == user] == []
+    assert (home / "dbt" / "run_results.json").exists()
+
+    # Named by an argument it is erased all the same, and stays in no file.
+    code, said = run_naming("erase", "--user-id", user, "--json")
+    assert (code, "the list of processes shows who is erased" in said) == (0, True)
+    assert [leak for leak in leaks(home) if leak[1] == user] == []
+
+
+def shown_by_processes(word: str) -> list[str]:
+    """The processes of the machine that show a word in their arguments or environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        for name in ("cmdline", "environ"):
+            try:
+                if word.encode() in (process / name).read_bytes():
+                    found.append(f"{process.name} {name}")
+            except OSError:
+                continue
+    return found
+
+
+def run_naming(*arguments: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [*WAREHOUSE, *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300,
+    )  # fmt: skip
+    return done.returncode, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "arguments", "said"),
+    [
+        (b"", ["--user-id", "-"], "expected one line on standard input, got none"),
+        (b"\n", ["--user-id", "-"], "expected one line on standard input, got none"),
+        (b"ann\nbob\n", ["--user-id", "-"], "expected one line on standard input, got several"),
+        (b"\xff\n", ["--user-id", "-"], "standard input is no UTF-8 text"),
+        (b"ann\n", ["--lead-id", "-", "--client-id", "-"], "--lead-id and --client-id can't both"),
+        (b"ann\n", ["--user-id", "-", "--by", "-"], "--user-id and --by can't both be read"),
+    ],
+)
+def test_what_is_no_name_on_standard_input_is_wrong_usage(
+    given: bytes, arguments: list[str], said: str
+) -> None:
+    refused = subprocess.run(
+        [*WAREHOUSE, "erase", *arguments], input=given, capture_output=True, timeout=60
+    )
+    # Typer breaks lines in a frame.
+    told = " ".join(refused.stderr.decode().replace("│", " ").split())
+    assert (refused.returncode, refused.stdout, said in told) == (2, b"", True), told
+
+
 def test_a_url_comes_from_a_file_that_is_named_or_a_clear_sentence(
     planted: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -123,6 +123,7 @@ NAMES_NOBODY = {
     "raw_events.country", "suppressed_events.event",
     "rejected_events.reason", "event_batches.kind", "loads.kind", "loads.state", "erasures.kind",
     "erasures.state", "erasures.removed", "erasures.found", "erasures.not_searched",
+    "erasures.changed", "erasures.files_removed", "erasures.files_left",
     "exports.target", "exports.state", "exports.run", "exports.build", "run_events.run_id",
     "run_events.event", "posts.content", "alert_actions.alert_id", "alert_actions.action",
     "check_results.check_name", "check_results.source", "check_results.model",

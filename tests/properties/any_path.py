@@ -82,8 +82,13 @@ class AnyPath:
         return as_of
 
     def left(self, rows: Iterable[Row]) -> list[Row]:
-        """Return the events or entities that nobody erased is in."""
-        return [row for row in rows if not any(_is_of(row, subject) for subject in self.erased)]
+        """Return the events or entities that name nobody erased, nor mention them in a path."""
+        named_nobody = [
+            row for row in rows if not any(_is_of(row, subject) for subject in self.erased)
+        ]
+        for subject in self.erased:
+            named_nobody = [_without(row, subject) for row in named_nobody]
+        return named_nobody
 
     def _erase_some(self, chance: random.Random, events: list[Row]) -> None:
         subjects = sorted(_subjects(events), key=repr)
@@ -137,6 +142,17 @@ def _is_of(row: Row, subject: Subject) -> bool:
     if subject.of_client and row.get("actor", row).get("client_id") != subject.of_client:
         return False
     return subject.identifier in _strings(row)
+
+
+def _without(row: Row, subject: Subject) -> Row:
+    """Return an event with the identifier cut out of its page's path, where it is a segment."""
+    context = row.get("context") or {}
+    page = context.get("page") or {}
+    path = page.get("path")
+    if not path or (subject.of_client and row["actor"]["client_id"] != subject.of_client):
+        return row
+    segments = [one if one != subject.identifier else "(erased)" for one in path.split("/")]
+    return row | {"context": context | {"page": page | {"path": "/".join(segments)}}}
 
 
 def _strings(value: object) -> set[str]:

@@ -1,19 +1,25 @@
-"""A refused line is an erased subject's by one rule: what the search finds, no loader lets in."""
+"""An erased subject is known by one rule: what the search finds, no loader lets in."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import struct
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from urllib.parse import quote, quote_plus
 
+import msgspec
 import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from psycopg import sql
 
+from ingestion import forms
+from ingestion.entities import SHAPES
 from ingestion.erased import MOST_BYTES, Erased, Subject, SubjectKind, subject_hash
-from ingestion.judge import Accepted, Judge, Rejected, Suppressed
+from ingestion.forms import normal
+from ingestion.judge import COPY_COLUMNS, Accepted, Judge, Rejected, Suppressed
 from ingestion.line import Reason
 from tests.conftest import examples
 from tests.lines import event, value
@@ -35,7 +41,7 @@ def is_suppressed(
         KEY,
         *(digests if client is None else reversed(digests)),
         frozenset() if client is None else frozenset({subject_hash(KEY, text)}),
-        lengths or [len(text.encode())],
+        lengths or [len(normal(text))],
     )
     return erased.is_in_refused(line, reason)
 
@@ -83,9 +89,26 @@ CASES = [
     (user('O"Neil'), b'{"user_id": "O\\"Neil"', UNREAD, True),
     (user('O"Neil'), b'1,"O""Neil",x', Reason.UNKNOWN_FIELD, True),
     (user("ann"), b"\xff\x00ann\x00", Reason.INVALID_ENCODING, True),
-    # Objects: as a whole string, a name or a value, and not within one.
+    (user("Ann@X.com"), b"user=ann@x.COM;", UNREAD, True),
+    (user("ann@x.com"), b"user=ann%40x.com;", UNREAD, True),
+    (user("Ann Lee"), b"user=Ann+Lee&x", UNREAD, True),
+    # Objects: as a whole string or number, a name or a value, and not within one.
     (user("ann"), b'{"event": "x", "to": "ask ann", "n": 7}', READ, False),
-    (user("7"), b'{"event": "x", "at": "7:00", "n": 7}', READ, False),
+    (user("7"), b'{"event": "x", "at": "7:00", "n": 8}', READ, False),
+    (user("7"), b'{"event": "x", "at": "7:00", "n": 7}', READ, True),
+    (user("7"), b'{"event": "x", "n": [70, 7.0]}', READ, True),
+    (user("7"), b'{"event": "x", "n": 0.7e1}', READ, True),
+    # What the contract declares as a number measures, and names nobody.
+    (user("7"), b'{"context": {"sequence": 7}, "properties": {"rating": 7}}', READ, False),
+    (user("ann@x.com"), b'{"event": "x", "to": " Ann@X.com "}', READ, True),
+    (user("Ann"), b'{"event": "x", "to": "ann"}', READ, False),
+    (user("ann@x.com"), b'{"event": "x", "to": "mailto:ann@x.com?subject=a"}', READ, True),
+    (user("ann"), b'{"event": "x", "to": "{\\"by\\": [\\"ann\\"]}"}', READ, True),
+    (user("ann"), b'{"event": "x", "to": "{{ann}}"}', READ, False),
+    # Addresses that have it as a part.
+    (user("ann"), b'{"event": "x", "to": "https://x.org/users/ann?a=1"}', READ, True),
+    (user("ann@x.com"), b'{"event": "x", "to": "/login?next=%2Fu%2Fann%2540x.com"}', READ, True),
+    (user("ann"), b'{"event": "x", "to": "https://x.org/users/anna?a=ann1"}', READ, False),
     (user("ann"), b'{"event": "x", "to": {"ann": 1}}', READ, True),
     (user("CORP\\ann"), b'{"event": "x", "u": "CORP\\\\ann"}', READ, True),
     (user('O"Neil'), b'{"event": "x", "u": "O\\u0022Neil", "v": "\\u0000"}', READ, True),
@@ -107,13 +130,42 @@ def test_a_refused_line_is_its_subjects(warehouse: psycopg.Connection) -> None:
 
 
 NAMES = [*HOSTILE, "a", "7", "ann", "ann lee", "-", "\\", '"', "\\n", "\n", "n", "\u00e9"]
-ids = st.sampled_from(NAMES) | st.text(
-    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=4
-)
+TEXT = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+NAMES += ["Ann.Lee@Example.com", "12345", "-5", "0.50", "acme.com", "a/b", "a+b", "%41", "é" * 256]
+ids = (st.sampled_from(NAMES) | st.text(TEXT, min_size=1, max_size=4)).filter(normal)
 OTHERS = (
     b'"', b"'", b" ", b",", b"=", b"{", b"}", b":", b"\\", b"\\\\", b"\\u", b"\\ud83d", b"\\u0000",
     b"\x00", b"\xff", b"\xc3", b"\xa9", b"\\", b"a", b"7", b"_", b"-", b'""', b"\n", b"client_id",
 )  # fmt: skip
+
+
+# Ways to write a name that people call the same, and what stands around it.
+FORMS: list[Callable[[str], str]] = [
+    str, str.upper, lambda n: f" {n}\t", lambda n: f"mailto:{n}", lambda n: f"urn:user:{n}",
+    lambda n: f"mailto:{quote(n, safe='')}?subject=x", lambda n: f"/users/{n}/orders",
+    lambda n: f"https://x.org/{quote(n, safe='')}", lambda n: f"https://{n}@www.{n}:80/",
+    lambda n: f"/find?q={quote_plus(n)}&page=2#{n}", lambda n: f"GET /users/{n}",
+    lambda n: f"/login?next={quote('/u/' + quote(n, safe=''), safe='')}", lambda n: f"{n}.0",
+    lambda n: json.dumps({"by": [n]}), lambda n: json.dumps(json.dumps({"by": n})),
+    lambda n: f'["{n}"', lambda n: f"{{{{{n}}}}}", lambda n: f"ask {n}", lambda n: f"{n}x",
+    lambda n: f"dir/{n}.ndjson.gz",
+]  # fmt: skip
+ODD = [
+    *"/?#&=;:@%+. {}[]\",\\\n-_7", "\\u0000", "\\ud83d", "%00", "%zz", "%E9", "//", "http:",
+    "1e999",
+    '"rating":', "\\\"", "\u00a0", "\x85", "\u202e", "\ufeff", "e\u0301", "1" * 60,
+]  # fmt: skip
+
+
+@st.composite
+def texts_about(draw: st.DrawFn, name: str) -> str:
+    """A text that names somebody, mentions them, or neither, in whatever way."""
+    written = st.sampled_from(FORMS).map(lambda form: form(name))
+    parts = written | st.sampled_from(ODD) | st.text(TEXT, max_size=3)
+    text = "".join(draw(st.lists(parts, min_size=1, max_size=4)))
+    for _ in range(draw(st.integers(0, 2))):
+        text = draw(st.sampled_from(FORMS))(text)
+    return text
 
 
 @st.composite
@@ -147,6 +199,155 @@ def test_what_the_search_finds_no_loader_lets_in_and_the_other_way_round(
     subject = lead(name) if of_one else user(name)
     found = is_found(warehouse, subject, line, reason)
     assert is_suppressed(subject, line, reason) == found
+
+
+def is_it(name: str) -> forms.IsErased:
+    """What tells whether a text is a name, to readings that know it by a hash alone."""
+    value = normal(name)
+
+    def is_erased(text: bytes) -> bool:
+        text = text.strip(forms.SPACE)
+        return (text.lower() if b"@" in value else text) == value
+
+    return is_erased
+
+
+@examples(300)
+@given(data=st.data(), name=ids)
+def test_the_database_reads_every_text_as_loaders_do(
+    warehouse: psycopg.Connection, data: st.DataObject, name: str
+) -> None:
+    texts = data.draw(st.lists(texts_about(name), min_size=1, max_size=20))
+    found = warehouse.execute(
+        """
+        select
+            warehouse.is_named(v.value, v.content), warehouse.json_presence(v.value, v.content),
+            convert_to(warehouse.cut_bytes(v.value, v.content), 'LATIN1'),
+            warehouse.file_presence(v.value, t.content) > 0,
+            lower(t.content collate "C") like any (warehouse.patterns(%(name)s))
+            and lower(t.content collate "C") ~ warehouse.bounded(%(name)s)
+        from unnest(%(texts)s::text []) with ordinality as t (content, place)
+        cross join lateral (
+            select warehouse.normal(%(name)s) as value, warehouse.as_bytes(t.content) as content
+        ) as v
+        order by t.place
+        """,
+        {"name": name, "texts": texts},
+    ).fetchall()
+    is_erased = is_it(name)
+    for text, (named, presence, without, of_file, is_looked_at) in zip(texts, found, strict=True):
+        content = text.encode()
+        assert named == forms.is_named(content, is_erased), text
+        assert presence == forms.json_presence(content, is_erased), text
+        assert without == forms.cut(content, is_erased), text
+        assert of_file == forms.is_file_of(content, is_erased), text
+        # What most texts are left out by leaves out none of those.
+        assert is_looked_at or not (named or without != content), text
+        assert forms.cut(without, is_erased) == without, text
+
+
+COLUMNS = {
+    "text": "%s", "varchar": "%s", "json": "%s::json", "jsonb": "%s::jsonb", "bytea": "%s",
+    "text []": "array[%s]", "jsonb []": "array[%s::jsonb]", "bytea []": "array[%s]",
+}  # fmt: skip
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False) | st.integers() | st.text(TEXT),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(TEXT), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@examples(60)
+@given(data=st.data(), name=st.text(TEXT, min_size=1, max_size=512).filter(normal) | ids)
+def test_a_search_never_fails_whatever_a_column_holds(
+    warehouse: psycopg.Connection, data: st.DataObject, name: str
+) -> None:
+    text = texts_about(name) | st.text(TEXT) | st.sampled_from(["{{campaign.name}}", "[", "{", '"'])
+    deep = st.sampled_from(["[" * 900 + "]" * 900, '{"a":' * 500 + "1" + "}" * 500, "1" * 5_000])
+    values = {
+        "text": text | deep,
+        # In a column of type json the escapes of NUL and of halves of pairs stay as they came.
+        "json": ANY_JSON.map(json.dumps)
+        | deep
+        | st.sampled_from(['"\\u0000"', '{"\\ud83d": 1e999}']),
+        "jsonb": (ANY_JSON | text).map(json.dumps)
+        | deep
+        | st.sampled_from(["1e300", '{"a":1,"a":2}']),
+        "bytea": st.binary(max_size=20) | text.map(str.encode),
+    }
+    with warehouse.transaction(force_rollback=True):
+        for number, (kind, written) in enumerate(COLUMNS.items()):
+            value = data.draw(values[kind.split()[0].replace("varchar", "text")])
+            table = f"public.any_{number}"
+            warehouse.execute(f"create table {table} (held {kind})")
+            warehouse.execute(f"insert into {table} values ({written})", [value])  # noqa: S608
+        for client in (None, "acme"):
+            warehouse.execute("select * from warehouse.search(%s, %s)", (name, client)).fetchall()
+            warehouse.execute("select warehouse.remove_subject(%s, %s)", (name, client))
+            warehouse.execute("select warehouse.remove_mentions(%s, %s)", (name, client))
+            for table in ("erased_events", "erased_facts", "erased_rows", "erased_sequences"):
+                warehouse.execute(f"drop table pg_temp.{table}")
+
+
+def test_the_database_knows_what_the_contract_declares_as_numbers(
+    warehouse: psycopg.Connection,
+) -> None:
+    names = set(value(warehouse, "select warehouse.measures()"))
+    assert names == {name.decode() for name in forms.measures()}
+    numbers = {
+        field.name
+        for shape in SHAPES.values()
+        for field in msgspec.structs.fields(shape)
+        if any(kind in str(field.type) for kind in ("int", "Decimal"))
+    }
+    assert numbers == set(forms.MEASURES_OF_ENTITIES)
+
+
+ANN = Erased(1, KEY, frozenset({subject_hash(KEY, "ann@x.com")}), frozenset(), frozenset(), [9])
+SAME = [
+    "ann@x.com", " ANN@x.com", "mailto:ann@x.com", "ann%40x.com", '{"by": "ann@x.com"}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("written", SAME)
+def test_an_event_that_names_an_erased_subject_is_suppressed(written: str) -> None:
+    for part in (
+        {"properties": {"by": written}},
+        {"actor": {"client_id": "c", "user_id": written}},
+    ):
+        outcome = judged(event(1, event="signup") | part)
+        assert isinstance(outcome, Suppressed)
+        assert outcome.is_erased
+
+
+def test_out_of_another_s_address_an_erased_subject_is_cut_as_an_event_lands() -> None:
+    page = {"path": "/u/Ann%40x.com", "url": "https://x.org/?q=ann@x.com&p=1", "title": "ann's"}
+    told = event(1, event="page_view", event_id=None, context={"page": page, "ip": "203.0.113.7"})
+    outcome = judged(told)
+    assert isinstance(outcome, Accepted)
+    context = json.loads(column(outcome.row, "context")[1:])
+    assert context["page"] == {
+        "path": "/u/(erased)", "url": "https://x.org/?q=(erased)&p=1", "title": "ann's",
+    }  # fmt: skip
+    # It has the identity of the line that came: loaded again, it is a duplicate.
+    as_it_came = Judge(datetime.now(UTC), b"s" * 32, 1).judge(json.dumps(told).encode())
+    assert outcome.key == as_it_came.key
+
+
+def column(row: bytes, name: str) -> bytes:
+    """Return a column of a row in COPY's binary format; jsonb has its version before its text."""
+    position = 2
+    for one in COPY_COLUMNS:
+        (length,) = struct.unpack_from("!i", row, position)
+        position += 4
+        if one == name:
+            return row[position : position + length]
+        position += max(length, 0)
+    raise KeyError(name)
+
+
+def judged(told: dict[str, object]) -> object:
+    return Judge(datetime.now(UTC), b"s" * 32, 1, ANN).judge(json.dumps(told).encode())
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,8 @@ SOURCES: tuple[Members, ...] = (
     {"source": "marketing_site", "consent": {"analytics": True}},
     {"source": "web", "dnt": False, "consent": {"analytics": True}},
 )
-PATHS = ("/", "/", "/pricing", "/pricing?plan=pro", "")
+# One mentions a person who may be erased: that is cut out of it.
+PATHS = ("/", "/", "/pricing", "/pricing?plan=pro", "", "/people/ann/notes")
 URLS = (
     "https://www.acme.example/start?from=x#top",
     "HTTPS://Acme.Example:443",

@@ -1,4 +1,10 @@
-create or replace function warehouse.condition_of_holding(relation regclass, of_one_client boolean)
+drop function if exists warehouse.condition_of_holding(regclass, boolean);
+
+-- What rows of a table fulfil that name or mention $1, or only those that name it; under the client
+-- $2 where it is one client's alone. NULL for a table that can't.
+create or replace function warehouse.condition_of_holding(
+    relation regclass, of_one_client boolean, only_named boolean default false
+)
 returns text
 language sql stable as $$
     with
@@ -9,46 +15,73 @@ language sql stable as $$
             a.attnum,
             t.typcategory as category,
             t.typname as name,
-            e.typcategory as element_category
+            e.typcategory as element_category,
+            c.relnamespace::regnamespace::text || '.' || c.relname || '.' || a.attname in (
+                'staging.event_batches.source', 'staging.loads.source', 'warehouse.run_events.job'
+            ) as is_file,
+            -- Whose event it is: a whole value, and no address.
+            case
+                when
+                    only_named
+                    or a.attname in (
+                        'actor', 'client_id', 'user_id', 'lead_id', 'anonymous_id', 'unit_id',
+                        'development_id', 'visitor_id'
+                    )
+                    then 2
+                else 1
+            end as least_presence,
+            -- Numbers of marts and of the warehouse's own are counts; of others' tables that is not known.
+            a.attname in (
+                'actor', 'context', 'properties', 'metadata', 'event_data', 'canonical'
+            )
+            or n.nspname not in ('staging', 'intermediate', 'marts', 'export', 'warehouse') as has_numbers
         from pg_attribute as a
         inner join pg_class as c on a.attrelid = c.oid
+        inner join pg_namespace as n on c.relnamespace = n.oid
         inner join pg_type as t on a.atttypid = t.oid
         left join pg_type as e on t.typelem = e.oid and t.typcategory = 'A'
         where
             a.attrelid = relation and a.attnum > 0 and not a.attisdropped
             -- A country is looked up by the IP, and never somebody's identifier.
-            and (
-                a.attname <> 'country'
-                or c.relnamespace::regnamespace::text not in ('staging', 'intermediate', 'marts')
-            )
+            and (a.attname <> 'country' or n.nspname not in ('staging', 'intermediate', 'marts'))
+            -- A part of an address, where it is one's own.
+            and not (only_named and n.nspname = 'intermediate' and a.attname = 'referrer_host')
     ),
 
+    -- What tells for almost all rows stands outside the functions, whose calls cost more.
     conditions as (
         select
             attnum,
             case
                 when relation = 'staging.rejected_events'::regclass and attname = 'payload'
                     then 'warehouse.line_holds($1, payload, reason)'
-                -- What tells for almost all rows stands outside the function, whose call costs more.
                 when category = 'S'
                     then format(
-                        '(%1$I = $1 or left(%1$I::text, 1) in (''{'', ''['') '
-                        'and warehouse.holds($1, %1$I::text))',
-                        attname
+                        '(lower(%1$I::text collate "C") like any (warehouse.patterns($1)) '
+                        'and lower(%1$I::text collate "C") ~ warehouse.bounded($1) and ('
+                        '%1$I::text = $1 '
+                        'or warehouse.%2$I(warehouse.normal($1), %1$I::text) >= %3$s))',
+                        attname,
+                        case when is_file then 'file_presence' else 'presence' end,
+                        least_presence
                     )
                 when name in ('json', 'jsonb')
                     then format(
-                        '(strpos(%1$I::text, to_json($1)::text) > 0 '
-                        'and warehouse.holds($1, %1$I::jsonb))',
-                        attname
+                        '(lower(%1$I::text collate "C") like any (warehouse.patterns($1)) '
+                        'and lower(%1$I::text collate "C") ~ warehouse.bounded($1) and '
+                        'warehouse.json_presence('
+                        'warehouse.normal($1), warehouse.as_bytes(%1$I::text), 0, %2$L) >= %3$s)',
+                        attname, has_numbers, least_presence
                     )
                 -- Hashes and digests: in so many random bytes any short text stands somewhere.
                 when name = 'bytea' then format('%I = convert_to($1, ''UTF8'')', attname)
-                when element_category = 'S' then format('$1 = any(%I::text [])', attname)
-                when name in ('_json', '_jsonb')
+                when element_category = 'S' or name in ('_json', '_jsonb')
                     then format(
-                        'exists (select from unnest(%I) as e (v) where warehouse.holds($1, e.v::jsonb))',
-                        attname
+                        'exists (select from unnest(%I::text []) as e (v) '
+                        'where lower(e.v collate "C") like any (warehouse.patterns($1)) '
+                        'and lower(e.v collate "C") ~ warehouse.bounded($1) '
+                        'and warehouse.presence(warehouse.normal($1), e.v) >= %s)',
+                        attname, least_presence
                     )
                 when name = '_bytea' then format('convert_to($1, ''UTF8'') = any(%I)', attname)
             end as condition

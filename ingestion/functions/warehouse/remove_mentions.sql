@@ -11,14 +11,11 @@ begin
     using sought, of_client;
     get diagnostics n = row_count;
     if of_client is null then
-        update warehouse.exports
-        set
-            accepted_by = case when accepted_by = sought then '(erased)' else accepted_by end,
-            reason = case when reason = sought then '(erased)' else reason end
-        where accepted_by = sought or reason = sought;
-        update warehouse.run_events set detail = '(erased)' where detail = sought;
-        -- A file that was set aside.
-        delete from warehouse.run_events where job = sought;
+        perform warehouse.redact('warehouse.exports', array['accepted_by', 'reason'], sought);
+        perform warehouse.redact('warehouse.run_events', array['detail'], sought);
+        -- A file that was quarantined.
+        delete from warehouse.run_events
+        where warehouse.file_presence(warehouse.normal(sought), job) > 0;
     end if;
     return case when n > 0 then jsonb_build_object('warehouse.tenants', n) else '{}' end;
 end

@@ -1,5 +1,6 @@
--- Takes the subject out of what landed, of the facts and of what is kept beside the models; returns
--- how many rows went, by table. The caller commits the batch that this belongs to; its number is not
+-- Takes the subject out of what landed, of the facts and of what is kept beside the models: rows that
+-- name it go; of events that mention it in an address it is cut out. Returns how many rows went or
+-- were changed, by table. The caller commits the batch that this belongs to; its number is not
 -- known yet, so what carries it is left in pg_temp for warehouse.note_erasure.
 create or replace function warehouse.remove_subject(sought text, of_client text) returns jsonb
 language plpgsql as $$
@@ -29,7 +30,7 @@ begin
         'select client_id, event_id, "timestamp", batch_id from staging.raw_events '
         'where ($2::text is null or client_id = $2) and (event_id::text = $1 or (%s))'
         ') as r inner join staging.event_batches as b on r.batch_id = b.batch_id',
-        warehouse.condition_of_holding('staging.raw_events', of_client is not null)
+        warehouse.condition_of_holding('staging.raw_events', of_client is not null, true)
     ) using sought, of_client;
     create temporary table erased_facts on commit drop as
     select format('%I.%I', t.schemaname, t.tablename)::regclass as relation
@@ -50,7 +51,7 @@ begin
             'select client_id, event_id, occurred_at, batch_seq from %s where %s '
             'on conflict do nothing',
             place.relation,
-            warehouse.condition_of_holding(place.relation, of_client is not null)
+            warehouse.condition_of_holding(place.relation, of_client is not null, true)
         ) using sought, of_client;
     end loop;
     analyze pg_temp.erased_events;
@@ -114,6 +115,8 @@ begin
         gone := gone || jsonb_build_object('intermediate.int_sequence_uses', n);
     end if;
 
+    gone := gone || warehouse.cut_mentions(sought, of_client);
+
     -- Rows that go where they hold the value.
     for place in
         select unnest(array[
@@ -132,7 +135,9 @@ begin
     end loop;
     if of_client is null and warehouse.is_safe_to_touch(to_regclass('intermediate.int_sequence_uses')) then
         with gone as (
-            delete from intermediate.int_sequence_uses as u where u.producer = sought returning u.*
+            delete from intermediate.int_sequence_uses as u
+            where warehouse.presence(warehouse.normal(sought), u.producer) = 2
+            returning u.*
         )
 
         insert into pg_temp.erased_rows select 'int_sequence_uses', to_jsonb(g) from gone as g;
@@ -145,21 +150,13 @@ begin
             and right(a.alert_id, 16) = left(encode(sha256(convert_to(sought, 'UTF8')), 'hex'), 16);
         get diagnostics n = row_count;
         gone := gone || jsonb_build_object('warehouse.alert_actions', n);
-        -- Rows that tell of something else as well, and stay.
-        update warehouse.alert_actions set taken_by = '(erased)' where taken_by = sought;
-        update warehouse.check_results set detail = '(erased)' where detail = sought;
-        update warehouse.erasures set requested_by = '(erased)' where requested_by = sought;
-        update staging.event_batches set source = '(erased)' where source = sought;
-        update staging.loads
-        set
-            source = case when source = sought then '(erased)' else source end,
-            error = case when error = sought then '(erased)' else error end
-        where source = sought or error = sought;
+        -- Rows that report something else as well, and stay.
+        perform warehouse.redact('warehouse.alert_actions', array['taken_by'], sought);
+        perform warehouse.redact('warehouse.check_results', array['detail'], sought);
+        perform warehouse.redact('warehouse.erasures', array['requested_by'], sought);
+        perform warehouse.redact('staging.event_batches', array['source'], sought);
+        perform warehouse.redact('staging.loads', array['source', 'error'], sought);
     end if;
-    return (
-        select coalesce(jsonb_object_agg(g.key, g.value), '{}')
-        from jsonb_each(gone) as g
-        where g.value <> '0'
-    );
+    return gone;
 end
 $$;

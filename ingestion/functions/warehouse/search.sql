@@ -1,5 +1,6 @@
--- How many rows of which tables hold the value; nothing where none does, and no number for a table
--- of somebody else's that can't be read, or not without running code of theirs.
+-- How many rows of which tables name or mention the value; nothing where none does, and no number for
+-- a table of somebody else's that can't be read, or not without running code of theirs. Large objects
+-- are counted as one table.
 create or replace function warehouse.search(sought text, of_client text)
 returns table ("table" text, "rows" bigint)
 language plpgsql stable as $$
@@ -34,5 +35,17 @@ begin
             return next;
         end if;
     end loop;
+    if of_client is null and exists (select from pg_largeobject_metadata) then
+        "table" := 'large objects';
+        "rows" := null;
+        if (select bool_and(pg_has_role(m.lomowner, 'usage')) from pg_largeobject_metadata as m) then
+            select count(*) into "rows"
+            from pg_largeobject_metadata as m
+            where warehouse.line_holds(sought, lo_get(m.oid), 'not_an_object');
+        end if;
+        if "rows" is distinct from 0 then
+            return next;
+        end if;
+    end if;
 end
 $$;

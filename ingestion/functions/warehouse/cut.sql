@@ -1,0 +1,31 @@
+-- A text without the value where that is a part of it.
+create or replace function warehouse.cut(value text, content text) returns text
+language sql immutable strict parallel safe as $$
+    select convert_from(
+        convert_to(warehouse.cut_bytes(value, warehouse.as_bytes(content)), 'LATIN1'), 'UTF8'
+    )
+$$;
+
+-- JSON with the value cut out of its strings.
+create or replace function warehouse.cut(value text, content jsonb) returns jsonb
+language plpgsql immutable strict parallel safe as $$
+declare
+    without text;
+begin
+    select string_agg(
+        case
+            when t.part[2] is null or warehouse.cut(value, s.string) = s.string then t.part[1]
+            else to_json(warehouse.cut(value, s.string))::text
+        end,
+        '' order by t.place
+    )
+    into without
+    from
+        regexp_matches(content::text, '("((?:[^"\\]|\\.)*)"|[^"]+)', 'g')
+        with ordinality as t (part, place)
+    cross join lateral (
+        select case when t.part[2] is null then '' else (t.part[1]::jsonb) #>> '{}' end as string
+    ) as s;
+    return without::jsonb;
+end
+$$;

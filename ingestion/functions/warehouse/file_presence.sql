@@ -1,0 +1,15 @@
+-- The same of a file's path, which also names whom its last component does without its extensions.
+create or replace function warehouse.file_presence(value text, path text) returns integer
+language plpgsql immutable strict parallel safe as $$
+declare
+    stem text := regexp_replace(warehouse.as_bytes(path), '^.*/', '');
+begin
+    while stem <> '' loop
+        if warehouse.is_named(value, stem) then
+            return 2;
+        end if;
+        stem := coalesce(substring(stem from '^(.+)\.[A-Za-z0-9]{1,8}$'), '');
+    end loop;
+    return warehouse.presence(value, path);
+end
+$$;
