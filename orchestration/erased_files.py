@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingestion.erased import Erased, Subject, subject_hash
-from ingestion.forms import is_file_of, normal
+from ingestion.forms import DEEPEST, is_file_of, normal, percent_decoded, unescaped
 from ingestion.line import Reason
 from ingestion.settings import settings
 from ingestion.source import SourceError, open_source
@@ -113,13 +113,25 @@ def _holds(path: Path, subject: Subject) -> bool | None:
     needle = _needle(value)
     try:
         for piece in _pieces(open_source(str(path)).blocks(0)):
-            if needle not in piece.lower() and b"%" not in piece and b"\\" not in piece:
+            if not _may_hold(piece, needle):
                 continue
             if erased.is_in_refused(piece, read_as):
                 return True
     except (SourceError, OSError):
         return None
     return False
+
+
+def _may_hold(piece: bytes, needle: bytes) -> bool:
+    """Tell whether a line has the needle in it, once what is escaped in it is read."""
+    for _ in range(DEEPEST + 1):
+        if needle in piece.lower():
+            return True
+        decoded = percent_decoded(unescaped(piece))
+        if decoded == piece:
+            return False
+        piece = decoded
+    return needle in piece.lower()
 
 
 def _needle(value: bytes) -> bytes:

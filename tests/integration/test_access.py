@@ -164,9 +164,12 @@ FUNCTIONS: dict[str, set[str]] = {
     **{
         f"warehouse.{name}": set()
         for name in (
-            "client_of", "condition_of_holding", "holds", "line_holds", "is_object", "unescaped",
+            "client_of", "condition_of_holding", "line_holds", "is_object", "unescaped",
             "bytes_as_text", "search", "remove_subject", "remove_mentions", "note_erasure",
             "entities_holding", "is_safe_to_touch",
+            "as_bytes", "bounded", "cut", "cut_bytes", "cut_mentions", "file_presence", "is_named",
+            "is_part", "is_reading", "is_value", "json_presence", "measures", "needle", "normal",
+            "patterns", "percent_decoded", "presence", "redact",
         )
     },
     "warehouse.blockers": {LOADER, TRANSFORMER},

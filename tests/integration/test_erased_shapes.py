@@ -262,6 +262,10 @@ def planted(
     settings.cache_clear()
 
 
+# A text that begins as JSON does, and is none.
+NO_JSON = {"source": "facebook", "medium": "paid", "name": "{{campaign.name}}"}
+
+
 def lines_of(x: str) -> list[str]:
     """Every event and refused line, and beside them events of another that stay as they are."""
     browser = {"source": "web", "consent": {"analytics": True}, "producer": "edge"}
@@ -273,7 +277,7 @@ def lines_of(x: str) -> list[str]:
             "timestamp": (AS_OF - 20 * DAY + number * MINUTE).isoformat(),
             "actor": {"client_id": "acme", "user_id": "bob"},
         }
-        changes = shape.write(x) if shape else {}
+        changes = shape.write(x) if shape else {"context": {"campaign": NO_JSON}}
         context = browser | {"page": {"path": "/"}, "sequence": number} | changes.pop("context", {})
         told.append(json.dumps(one | {"context": context} | changes))
     return [*told, *(shape.write(x) for shape in REFUSED)]
