@@ -11,8 +11,8 @@ import msgspec
 import psycopg
 
 from ingestion import ledger
+from ingestion.consent import BROWSER_SOURCES
 from ingestion.entities import SHAPES
-from ingestion.envelope import BROWSER_SOURCES
 from ingestion.forms import ERASED
 from ingestion.line import Reason
 from ingestion.tracking_plan import Member, tracking_plan
