@@ -18,6 +18,8 @@ from ingestion.settings import settings
 
 OLDEST_SERVER = 16
 ENCODING = "UTF8"
+# SQLSTATEs of a table, schema or function that is not there.
+NOT_SET_UP = {"42P01", "3F000", "42883"}
 # How often a session that takes long is looked at for who blocks it.
 LOOK_SECONDS = 1
 # The group role that owns what builds make.
@@ -332,7 +334,8 @@ def _text(value: Any) -> str | None:
 
 def _unreachable(error: psycopg.OperationalError, of_url: str, setting: str) -> str:
     reason = " ".join(str(error).split()).rstrip(".?")
-    if is_embedded() and conninfo_to_dict(of_url)["user"] == embedded.BUILDER_LOGIN:
+    login = conninfo_to_dict(of_url)["user"]
+    if is_embedded() and login == embedded.BUILDER_LOGIN and "does not exist" in reason:
         return f"Builds can't sign in to the embedded server: {reason}. Run `warehouse init`."
     return (
         f"The database at {where(of_url)} can't be used: {reason}. "

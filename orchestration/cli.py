@@ -72,10 +72,6 @@ Strict = Annotated[bool, typer.Option("--strict", help="Exit with 3 if lines wer
 Loaded = TypeVar("Loaded")
 
 
-# SQLSTATEs of a table, schema or function that is not there.
-NOT_SET_UP = {"42P01", "3F000", "42883"}
-
-
 def main() -> None:
     """Run the command line; every known failure is one clear sentence and exit code 1."""
     # Closed, it is None, which is no stream to ask or to write to.
@@ -95,9 +91,10 @@ def main() -> None:
     except Exception as error:
         psycopg = sys.modules.get("psycopg")
         if psycopg and isinstance(error, psycopg.Error):
+            from ingestion.database import NOT_SET_UP, reason
+
             if error.sqlstate in NOT_SET_UP:
                 _fail("The database is not set up for this version: run `warehouse init`.")
-            from ingestion.database import reason
 
             _fail(f"The database refused: {reason(error)}. Nothing is half done.")
         raise

@@ -106,6 +106,8 @@ def erase(subject: Subject, by: str, dry_run: bool = False) -> Receipt:
     except WarehouseError as error:
         raise EraseError(f"{error} {_how_far(subject)}") from error
     except psycopg.Error as error:
+        if error.sqlstate in database.NOT_SET_UP:
+            raise
         why = f"The erasure stopped, as the database refused: {database.reason(error)}."
         raise EraseError(f"{why} {_how_far(subject)}") from error
     except KeyboardInterrupt as error:

@@ -410,6 +410,21 @@ WAITS_FOR_LOADERS = (
 )
 
 
+@pytest.mark.parametrize("number", ['"abc"', "1e300", "-1", "1.5", "null", "[1]"])
+def test_a_row_that_no_line_could_have_brought_is_erased_too(
+    small: psycopg.Connection, number: str
+) -> None:
+    small.execute(
+        "insert into staging.raw_events "
+        "(event_id, timestamp, batch_id, is_bot, client_id, event, actor, context) "
+        "select gen_random_uuid(), timestamp, batch_id, false, client_id, event, actor, "
+        "jsonb_build_object('producer', 'p', 'sequence', %s::jsonb) from staging.raw_events "
+        "where actor ->> 'user_id' = %s limit 1",
+        (number, SUBJECTS["user"].identifier),
+    )
+    assert erase(SUBJECTS["user"], "dpo", dry_run=True).removed["staging.raw_events"] > 1
+
+
 WORDS = (
     "chat", "client_id", "web", "hot", "_platform",
     # Of entities, of the ledger and its states, of the quarantine, of models and what they say.

@@ -113,3 +113,22 @@ def test_a_month_that_no_event_can_have_becomes_no_partition(
             warehouse.execute("select staging.add_raw_partitions(array[%s::date])", (month,))
     taken = "select staging.add_raw_partitions(array[date '2000-01-31', current_date])"
     assert value(warehouse, taken) == 2
+
+
+@pytest.mark.parametrize("zone", ["UTC-5", "<UTC>-5", "Pacific/Kiritimati", "America/St_Johns"])
+def test_a_partition_is_a_month_of_utc_whatever_the_loader_s_session(
+    warehouse: psycopg.Connection, zone: str
+) -> None:
+    bounds = (
+        "select pg_get_expr(relpartbound, oid) from pg_class where relname = 'raw_events_2021_05'"
+    )
+    for style in ("SQL, MDY", "Postgres, DMY", "German"):
+        with warehouse.transaction(force_rollback=True):
+            warehouse.execute("select set_config('timezone', %s, true)", (zone,))
+            warehouse.execute("select set_config('datestyle', %s, true)", (style,))
+            warehouse.execute("select staging.add_raw_partitions(array[make_date(2021, 5, 2)])")
+            warehouse.execute("set local timezone = 'UTC'")
+            warehouse.execute("set local datestyle = 'ISO'")
+            assert value(warehouse, bounds) == (
+                "FOR VALUES FROM ('2021-05-01 00:00:00+00') TO ('2021-06-01 00:00:00+00')"
+            )

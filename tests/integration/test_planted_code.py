@@ -142,6 +142,24 @@ def on(table: str, kind: str) -> Plant:
             f"alter table {table} drop constraint planted",
             f"update {table} set client_id = client_id",
         ),
+        # PostgreSQL's own function runs the SQL that it is given.
+        "a check that runs SQL": Plant(
+            f"alter table {table} add constraint planted check (ts_rewrite('a'::tsquery, "
+            "'select ''a''::tsquery, ''b''::tsquery where marts.planted('''') is not null'"
+            ") is not null) not valid",
+            f"alter table {table} drop constraint planted",
+            f"update {table} set client_id = client_id",
+        ),
+        "a policy of a table of a builder's own": Plant(
+            f"reset role; alter table {table} owner to tim_transformer; "
+            f"alter table {table} enable row level security; "
+            f"create policy planted on {table} using (marts.planted('') is not null)",
+            f"reset role; drop policy planted on {table}; "
+            f"alter table {table} disable row level security; "
+            f"alter table {table} owner to warehouse_transformer",
+            # A superuser is under no policy; an owner who is none would be.
+            "select marts.planted('')",
+        ),
         "a default": Plant(
             f"alter table {table} add column planted text; "
             f"alter table {table} alter column planted set default marts.planted('')",
@@ -182,14 +200,21 @@ def on(table: str, kind: str) -> Plant:
 
 ON_FACTS = (
     "a trigger", "a deferred trigger", "a rule", "an index", "an index of some rows", "statistics",
-    "a table that inherits", "a type with a cast", "a domain", "a check", "a default",
+    "a table that inherits", "a type with a cast", "a domain", "a check", "a check that runs SQL",
+    "a policy of a table of a builder's own", "a default",
     "a generated column", "a policy", "a view in its place",
 )  # fmt: skip
 PLANTS = {
     **{f"{kind} on the chats": on(FACT, kind) for kind in ON_FACTS},
     **{
         f"{kind} on the fact of all events": on("intermediate.int_events", kind)
-        for kind in ("an index", "a view in its place", "statistics", "a type with a cast")
+        for kind in (
+            "an index",
+            "a view in its place",
+            "statistics",
+            "a type with a cast",
+            "a check that runs SQL",
+        )
     },
     **{
         kind: on(FACT, kind)

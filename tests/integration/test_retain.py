@@ -235,6 +235,31 @@ def test_dropped_files_go_with_the_payloads(
     settings.cache_clear()
 
 
+def test_rows_go_of_a_month_whose_table_somebody_s_type_is_made_of(
+    warehouse: psycopg.Connection,
+) -> None:
+    warehouse.execute(f"create type marts.pin as (r staging.{TOO_OLD})")
+    done = retain()
+    assert [month.kept for month in done.months] == [None]
+    assert TOO_OLD in partitions(warehouse)
+    left = f"select count(*) from staging.{TOO_OLD}"  # noqa: S608 (a name of this file)
+    assert value(warehouse, left) == 0
+    assert value(warehouse, "select sum(events) from staging.dropped_months") == 6
+    warehouse.execute("drop type marts.pin")
+    retain()
+    assert TOO_OLD not in partitions(warehouse)
+    assert value(warehouse, "select sum(events) from staging.dropped_months") == 6
+
+
+def test_of_a_month_without_events_nothing_is_lost(warehouse: psycopg.Connection) -> None:
+    empty = NOW - timedelta(days=1000)
+    warehouse.execute("select staging.add_raw_partitions(array[%s::date])", (empty.date(),))
+    retain()
+    assert f"raw_events_{empty:%Y_%m}" not in partitions(warehouse)
+    lost = rows(warehouse, "select month from staging.dropped_months")
+    assert lost == [(LAST_YEAR.date().replace(day=1),)]
+
+
 def test_restatements_are_kept_for_400_days(warehouse: psycopg.Connection) -> None:
     restate = (
         "insert into warehouse.restatements "

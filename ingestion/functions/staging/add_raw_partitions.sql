@@ -2,7 +2,8 @@
 -- right to create tables. A table is made first and attached then: attaching lets other loaders
 -- write on, where `create table … partition of` would stop them.
 create or replace function staging.add_raw_partitions(months date []) returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' set datestyle = 'ISO, MDY' as $$
 declare
     month_start date;
     partition_name text;

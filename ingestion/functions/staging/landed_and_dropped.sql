@@ -3,7 +3,8 @@
 create or replace function staging.landed_and_dropped(
     clients text [], event_ids uuid [], instants timestamptz []
 ) returns setof bigint
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' set datestyle = 'ISO, MDY' as $$
 begin
     if to_regclass('intermediate.int_events') is not null then
         perform warehouse.is_safe_to_touch('intermediate.int_events');

@@ -3,7 +3,8 @@
 -- autovacuum has come by. As the owner, for builders may only read these tables. A server that
 -- crashed has forgotten how many rows were written; how large a table is it can't forget.
 create or replace function staging.take_statistics() returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' set datestyle = 'ISO, MDY' as $$
 declare
     grown regclass;
 begin

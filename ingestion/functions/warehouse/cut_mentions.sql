@@ -24,7 +24,9 @@ begin
         union all
         select c.oid::regclass, c.relname
         from pg_class as c
-        where c.oid = to_regclass('intermediate.int_sequence_uses')
+        where
+            c.oid = to_regclass('intermediate.int_sequence_uses')
+            and warehouse.is_safe_to_touch(c.oid)
     loop
         condition := warehouse.condition_of_holding(place.relation, of_client is not null);
         continue when condition is null;

@@ -3,7 +3,8 @@
 -- A view runs functions of its maker's in the session that reads it, and so does a trigger, a rule or a
 -- type with casts of its own. Functions in expressions of indexes and statistics run when a query on
 -- the table is planned. Code that runs in the owner's session is the owner: `set role` and
--- `security definer` do not hold it.
+-- `security definer` do not hold it. PostgreSQL has functions of its own that run the SQL that they
+-- are given, such as ts_rewrite and query_to_xml; those that are immutable run none.
 --
 -- So the table is locked until the transaction ends, against whatever changes its definition but not
 -- against readers and writers, and must be a plain one then. Of builders' tables this raises an
@@ -53,9 +54,21 @@ begin
         from pg_class as c
         where c.oid = relation and (c.relkind <> 'r' or c.relispartition or c.reloftype <> 0)
         union all
-        select 'shows its owner a part of its rows'
+        select format('belongs to %I', pg_get_userbyid(c.relowner))
         from pg_class as c
-        where c.oid = relation and c.relforcerowsecurity
+        where
+            c.oid = relation
+            and is_builders
+            and pg_get_userbyid(c.relowner) <> 'warehouse_transformer'
+        union all
+        -- Policies hold nothing back from whoever may be the table's owner.
+        select 'shows a part of its rows'
+        from pg_class as c
+        inner join pg_namespace as o on o.nspname = 'warehouse'
+        where
+            c.oid = relation
+            and c.relrowsecurity
+            and (c.relforcerowsecurity or not pg_has_role(o.nspowner, c.relowner, 'usage'))
         union all
         select 'inherits, or is inherited from'
         from pg_inherits as i
@@ -95,6 +108,26 @@ begin
                 'pg_opclass'::regclass, 'pg_opfamily'::regclass, 'pg_am'::regclass
             )
             and d.refobjid >= 16384
+        union all
+        select format('calls %s, which may run SQL', p.oid::regprocedure)
+        from (
+            select a.adbin::text as expression from pg_attrdef as a where a.adrelid = relation
+            union all
+            select c.conbin::text from pg_constraint as c where c.conrelid = relation
+            union all
+            select i.indexprs::text from pg_index as i where i.indrelid = relation
+            union all
+            select i.indpred::text from pg_index as i where i.indrelid = relation
+            union all
+            select s.stxexprs::text from pg_statistic_ext as s where s.stxrelid = relation
+        ) as expressions
+        cross join lateral regexp_matches(
+            expression, ':(funcid|opfuncid|hashfuncid|negfuncid|opno) (\d+)', 'g'
+        ) as named (part)
+        left join pg_operator as o on named.part[1] = 'opno' and o.oid = named.part[2]::oid
+        inner join pg_proc as p
+            on p.oid = case named.part[1] when 'opno' then o.oprcode::oid else named.part[2]::oid end
+        where p.provolatile <> 'i'
     ) as found_codes
     order by found_code
     limit 1;

@@ -61,6 +61,9 @@ select
     coalesce(p.proacl, acldefault('f', p.proowner))
 from pg_catalog.pg_proc as p
 inner join pg_catalog.pg_namespace as n on p.pronamespace = n.oid
-where n.nspname in ('staging', 'intermediate', 'marts', 'export', 'warehouse');
+where
+    n.nspname in ('staging', 'intermediate', 'marts', 'export', 'warehouse')
+    -- The warehouse has no procedures; those that builders make are theirs.
+    and p.prokind <> 'p';
 
 comment on view warehouse.objects is 'All that rights can be given on, columns where they have rights of their own.';

@@ -63,13 +63,16 @@ begin
     create temporary table erased_sequences on commit drop as
     select distinct
         r.context ->> 'producer' as producer,
-        (r.context ->> 'sequence')::numeric::bigint as "sequence",
+        case
+            when (r.context ->> 'sequence')::numeric between 0 and 1e15
+                then (r.context ->> 'sequence')::numeric::bigint
+        end as "sequence",
         e.occurred_at,
         e.batch_seq
     from staging.raw_events as r
     inner join pg_temp.erased_events as e
         on r.client_id = e.client_id and r.event_id = e.event_id and r."timestamp" = e.occurred_at
-    where r.context ->> 'producer' is not null and r.context ->> 'sequence' is not null;
+    where r.context ->> 'producer' is not null and jsonb_typeof(r.context -> 'sequence') = 'number';
 
     delete from staging.raw_events as r using pg_temp.erased_events as e
     where r.client_id = e.client_id and r.event_id = e.event_id and r."timestamp" = e.occurred_at;
