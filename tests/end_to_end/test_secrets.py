@@ -121,13 +121,20 @@ def test_passwords_and_personal_data_reach_no_file_and_no_terminal(
     done("check", "--docs")
     done("status")
 
-    # Builds that fail over what rows hold: a constraint of the table, and a cast in the model.
+    # Builds that fail over what rows hold: as by a constraint, and by a cast. (A real constraint that
+    # the model does not declare is dropped by the build.)
     planted.execute(
-        "alter table marts.user_daily_usage add constraint planted check (user_id = 'x') not valid"
+        "create function public.check_it() returns trigger language plpgsql as "
+        "'begin raise check_violation using message = ''violates check constraint'', "
+        "detail = new.user_id; end'"
+    )
+    planted.execute(
+        "create trigger planted before insert on marts.user_daily_usage "
+        "for each row execute function public.check_it()"
     )
     code, said = run("build", "--full-refresh", *select)
     assert (code, "violates check constraint" in said) == (1, True)
-    planted.execute("alter table marts.user_daily_usage drop constraint planted")
+    planted.execute("drop trigger planted on marts.user_daily_usage")
     planted.execute(
         "create function public.cast_it() returns trigger language plpgsql as "
         "'begin perform new.user_id::int; return new; end'"

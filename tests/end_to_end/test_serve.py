@@ -372,9 +372,9 @@ def held_build(served: Served) -> Iterator[Callable[[], bool]]:
 
     def waits() -> bool:
         found = served.warehouse.execute(
-            "select exists (select from pg_locks as l inner join pg_stat_activity as a using (pid) "
-            "where l.relation = 'warehouse.lock_build'::regclass and not l.granted "
-            "and a.datname = current_database())"
+            "select exists (select from pg_locks where not granted "
+            "and relation = 'warehouse.lock_build'::regclass and database = "
+            "(select oid from pg_database where datname = current_database()))"
         ).fetchone()
         return bool(found and found[0])
 
