@@ -121,8 +121,8 @@ def test_passwords_and_personal_data_reach_no_file_and_no_terminal(
     done("check", "--docs")
     done("status")
 
-    # Builds that fail over what rows hold: as by a constraint, and by a cast. (A real constraint that
-    # the model does not declare is dropped by the build.)
+    # Builds that fail over what rows hold: as by a constraint, and by a cast. (A real constraint
+    # that the model does not declare is dropped by the build.)
     planted.execute(
         "create function public.check_it() returns trigger language plpgsql as "
         "'begin raise check_violation using message = ''violates check constraint'', "
