@@ -31,6 +31,7 @@ from ingestion.line import (
     LARGEST_LINE,
     Reason,
     RejectError,
+    clipped,
     parse_object,
     read_instant,
     read_text,
@@ -260,13 +261,14 @@ def _instant(name: str, text: str) -> datetime:
             # The zero time of some language would give marts of 2,000 years.
             reject(
                 Reason.TIMESTAMP_OUT_OF_RANGE,
-                f"$.timestamp: expected a time from {FIRST_TIMESTAMP:%Y-%m-%d} on, got {text}",
+                f"$.timestamp: expected a time from {FIRST_TIMESTAMP:%Y-%m-%d} on, "
+                f"got {clipped(text)}",
             )
         return EPOCH + timedelta(microseconds=microseconds)
     except RejectError as error:
         reject(error.reason, error.detail.replace("$.timestamp", f"$.{name}"))
     except OverflowError:
-        reject(Reason.TIMESTAMP_OUT_OF_RANGE, f"$.{name}: {text} is beyond the calendar")
+        reject(Reason.TIMESTAMP_OUT_OF_RANGE, f"$.{name}: {clipped(text)} is beyond the calendar")
 
 
 def _land(

@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 
 LARGEST_LINE = 262_144
 DEEPEST_NESTING = 64
+# Members that the plan does not name have names of any length; more of a path helps nobody.
+LONGEST_SHOWN_PATH = 200
 # Of a number outside the plan as it is written: all digits before the exponent, and that.
 MOST_DIGITS = 40
 LARGEST_EXPONENT = 308
@@ -173,17 +175,40 @@ class _Literal(str):
     """A number as it is written."""
 
 
-def _texts(content: Any, path: str = "$") -> Iterator[tuple[str, str]]:
-    """Yield (path, text) of every string, name and number in a parsed line."""
-    if isinstance(content, str):
-        yield path, content
-    elif isinstance(content, _Members):
-        for name, value in content:
-            yield f"{path}.{name}", name
-            yield from _texts(value, f"{path}.{name}")
-    elif isinstance(content, list):
-        for index, value in enumerate(content):
-            yield from _texts(value, f"{path}[{index}]")
+# The way to a part of a line: of the whole line it is None. As text it would be copied for each.
+_Way = tuple["_Way", str | int] | None
+
+
+def _texts(content: Any) -> Iterator[tuple[_Way, str]]:
+    """Yield (way, text) of every string, name and number in a parsed line, in its order."""
+    open_parts = [iter([(None, content)])]
+    while open_parts:
+        for way, part in open_parts[-1]:
+            if isinstance(part, str):
+                yield way, part
+            elif isinstance(part, list):
+                open_parts.append(_parts(way, part))
+                break
+        else:
+            open_parts.pop()
+
+
+def _parts(way: _Way, whole: list[Any]) -> Iterator[tuple[_Way, Any]]:
+    if isinstance(whole, _Members):
+        for name, value in whole:
+            yield (way, name), name
+            yield (way, name), value
+    else:
+        for index, value in enumerate(whole):
+            yield (way, index), value
+
+
+def _path(way: _Way) -> str:
+    steps: list[str] = []
+    while way is not None:
+        way, step = way
+        steps.append(f"[{step}]" if isinstance(step, int) else f".{step}")
+    return "$" + "".join(reversed(steps))
 
 
 def refuse_unstorable(text: str, is_planned: Callable[[str], bool]) -> None:
@@ -195,26 +220,31 @@ def refuse_unstorable(text: str, is_planned: Callable[[str], bool]) -> None:
     if "\\u0000" not in text and not may_hold_unbounded_number(text.encode()):
         return
     content = json.loads(text, object_pairs_hook=_Members, parse_int=_Literal, parse_float=_Literal)
-    for path, found in _texts(content):
-        shown_path = path.replace("\0", "\\u0000")
-        if isinstance(found, _Literal):
-            bounds = MOST_DIGITS, LARGEST_EXPONENT
+    for way, found in _texts(content):
+        if not isinstance(found, _Literal):
+            if "\0" in found:
+                refuse_nul(_path(way), found)
+        elif not _is_bounded(found, MOST_DIGITS, LARGEST_EXPONENT):
+            bounds, path = (MOST_DIGITS, LARGEST_EXPONENT), _path(way)
             if is_planned(path):
                 bounds = MOST_PLANNED_DIGITS, LARGEST_PLANNED_EXPONENT
             if not _is_bounded(found, *bounds):
                 reject(
                     Reason.INVALID_FIELD,
-                    f"{shown_path}: expected a number of at most {bounds[0]:,} digits and an "
-                    f"exponent within ±{bounds[1]:,}, got {_clipped(found)}",
+                    f"{_shown_path(path)}: expected a number of at most {bounds[0]:,} digits and "
+                    f"an exponent within ±{bounds[1]:,}, got {clipped(found)}",
                 )
-        else:
-            refuse_nul(shown_path, found)
+
+
+def _shown_path(path: str) -> str:
+    """Show a path, whose names may be of any length and hold anything."""
+    return clipped(json.dumps(path, ensure_ascii=False)[1:-1], LONGEST_SHOWN_PATH)
 
 
 def refuse_nul(path: str, text: str) -> None:
     """Raise RejectError where a string holds NUL."""
     if "\0" in text:
-        reject(Reason.INVALID_FIELD, f"{path}: a string must not hold NUL (\\u0000)")
+        reject(Reason.INVALID_FIELD, f"{_shown_path(path)}: a string must not hold NUL (\\u0000)")
 
 
 def read_instant(timestamp: str) -> int:
@@ -229,11 +259,12 @@ def read_instant(timestamp: str) -> int:
             f"2000{timestamp[4:]}".upper() if is_year_0 else timestamp.upper()
         )
     except ValueError as error:
-        reject(Reason.INVALID_FIELD, f"$.timestamp: {expected}, got {timestamp} ({error})")
+        reject(Reason.INVALID_FIELD, f"$.timestamp: {expected}, got {clipped(timestamp)} ({error})")
     if is_year_0:
         reject(
             Reason.TIMESTAMP_OUT_OF_RANGE,
-            f"$.timestamp: the year 0000 is before every time that is taken, got {timestamp}",
+            "$.timestamp: the year 0000 is before every time that is taken, "
+            f"got {clipped(timestamp)}",
         )
     return since_epoch(instant)
 
@@ -252,11 +283,12 @@ def shown(value: Any) -> str:
     """Show a value in a detail: clipped, with nothing in it that breaks a line."""
     if isinstance(value, dict | list | None | bool):
         return type_name(value)
-    return _clipped(json.dumps(value) if isinstance(value, str) else str(value))
+    return clipped(json.dumps(value) if isinstance(value, str) else str(value))
 
 
-def _clipped(text: str) -> str:
-    return text if len(text) <= 60 else text[:57] + "…"
+def clipped(text: str, longest: int = 60) -> str:
+    """Cut a text that is too long to be quoted."""
+    return text if len(text) <= longest else text[: longest - 3] + "…"
 
 
 def type_name(value: Any) -> str:
