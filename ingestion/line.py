@@ -34,6 +34,9 @@ _BRACKET, _BACKSLASH = b"[\\"
 _with_alike_digits = bytes.maketrans(b"0123456789.E", b"00000000000e")
 _TOO_MANY_DIGITS = b"0" * (MOST_DIGITS + 1)
 _long_exponent = re.compile(rb"0e[+-]?000+[,}\]\s]").search
+# A number that only a double takes for ±10^15 has 15 zeros behind the 1, with the point or without.
+_HALF_OF_THE_ZEROS = b"0" * 8
+_beyond_largest = re.compile(rb"1[0.]{15}").search
 # Possessive, and to the end where the string has none: never a second look at the same bytes.
 _string = re.compile(r'"(?:[^"\\]++|\\.)*+"?').sub
 _brackets = re.compile(r"[\[\]{}]").findall
@@ -90,9 +93,17 @@ def is_unusual(line: bytes) -> bool:
 
 
 def may_hold_unbounded_number(lines: bytes) -> bool:
-    """Tell whether objects may hold a number out of bounds; few strings look as if they did."""
+    """Tell whether objects may hold a number out of bounds; few strings look as if they did.
+
+    Of the others a double says truly on which side of 0 and ±10^15 they lie: too little for that
+    is only what has too many digits or a long exponent.
+    """
     alike = lines.translate(_with_alike_digits)
-    return _TOO_MANY_DIGITS in alike or _long_exponent(alike) is not None
+    return (
+        _TOO_MANY_DIGITS in alike
+        or _long_exponent(alike) is not None
+        or (_HALF_OF_THE_ZEROS in lines and _beyond_largest(lines) is not None)
+    )
 
 
 def read_text(line: bytes) -> str:
@@ -114,8 +125,8 @@ def read_text(line: bytes) -> str:
 def parse_object(text: str) -> dict[str, Any]:
     """Return the line's JSON object; whole numbers such as 100.0 are read as int.
 
-    A number beyond any bound is read as infinity, which no member takes. Raises RejectError where
-    it is no JSON, or no object.
+    Any other number is read as a float on its side of every whole number, and one beyond any bound
+    as infinity, which no member takes. Raises RejectError where it is no JSON, or no object.
     """
     try:
         if _nesting(text) > DEEPEST_NESTING:
@@ -137,14 +148,17 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _number(literal: str) -> int | float:
-    """Read 100.0 as the whole number that it is."""
+    """Read 100.0 as the whole number that it is, and what is none as none."""
     if not _is_bounded(literal, MOST_PLANNED_DIGITS, LARGEST_PLANNED_EXPONENT):
         return math.inf
     number = Decimal(literal)
-    # As many digits as a whole number may have without an exponent.
-    if number.adjusted() < MOST_DIGITS and number == number.to_integral_value():
+    # As many digits as a whole number may have without an exponent; 0 has none, be it 0e999.
+    if not number or (number.adjusted() < MOST_DIGITS and number == number.to_integral_value()):
         return int(number)
-    return float(literal)
+    nearest = float(literal)
+    if nearest.is_integer() and nearest != number:
+        return math.nextafter(nearest, math.inf if number > nearest else -math.inf)
+    return nearest
 
 
 def _is_bounded(literal: str, most_digits: int, largest_exponent: int) -> bool:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from ingestion.judge import Judge, Rejected, Verdict
+from ingestion.tracking_plan import tracking_plan
 from tests.lines import line
 
 RECEIVED_AT = datetime(2026, 1, 16, 12, tzinfo=UTC)
@@ -64,3 +65,11 @@ def test_a_path_is_that_of_what_is_refused() -> None:
     verdict = judged(with_properties(b'{"a":[1,{"b":1,"c\\n":[[],[2,3e999]]}]}'))
     assert isinstance(verdict, Rejected)
     assert verdict.detail.startswith("$.properties.a[1].c\\n[1][1]: expected a number")
+
+
+def test_the_plan_bounds_fractions_by_nothing_but_0_and_the_largest_number() -> None:
+    # Other bounds may_hold_unbounded_number would have to know, as a double may miss them.
+    plan = tracking_plan()
+    members = [member for event in plan.events.values() for member in event.properties.values()]
+    bounds = {(each.minimum, each.maximum) for each in members if each.type == "number"}
+    assert bounds == {(0, None), (None, None)}
