@@ -29,6 +29,7 @@ _MICROSECOND = timedelta(microseconds=1)
 is_rfc3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)", re.ASCII
 ).fullmatch
+is_json_number = re.compile(r"-?(0|[1-9][0-9]*+)(\.[0-9]++)?([eE][+-]?[0-9]++)?").fullmatch
 _BRACKET, _BACKSLASH = b"[\\"
 # With all digits alike, and the point as one, a number of too many digits holds so many zeros.
 _with_alike_digits = bytes.maketrans(b"0123456789.E", b"00000000000e")
@@ -122,17 +123,19 @@ def read_text(line: bytes) -> str:
         )
 
 
-def parse_object(text: str) -> dict[str, Any]:
+def parse_object(text: str, *, is_exact: bool = False) -> dict[str, Any]:
     """Return the line's JSON object; whole numbers such as 100.0 are read as int.
 
-    Any other number is read as a float on its side of every whole number, and one beyond any bound
-    as infinity, which no member takes. Raises RejectError where it is no JSON, or no object.
+    Any other number is read as a float on its side of every whole number, or as a Decimal where it
+    is to be exact, and one beyond any bound as infinity, which no member takes. Raises RejectError
+    where it is no JSON, or no object.
     """
+    read_number = exact_number if is_exact else _number
     try:
         if _nesting(text) > DEEPEST_NESTING:
             reject(Reason.INVALID_JSON, f"nested deeper than {DEEPEST_NESTING}")
         content = json.loads(
-            text, parse_constant=_refuse_constant, parse_int=_number, parse_float=_number
+            text, parse_constant=_refuse_constant, parse_int=read_number, parse_float=read_number
         )
     except json.JSONDecodeError as error:
         reject(Reason.INVALID_JSON, f"{error.msg} at character {error.pos + 1}")
@@ -147,15 +150,23 @@ def _refuse_constant(name: str) -> NoReturn:
     reject(Reason.INVALID_JSON, f"{name} is not JSON")
 
 
-def _number(literal: str) -> int | float:
-    """Read 100.0 as the whole number that it is, and what is none as none."""
+def exact_number(literal: str) -> int | float | Decimal:
+    """Read a number of JSON: 100.0 as the int that it is, infinity where it is beyond any bound."""
     if not _is_bounded(literal, MOST_PLANNED_DIGITS, LARGEST_PLANNED_EXPONENT):
         return math.inf
     number = Decimal(literal)
     # As many digits as a whole number may have without an exponent; 0 has none, be it 0e999.
     if not number or (number.adjusted() < MOST_DIGITS and number == number.to_integral_value()):
         return int(number)
-    nearest = float(literal)
+    return number
+
+
+def _number(literal: str) -> int | float:
+    """Read what is no whole number as a float that is none either."""
+    number = exact_number(literal)
+    if not isinstance(number, Decimal):
+        return number
+    nearest = float(number)
     if nearest.is_integer() and nearest != number:
         return math.nextafter(nearest, math.inf if number > nearest else -math.inf)
     return nearest
