@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
+import math
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -31,6 +31,9 @@ from ingestion.line import (
     LARGEST_LINE,
     Reason,
     RejectError,
+    clipped,
+    exact_number,
+    is_json_number,
     parse_object,
     read_instant,
     read_text,
@@ -44,6 +47,8 @@ from ingestion.loader import LoadError, reason
 from ingestion.source import Source, SourceError
 from ingestion.tracking_plan import LARGEST_NUMBER
 
+# As Python's json.dumps with sorted names and no spaces, but for decimals, which stay exact.
+_canonical = msgspec.json.Encoder(decimal_format="number", order="sorted").encode
 # Far more than money has, and far less than what numeric holds.
 MOST_DECIMALS = 100
 
@@ -187,12 +192,17 @@ def judge_row(kind: EntityKind, row: Row, received_at: datetime) -> dict[str, An
             reject(Reason.INVALID_FIELD, f"no CSV: {row.fault}")
         shape = SHAPES[kind]
         if row.cells is None:
-            came = parse_object(text)
+            came = parse_object(text, is_exact=True)
             # Numbers of columns have bounds of their own, and there are no others.
             refuse_unstorable(text, lambda _: True)
             came = {name: value for name, value in came.items() if value is not None}
         else:
             came = _of_cells(row.cells, shape)
+        for name in _number_columns(shape):
+            if isinstance(came.get(name), str):
+                reject(
+                    Reason.INVALID_FIELD, f"$.{name}: expected a number, got {shown(came[name])}"
+                )
         try:
             entity = msgspec.convert(came, shape)
         except msgspec.ValidationError as error:
@@ -202,24 +212,26 @@ def judge_row(kind: EntityKind, row: Row, received_at: datetime) -> dict[str, An
         _check(columns, received_at)
     except RejectError as error:
         return Rejected(error.reason, error.detail)
-    columns["canonical"] = json.dumps(
-        came, sort_keys=True, separators=(",", ":"), ensure_ascii=False
-    )
+    columns["canonical"] = _canonical(came).decode()
     return columns
+
+
+def _number_columns(shape: type[msgspec.Struct]) -> list[str]:
+    numbers = (Count | None, Decimal | None)
+    return [field.name for field in msgspec.structs.fields(shape) if field.type in numbers]
 
 
 def _of_cells(cells: dict[str, str], shape: type[msgspec.Struct]) -> dict[str, Any]:
     """Return a CSV row's columns. An empty cell alone is absent: `NULL` is a text like others."""
     came: dict[str, Any] = {}
-    counts = {field.name for field in msgspec.structs.fields(shape) if field.type == Count | None}
+    numbers = _number_columns(shape)
     for name, cell in cells.items():
         refuse_nul(f"$.{name}", cell)
         if cell:
             came[name] = cell
-        if name in counts:
-            # What is no number stays a text, and is refused as one.
-            with suppress(msgspec.ValidationError):
-                came[name] = msgspec.convert(cell, int, strict=False)
+        # What is no number, as JSON writes them, stays a text, and is refused as one.
+        if name in numbers and is_json_number(cell) and (number := exact_number(cell)) != math.inf:
+            came[name] = number
     return came
 
 
@@ -260,13 +272,14 @@ def _instant(name: str, text: str) -> datetime:
             # The zero time of some language would give marts of 2,000 years.
             reject(
                 Reason.TIMESTAMP_OUT_OF_RANGE,
-                f"$.timestamp: expected a time from {FIRST_TIMESTAMP:%Y-%m-%d} on, got {text}",
+                f"$.timestamp: expected a time from {FIRST_TIMESTAMP:%Y-%m-%d} on, "
+                f"got {clipped(text)}",
             )
         return EPOCH + timedelta(microseconds=microseconds)
     except RejectError as error:
         reject(error.reason, error.detail.replace("$.timestamp", f"$.{name}"))
     except OverflowError:
-        reject(Reason.TIMESTAMP_OUT_OF_RANGE, f"$.{name}: {text} is beyond the calendar")
+        reject(Reason.TIMESTAMP_OUT_OF_RANGE, f"$.{name}: {clipped(text)} is beyond the calendar")
 
 
 def _land(

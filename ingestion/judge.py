@@ -28,6 +28,7 @@ from ingestion.line import (
     FIRST_TIMESTAMP,
     Reason,
     RejectError,
+    clipped,
     is_commonly_written,
     is_rfc3339,
     is_unusual,
@@ -313,7 +314,7 @@ class Judge:
             reject(
                 Reason.TIMESTAMP_OUT_OF_RANGE,
                 f"$.timestamp: expected a time from {self._earliest:%Y-%m-%d} to 24 h after "
-                f"receipt ({self._received_at:%Y-%m-%dT%H:%M:%SZ}), got {timestamp}",
+                f"receipt ({self._received_at:%Y-%m-%dT%H:%M:%SZ}), got {clipped(timestamp)}",
             )
 
     def _day(self, content: dict[str, Any]) -> date:

@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 
 LARGEST_LINE = 262_144
 DEEPEST_NESTING = 64
+# Members that the plan does not name have names of any length; more of a path helps nobody.
+LONGEST_SHOWN_PATH = 200
 # Of a number outside the plan as it is written: all digits before the exponent, and that.
 MOST_DIGITS = 40
 LARGEST_EXPONENT = 308
@@ -27,11 +29,15 @@ _MICROSECOND = timedelta(microseconds=1)
 is_rfc3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)", re.ASCII
 ).fullmatch
+is_json_number = re.compile(r"-?(0|[1-9][0-9]*+)(\.[0-9]++)?([eE][+-]?[0-9]++)?").fullmatch
 _BRACKET, _BACKSLASH = b"[\\"
 # With all digits alike, and the point as one, a number of too many digits holds so many zeros.
 _with_alike_digits = bytes.maketrans(b"0123456789.E", b"00000000000e")
 _TOO_MANY_DIGITS = b"0" * (MOST_DIGITS + 1)
 _long_exponent = re.compile(rb"0e[+-]?000+[,}\]\s]").search
+# A number that only a double takes for ±10^15 has 15 zeros behind the 1, with the point or without.
+_HALF_OF_THE_ZEROS = b"0" * 8
+_beyond_largest = re.compile(rb"1[0.]{15}").search
 # Possessive, and to the end where the string has none: never a second look at the same bytes.
 _string = re.compile(r'"(?:[^"\\]++|\\.)*+"?').sub
 _brackets = re.compile(r"[\[\]{}]").findall
@@ -88,9 +94,17 @@ def is_unusual(line: bytes) -> bool:
 
 
 def may_hold_unbounded_number(lines: bytes) -> bool:
-    """Tell whether objects may hold a number out of bounds; few strings look as if they did."""
+    """Tell whether objects may hold a number out of bounds; few strings look as if they did.
+
+    Of the others a double says truly on which side of 0 and ±10^15 they lie: too little for that
+    is only what has too many digits or a long exponent.
+    """
     alike = lines.translate(_with_alike_digits)
-    return _TOO_MANY_DIGITS in alike or _long_exponent(alike) is not None
+    return (
+        _TOO_MANY_DIGITS in alike
+        or _long_exponent(alike) is not None
+        or (_HALF_OF_THE_ZEROS in lines and _beyond_largest(lines) is not None)
+    )
 
 
 def read_text(line: bytes) -> str:
@@ -109,17 +123,19 @@ def read_text(line: bytes) -> str:
         )
 
 
-def parse_object(text: str) -> dict[str, Any]:
+def parse_object(text: str, *, is_exact: bool = False) -> dict[str, Any]:
     """Return the line's JSON object; whole numbers such as 100.0 are read as int.
 
-    A number beyond any bound is read as infinity, which no member takes. Raises RejectError where
-    it is no JSON, or no object.
+    Any other number is read as a float on its side of every whole number, or as a Decimal where it
+    is to be exact, and one beyond any bound as infinity, which no member takes. Raises RejectError
+    where it is no JSON, or no object.
     """
+    read_number = exact_number if is_exact else _number
     try:
         if _nesting(text) > DEEPEST_NESTING:
             reject(Reason.INVALID_JSON, f"nested deeper than {DEEPEST_NESTING}")
         content = json.loads(
-            text, parse_constant=_refuse_constant, parse_int=_number, parse_float=_number
+            text, parse_constant=_refuse_constant, parse_int=read_number, parse_float=read_number
         )
     except json.JSONDecodeError as error:
         reject(Reason.INVALID_JSON, f"{error.msg} at character {error.pos + 1}")
@@ -134,15 +150,26 @@ def _refuse_constant(name: str) -> NoReturn:
     reject(Reason.INVALID_JSON, f"{name} is not JSON")
 
 
-def _number(literal: str) -> int | float:
-    """Read 100.0 as the whole number that it is."""
+def exact_number(literal: str) -> int | float | Decimal:
+    """Read a number of JSON: 100.0 as the int that it is, infinity where it is beyond any bound."""
     if not _is_bounded(literal, MOST_PLANNED_DIGITS, LARGEST_PLANNED_EXPONENT):
         return math.inf
     number = Decimal(literal)
-    # As many digits as a whole number may have without an exponent.
-    if number.adjusted() < MOST_DIGITS and number == number.to_integral_value():
+    # As many digits as a whole number may have without an exponent; 0 has none, be it 0e999.
+    if not number or (number.adjusted() < MOST_DIGITS and number == number.to_integral_value()):
         return int(number)
-    return float(literal)
+    return number
+
+
+def _number(literal: str) -> int | float:
+    """Read what is no whole number as a float that is none either."""
+    number = exact_number(literal)
+    if not isinstance(number, Decimal):
+        return number
+    nearest = float(number)
+    if nearest.is_integer() and nearest != number:
+        return math.nextafter(nearest, math.inf if number > nearest else -math.inf)
+    return nearest
 
 
 def _is_bounded(literal: str, most_digits: int, largest_exponent: int) -> bool:
@@ -173,17 +200,40 @@ class _Literal(str):
     """A number as it is written."""
 
 
-def _texts(content: Any, path: str = "$") -> Iterator[tuple[str, str]]:
-    """Yield (path, text) of every string, name and number in a parsed line."""
-    if isinstance(content, str):
-        yield path, content
-    elif isinstance(content, _Members):
-        for name, value in content:
-            yield f"{path}.{name}", name
-            yield from _texts(value, f"{path}.{name}")
-    elif isinstance(content, list):
-        for index, value in enumerate(content):
-            yield from _texts(value, f"{path}[{index}]")
+# The way to a part of a line: of the whole line it is None. As text it would be copied for each.
+_Way = tuple["_Way", str | int] | None
+
+
+def _texts(content: Any) -> Iterator[tuple[_Way, str]]:
+    """Yield (way, text) of every string, name and number in a parsed line, in its order."""
+    open_parts = [iter([(None, content)])]
+    while open_parts:
+        for way, part in open_parts[-1]:
+            if isinstance(part, str):
+                yield way, part
+            elif isinstance(part, list):
+                open_parts.append(_parts(way, part))
+                break
+        else:
+            open_parts.pop()
+
+
+def _parts(way: _Way, whole: list[Any]) -> Iterator[tuple[_Way, Any]]:
+    if isinstance(whole, _Members):
+        for name, value in whole:
+            yield (way, name), name
+            yield (way, name), value
+    else:
+        for index, value in enumerate(whole):
+            yield (way, index), value
+
+
+def _path(way: _Way) -> str:
+    steps: list[str] = []
+    while way is not None:
+        way, step = way
+        steps.append(f"[{step}]" if isinstance(step, int) else f".{step}")
+    return "$" + "".join(reversed(steps))
 
 
 def refuse_unstorable(text: str, is_planned: Callable[[str], bool]) -> None:
@@ -195,26 +245,31 @@ def refuse_unstorable(text: str, is_planned: Callable[[str], bool]) -> None:
     if "\\u0000" not in text and not may_hold_unbounded_number(text.encode()):
         return
     content = json.loads(text, object_pairs_hook=_Members, parse_int=_Literal, parse_float=_Literal)
-    for path, found in _texts(content):
-        shown_path = path.replace("\0", "\\u0000")
-        if isinstance(found, _Literal):
-            bounds = MOST_DIGITS, LARGEST_EXPONENT
+    for way, found in _texts(content):
+        if not isinstance(found, _Literal):
+            if "\0" in found:
+                refuse_nul(_path(way), found)
+        elif not _is_bounded(found, MOST_DIGITS, LARGEST_EXPONENT):
+            bounds, path = (MOST_DIGITS, LARGEST_EXPONENT), _path(way)
             if is_planned(path):
                 bounds = MOST_PLANNED_DIGITS, LARGEST_PLANNED_EXPONENT
             if not _is_bounded(found, *bounds):
                 reject(
                     Reason.INVALID_FIELD,
-                    f"{shown_path}: expected a number of at most {bounds[0]:,} digits and an "
-                    f"exponent within ±{bounds[1]:,}, got {_clipped(found)}",
+                    f"{_shown_path(path)}: expected a number of at most {bounds[0]:,} digits and "
+                    f"an exponent within ±{bounds[1]:,}, got {clipped(found)}",
                 )
-        else:
-            refuse_nul(shown_path, found)
+
+
+def _shown_path(path: str) -> str:
+    """Show a path, whose names may be of any length and hold anything."""
+    return clipped(json.dumps(path, ensure_ascii=False)[1:-1], LONGEST_SHOWN_PATH)
 
 
 def refuse_nul(path: str, text: str) -> None:
     """Raise RejectError where a string holds NUL."""
     if "\0" in text:
-        reject(Reason.INVALID_FIELD, f"{path}: a string must not hold NUL (\\u0000)")
+        reject(Reason.INVALID_FIELD, f"{_shown_path(path)}: a string must not hold NUL (\\u0000)")
 
 
 def read_instant(timestamp: str) -> int:
@@ -229,11 +284,12 @@ def read_instant(timestamp: str) -> int:
             f"2000{timestamp[4:]}".upper() if is_year_0 else timestamp.upper()
         )
     except ValueError as error:
-        reject(Reason.INVALID_FIELD, f"$.timestamp: {expected}, got {timestamp} ({error})")
+        reject(Reason.INVALID_FIELD, f"$.timestamp: {expected}, got {clipped(timestamp)} ({error})")
     if is_year_0:
         reject(
             Reason.TIMESTAMP_OUT_OF_RANGE,
-            f"$.timestamp: the year 0000 is before every time that is taken, got {timestamp}",
+            "$.timestamp: the year 0000 is before every time that is taken, "
+            f"got {clipped(timestamp)}",
         )
     return since_epoch(instant)
 
@@ -252,11 +308,12 @@ def shown(value: Any) -> str:
     """Show a value in a detail: clipped, with nothing in it that breaks a line."""
     if isinstance(value, dict | list | None | bool):
         return type_name(value)
-    return _clipped(json.dumps(value) if isinstance(value, str) else str(value))
+    return clipped(json.dumps(value) if isinstance(value, str) else str(value))
 
 
-def _clipped(text: str) -> str:
-    return text if len(text) <= 60 else text[:57] + "…"
+def clipped(text: str, longest: int = 60) -> str:
+    """Cut a text that is too long to be quoted."""
+    return text if len(text) <= longest else text[: longest - 3] + "…"
 
 
 def type_name(value: Any) -> str:

@@ -13,8 +13,8 @@ import psycopg
 
 # A salt is destroyed when its day and the next are over, 48 h after it came into use.
 SALT_DAYS = 2
-# Crawlers name themselves at the start; a longer text only costs matching time.
-LONGEST_USER_AGENT = 1024
+# Crawlers name themselves early; a longer text only costs matching time, more than a line's.
+LONGEST_USER_AGENT = 256
 # No address is longer, with zone, brackets and port; what is remembered stays small, too.
 LONGEST_ADDRESS = 128
 _is_port = re.compile(r"(:[0-9]+)?").fullmatch

@@ -147,7 +147,8 @@ def _entities() -> Iterator[str]:
     yield ""
     yield (
         "What a thing looks like now: NDJSON, or CSV with a header, in which an empty cell is "
-        "absent and nothing else is (`NULL` is a text). "
+        "absent and nothing else is (`NULL` is a text). A number is written as JSON writes "
+        "numbers, in a cell too, and kept to its last digit; NDJSON refuses one in quotes. "
         "Of the rows with one key (the first column) that with the newest `updated_at` "
         "stands, whatever order they come in. Times are as in events, from "
         f"{FIRST_TIMESTAMP:%Y-%m-%d} on. A client has churned once "

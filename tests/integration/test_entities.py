@@ -8,9 +8,10 @@ import io
 import itertools
 import json
 import random
+import re
 import tracemalloc
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,13 @@ COLUMNS = (
 def test_amounts_are_kept_as_they_are_written(
     warehouse: psycopg.Connection, tmp_path: Path
 ) -> None:
-    amounts = {"1": "0.1", "2": "1000000000000000", "3": "0", "4": "123.456789"}
+    amounts = {
+        "1": "0.1",
+        "2": "1000000000000000",
+        "3": "0",
+        "4": "123.456789",
+        "5": "999999999999999.999999",
+    }
     lines = [user(key, 1) | {"monthly_cost_limit": amount} for key, amount in amounts.items()]
     load_bytes("users", tmp_path, as_csv(lines), "rows.csv")
     for row in lines:
@@ -370,6 +377,44 @@ def test_a_number_in_a_cell_is_read_and_no_other_text(column: str, cell: str) ->
     else:
         assert isinstance(columns, Rejected)
         assert columns.reason == Reason.INVALID_FIELD
+
+
+LITERALS = (
+    *("0", "-0", "7", "7.0", "70e-1", "7E+0", "0e999", "0e-400", "1e2", "1000000000000000"),
+    *("0.1", "0.10", "1e-7", "999999999999999.999999", "7.00000000000000000001", "1e-100"),
+    *("-1", "-1e-400", "1e-101", "1000000000000000.01", "1e16", "1e999", "1e5000", "9" * 5_000),
+    *("1_000", "1__0", "٧", "７", " 7", "7 ", " 7 ", "+7", "07", ".7", "7.", "7e", "0x7", "--7"),
+    *("NaN", "Infinity", "-Infinity", "true", '"5"', "7\n", "7,", "1e٧"),
+)
+
+
+@pytest.mark.parametrize("literal", LITERALS)
+@pytest.mark.parametrize(
+    "column", ["monthly_message_limit", "monthly_token_limit", "monthly_cost_limit"]
+)
+def test_numbers_of_a_row_are_those_of_json_to_the_last_digit(column: str, literal: str) -> None:
+    is_number = re.fullmatch(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?", literal)
+    number = Decimal(literal) if is_number else Decimal(-1)
+    decimals = 100 if column == "monthly_cost_limit" else 0
+    with localcontext(prec=5_000):
+        fits = 0 <= number <= 10**15 and round(number, decimals) == number
+
+    times = {"created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z"}
+    payload = ndjson([user("u", 1) | {column: "HERE"}]).strip().replace(b'"HERE"', b"%b")
+    in_json = Row(1, payload % literal.encode(), None)
+    in_cell = Row(1, b"x", {"user_id": "u", column: literal} | times)
+    judged = [judge_row(EntityKind.USERS, row, NOW) for row in (in_json, in_cell)]
+    # JSON allows spaces around a number, a cell does not.
+    if literal.strip(" \n") != literal:
+        del judged[0]
+    for columns in judged:
+        if fits:
+            assert not isinstance(columns, Rejected)
+            assert columns[column] == number
+            assert json.loads(columns["canonical"], parse_float=Decimal)[column] == number
+        else:
+            assert isinstance(columns, Rejected)
+            assert len(columns.detail) < 300
 
 
 def test_a_quote_that_is_never_closed_takes_no_more_than_a_line_may_hold(

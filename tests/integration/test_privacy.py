@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from crawleruseragents import CRAWLER_USER_AGENTS_DATA, is_crawler
 from hypothesis import given
 from hypothesis import strategies as st
 from mmdb_writer import MMDBWriter
@@ -21,7 +23,7 @@ from psycopg import sql
 from ingestion import loader, privacy
 from ingestion.ledger import Counts
 from ingestion.loader import load
-from ingestion.privacy import address_of, salt_of, visitor_hash
+from ingestion.privacy import address_of, is_bot, salt_of, visitor_hash
 from ingestion.source import open_source
 from tests.conftest import WAREHOUSE, examples
 from tests.lines import event, line, rows, value
@@ -286,6 +288,23 @@ def test_crawlers_are_flagged_and_people_are_not(
     ]
     assert flags[:4] == [True, False, False, False]
     assert flags[-1] is False
+
+
+def test_every_crawler_of_the_list_names_itself_in_what_is_looked_at() -> None:
+    agents = [agent for one in CRAWLER_USER_AGENTS_DATA for agent in one["instances"]]
+    assert len(agents) > 1_000
+    assert [agent for agent in agents if is_bot(agent) != is_crawler(agent)] == []
+
+
+def test_a_user_agent_of_any_length_costs_what_a_long_one_does() -> None:
+    def seconds(length: int) -> float:
+        started = time.process_time()
+        for number in range(50):
+            is_bot((f"{number} {length} {BROWSER} " * length)[:length])
+        return time.process_time() - started
+
+    seconds(100)
+    assert seconds(20_000) < 3 * seconds(256)
 
 
 def test_a_country_comes_of_the_address_where_a_database_is_installed(

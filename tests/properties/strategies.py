@@ -7,6 +7,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Context, Decimal
 from functools import cache
 from typing import Any
 
@@ -419,6 +420,19 @@ def number_literals(draw: st.DrawFn) -> str:
         + mantissa
         + draw(st.sampled_from((exponent, exponent.upper())))
     )
+
+
+@st.composite
+def literals_near_bounds(draw: st.DrawFn) -> str:
+    """Numbers that a double hardly tells, or does not, from one that the plan names."""
+    exact = Context(prec=2_000)
+    bound = Decimal(draw(st.sampled_from((0, 1, 5, 100, 599, 10**15)))).copy_sign(
+        draw(st.sampled_from((1, -1)))
+    )
+    digits = draw(st.sampled_from((1, 2, 3, 15, 16, 17, 18, 20, 30, 400, 900)))
+    near = exact.add(bound, draw(st.sampled_from((-1, 0, 1))) * Decimal(f"1e-{digits}"))
+    shift = draw(st.sampled_from((0, 99, 100, 400)) | st.integers(-20, 20))
+    return f"{near.scaleb(-shift, exact):f}" + (f"E{shift}" if shift else "")
 
 
 ODD_TIMESTAMPS = (

@@ -22,7 +22,13 @@ from ingestion.judge import (
 )
 from ingestion.line import is_commonly_written, is_rfc3339
 from tests.conftest import examples
-from tests.properties.strategies import RECEIVED_AT, files, lines, number_literals
+from tests.properties.strategies import (
+    RECEIVED_AT,
+    files,
+    lines,
+    literals_near_bounds,
+    number_literals,
+)
 from tests.reference import intake as reference
 
 SALT = b"s" * 32
@@ -99,6 +105,38 @@ def test_every_number_is_bounded_wherever_it_stands(
         line = line.replace(text, f"{text}, {place}")
     verdict, outcome = judged(line.encode()), reference.judge(line.encode(), RECEIVED_AT, set())
     assert type(verdict).__name__.lower() == outcome.kind, line
+
+
+NUMBERS: list[tuple[str, dict[str, object]]] = [
+    ("chat", {"cost_prompt": "HERE"}),
+    ("chat", {"user_query_length": "HERE"}),
+    ("system_metric", {"metric_type": "m", "metric_value": "HERE", "server_id": "s"}),
+    ("chat_feedback", {"message_id": "m", "rating": "HERE"}),
+    (
+        "api_request",
+        {"endpoint": "/", "method": "GET", "response_time_ms": 1, "status_code": "HERE"},
+    ),
+    ("signup", {"x": "HERE"}),
+]
+
+
+@examples(500)
+@given(literals_near_bounds(), st.sampled_from(NUMBERS), st.booleans())
+def test_bounds_hold_for_numbers_as_they_are_written(
+    literal: str, place: tuple[str, dict[str, object]], is_sequence: bool
+) -> None:
+    name, properties = place
+    content = {
+        "event": name,
+        "timestamp": "2026-01-10T08:30:00Z",
+        "actor": {"client_id": "acme"},
+        "context": {"producer": "p", "sequence": "HERE" if is_sequence else 7},
+        "properties": {} if is_sequence else properties,
+    }
+    line = json.dumps(content).replace('"HERE"', literal).encode()
+    verdict, outcome = judged(line), reference.judge(line, RECEIVED_AT, set())
+    assert type(verdict).__name__.lower() == outcome.kind, literal
+    assert verdict.sequence == outcome.sequence
 
 
 @examples(2000)

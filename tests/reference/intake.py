@@ -385,12 +385,28 @@ def read_json(text: str) -> Any:
             text,
             object_pairs_hook=_Members,
             parse_int=_read_number(int),
-            parse_float=_read_number(float),
+            parse_float=_read_number(_Fraction),
             parse_constant=_refuse_constant,
         )
     except (ValueError, RecursionError) as error:
         raise NotJsonError(str(error)) from error
     return _plain(raw, depth=0)
+
+
+class _Fraction(float):
+    """A number with a point or an exponent; `exact` is what is written, which a float may miss."""
+
+    exact: Decimal
+
+    def __new__(cls, literal: str) -> _Fraction:
+        number = super().__new__(cls, literal)
+        number.exact = Decimal(literal)
+        return number
+
+
+def exactly(number: float) -> Decimal:
+    """A number as it is written, where that is known."""
+    return number.exact if isinstance(number, _Fraction) else Decimal(number)
 
 
 def _read_number(read: Callable[[str], float]) -> Callable[[str], float]:
@@ -511,7 +527,7 @@ def _is_said(value: Any, words: Collection[str]) -> bool:
     if isinstance(value, bool):
         return str(value).lower() in words
     if isinstance(value, int | float):
-        return value in [int(word) for word in words if word.isdigit()]
+        return exactly(value) in [int(word) for word in words if word.isdigit()]
     return False
 
 
@@ -644,13 +660,15 @@ def fits(value: Any, rule: PropertyRule) -> bool:
     # Python's booleans are integers, JSON's are not numbers.
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    if abs(value) > LARGEST_NUMBER:
+    number = exactly(value)
+    # copy_abs, as abs() would round.
+    if number.copy_abs() > LARGEST_NUMBER:
         return False
-    if kind == "whole" and value != int(value):
+    if kind == "whole" and number != int(number):
         return False
-    if rule["minimum"] is not None and value < rule["minimum"]:
+    if rule["minimum"] is not None and number < rule["minimum"]:
         return False
-    return rule["maximum"] is None or value <= rule["maximum"]
+    return rule["maximum"] is None or number <= rule["maximum"]
 
 
 class NotATimestampError(Exception):

@@ -245,6 +245,12 @@ ACCEPTED: dict[str, Any] = {
     "name of digits": raw_property('{"' + "9" * 41 + '": 1}'),
     "plan's number of many digits": metric("1." + "0" * 3_999),
     "plan's number with a small exponent": metric("5e-4000"),
+    "plan's number of 0 with a large exponent": metric("0e999"),
+    "plan's number just below the largest": metric("999999999999999.99999"),
+    "plan's smallest number": metric("-1000000000000000.00000000000000000000"),
+    "plan's whole number of 0 with a large exponent": encode(
+        event_of("job_won", {"value_cents": 7}, lead_id="l")
+    ).replace(b"7}", b"0E999}"),
     "plan's whole number of many digits": encode(
         event_of("job_won", {"value_cents": 7}, lead_id="l")
     ).replace(b"7}", b"7." + b"0" * 400 + b"}"),
@@ -319,6 +325,19 @@ REJECTED: dict[str, tuple[Any, set[str]]] = {
         {INVALID_FIELD, UNKNOWN_EVENT},
     ),
     "plan's number of too many digits": (metric("1." + "0" * 4_000), {INVALID_FIELD}),
+    "plan's number just above the largest": (metric("1000000000000000.01"), {INVALID_FIELD}),
+    "plan's number just below the smallest": (metric("-10000000000000000.1e-1"), {INVALID_FIELD}),
+    "plan's number just below 0": (
+        encode(event_of("chat", {"cost_prompt": 7})).replace(b"7}", b"-1e-400}"),
+        {INVALID_FIELD},
+    ),
+    "plan's whole number and little more": (
+        encode(event_of("job_won", {"value_cents": 7}, lead_id="l")).replace(
+            b"7}", b"7.00000000000000000001}"
+        ),
+        {INVALID_FIELD},
+    ),
+    "0 with a large exponent outside the plan": (raw_property("0e999"), {INVALID_FIELD}),
     "plan's number with too small an exponent": (metric("5e-4001"), {INVALID_FIELD}),
     "plan's number of another event": (
         encode(event_of("job_won", {"value_cents": 7, "metric_value": 8}, lead_id="l")).replace(
