@@ -13,7 +13,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO
 
-from ingestion.errors import WarehouseError
+from ingestion.errors import WarehouseError, printable
 
 BLOCK = 1 << 20
 # zstd makes up to 128 KiB of 4 bytes, and gives all that it makes of what it gets: so much makes at
@@ -75,11 +75,6 @@ def open_source(name: str, mapping: Path | None = None) -> Source:
         lambda: position[0],
         is_pipe,
     )
-
-
-def printable(path: str | Path) -> str:
-    """Return a path, or what names one, as text that the ledger can hold, whatever its bytes."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def drop(blocks: Iterator[bytes], count: int) -> Iterator[bytes]:

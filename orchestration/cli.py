@@ -473,7 +473,8 @@ def erase(
 @app.command()
 def retain(
     days: Annotated[
-        int | None, typer.Option(min=1, help="How long raw events are kept; default 365.")
+        int | None,
+        typer.Option(min=1, max=36_500, help="How long raw events are kept; default 365."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Change nothing; tell what would go.")

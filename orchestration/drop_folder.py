@@ -27,11 +27,11 @@ import psycopg
 
 from ingestion import database, ledger, locks, private
 from ingestion.entities import EntityKind, load_entities
-from ingestion.errors import WarehouseError
+from ingestion.errors import WarehouseError, printable
 from ingestion.ledger import Counts
 from ingestion.loader import LoadError, load
 from ingestion.locks import Lock, LockError
-from ingestion.source import open_source, printable
+from ingestion.source import open_source
 
 KINDS = [*EntityKind, ledger.EVENTS]
 LOADING = "loading"
