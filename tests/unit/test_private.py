@@ -59,7 +59,8 @@ def test_what_was_open_is_made_private_and_what_links_lead_to_is_left_alone(
     open_home: Path,
 ) -> None:
     private.make_private(open_home)
-    assert [mode(open_home / path) for path in ("", "dbt", "dbt/b", "dbt/b/file", "dbt/program")] == [
+    made = ("", "dbt", "dbt/b", "dbt/b/file", "dbt/program")
+    assert [mode(open_home / path) for path in made] == [
         0o700, 0o700, 0o700, 0o600, 0o700
     ]  # fmt: skip
     assert mode(open_home.parent / "beside") == 0o666
