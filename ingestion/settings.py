@@ -152,6 +152,10 @@ class Settings(BaseSettings):
         description="Age in days from which on raw events are dropped by month.",
     )
 
+    def given(self, name: str) -> str | None:
+        """Return a setting if somebody has set it, and not what it is by default."""
+        return getattr(self, name) if name in self.model_fields_set else None
+
     @property
     def server_url(self) -> SecretStr | None:
         """The URL in force, wherever it comes from. Raises SettingError for a file that is none."""
