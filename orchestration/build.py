@@ -147,8 +147,8 @@ def builder_environment() -> dict[str, str]:
 
     Raises DatabaseError where builds can't sign in safely.
     """
-    environment = dbt_environment()
     with database.connect_as_builder() as connection:
+        environment = dbt_environment()
         if connection.execute("select current_user").fetchone() == (database.BUILDER,):
             environment["PGOPTIONS"] += f" -c role={database.BUILDER}"
     return environment
