@@ -211,6 +211,8 @@ def _run_dbt(options: BuildOptions) -> None:
     ):
         result = dbtRunner().invoke(arguments)
     if result.success:
+        if options.select and not list(result.result or ()):  # type: ignore[arg-type]
+            raise BuildError(f"Nothing is selected by `--select {options.select}`: nothing ran.")
         return
     if result.exception:
         raise BuildError(f"dbt could not run: {result.exception}")
