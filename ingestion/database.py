@@ -188,7 +188,29 @@ def _open(of_url: str, setting: str, autocommit: bool, application_name: str) ->
 
 def open_session(url: str, **options: Any) -> psycopg.Connection:
     """Open a connection to any database with the settings that every session has."""
-    return psycopg.connect(url, **session.parameters(url), **options)
+    connection = psycopg.connect(url, **session.parameters(url), **options)
+    try:
+        connection.execute(session.ALLOW_VIEWS)
+        if not connection.autocommit:
+            connection.commit()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+_knows_views: dict[str, bool] = {}
+
+
+def _parameters(of_url: str, search_path: str = session.SEARCH_PATH) -> dict[str, Any]:
+    """Return the parameters of every session, for programs that set nothing once connected."""
+    if of_url not in _knows_views:
+        # Where there is no server, none of them connects either.
+        with suppress(psycopg.OperationalError), open_session(of_url) as connection:
+            row = connection.execute(session.KNOWS_VIEWS).fetchone()
+            _knows_views[of_url] = row == (True,)
+    knows_views = _knows_views.get(of_url, False)
+    return session.parameters(of_url, search_path, knows_views=knows_views)
 
 
 def _refuse_unfit(connection: psycopg.Connection) -> None:
@@ -295,7 +317,7 @@ def libpq_environment(of_url: str | None = None) -> dict[str, str]:
     import psycopg.pq
 
     of_url = of_url or url()
-    given = {"port": "5432", **conninfo_to_dict(of_url), **session.parameters(of_url)}
+    given = {"port": "5432", **conninfo_to_dict(of_url), **_parameters(of_url)}
     names = {
         option.keyword.decode(): option.envvar.decode()
         for option in psycopg.pq.Conninfo.get_defaults()
@@ -316,7 +338,7 @@ def sqlalchemy_url(
 
     of_url = of_url or url()
     parts = dict(conninfo_to_dict(of_url))
-    set_by_session = session.parameters(of_url, schema)
+    set_by_session = _parameters(of_url, schema)
     return URL.create(
         f"postgresql+{driver}",
         username=_text(parts.pop("user", None)),

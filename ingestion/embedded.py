@@ -73,6 +73,7 @@ def start() -> None:
     cluster = settings().cluster.absolute()
     try:
         private.make_folder(cluster.parent)
+        private.make_home_private(cluster.parent)
         with _one_at_a_time(cluster) as lock:
             if not _is_made(cluster):
                 _make(cluster, lock)

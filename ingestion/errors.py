@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from enum import IntEnum
+from pathlib import Path
 
 
 class ExitCode(IntEnum):
@@ -17,3 +19,8 @@ class WarehouseError(Exception):
     """Something failed; the message says what, where and what to do, and holds no secret."""
 
     exit_code = ExitCode.FAILED
+
+
+def printable(path: str | Path) -> str:
+    """Return a path, or what names one, as text that the ledger can hold, whatever its bytes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

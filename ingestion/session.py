@@ -25,6 +25,9 @@ LIMITS = {
     "idle_session_timeout": "0",
 }
 
+# A login works as itself, unless the URL's own `options` say otherwise. Builds then take theirs.
+ROLE = {"role": "none"}
+
 # Not listed, because they change no result and are the operator's to choose: synchronous_commit,
 # tablespaces, memory, the planner's settings, languages of messages. A superuser alone can set
 # session_replication_role, so a session of another role could not even set it back.
@@ -41,6 +44,8 @@ SETTINGS = {
     # Off, it would turn queries on marts with policies into errors.
     "row_security": "on",
     "check_function_bodies": "on",
+    # On, what the server tells of views and columns would be quoted otherwise than it was written.
+    "quote_all_identifiers": "off",
     # A build reads what other sessions have committed while it waited for them.
     "default_transaction_isolation": "read committed",
     "default_transaction_read_only": "off",
@@ -48,6 +53,14 @@ SETTINGS = {
     # The statement of a killed client ends within a second instead of working on with its locks.
     "client_connection_check_interval": "1000",
 }
+
+# Set, it would keep sessions from reading views; one that erases sets it for itself. Servers before
+# 16.4 do not know it, and refuse a session that asks for it as it starts.
+VIEWS = "restrict_nonsystem_relation_kind"
+KNOWS_VIEWS = f"select current_setting('{VIEWS}', true) is not null"
+ALLOW_VIEWS = (
+    f"select set_config('{VIEWS}', '', false) where current_setting('{VIEWS}', true) <> ''"
+)
 
 # libpq's variables that may add to the URL: where secrets and certificates are, how long to wait.
 # None of them names a server, a user or a database, or makes TLS optional.
@@ -62,13 +75,18 @@ STARTUP_VARIABLES = ("PGTZ", "PGDATESTYLE", "PGGEQO")
 SERVICE_VARIABLES = ("PGSERVICE", "PGSERVICEFILE", "PGSYSCONFDIR")
 
 
-def parameters(url: str, search_path: str = SEARCH_PATH) -> dict[str, Any]:
-    """Return the connection parameters that every session has in addition to its URL."""
+def parameters(
+    url: str, search_path: str = SEARCH_PATH, *, knows_views: bool = False
+) -> dict[str, Any]:
+    """Return the connection parameters that every session has in addition to its URL.
+
+    With ``knows_views``, of a server that knows that setting, that too; else ALLOW_VIEWS sets it.
+    """
     from psycopg.conninfo import conninfo_to_dict
 
     given = conninfo_to_dict(url).get("options") or ""
-    fixed = SETTINGS | {"search_path": search_path}
-    options = filter(None, (_options(LIMITS), given, _options(fixed)))
+    fixed = SETTINGS | ({VIEWS: ""} if knows_views else {}) | {"search_path": search_path}
+    options = filter(None, (_options(LIMITS | ROLE), given, _options(fixed)))
     return {"client_encoding": "UTF8", "options": " ".join(options)}
 
 

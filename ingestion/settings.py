@@ -11,15 +11,18 @@ from datetime import date
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ingestion import session
 from ingestion.errors import WarehouseError
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
+# A hundred years: what goes further back than the calendar is no day.
+LONGEST_RETENTION = 36_500
 
 
 class SettingError(WarehouseError):
@@ -33,6 +36,25 @@ class PostgresVersion(IntEnum):
     OLDEST = 16
 
 
+def _not_empty(given: object) -> object:
+    """Refuse the empty text, which as a path is the current folder."""
+    if isinstance(given, str) and not given.strip():
+        raise PydanticCustomError("empty_path", "It is empty: name a path, or leave it out")
+    return given
+
+
+def _utf8(path: Path) -> Path:
+    """Refuse a path that neither logs nor URLs, of the embedded server's socket, say, can hold."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise PydanticCustomError("no_utf8", "It is no UTF-8 text") from None
+    return path
+
+
+GivenPath = Annotated[Path, BeforeValidator(_not_empty)]
+
+
 class Settings(BaseSettings):
     """What a person may set, each with the default that needs no set-up."""
 
@@ -42,7 +64,7 @@ class Settings(BaseSettings):
         default=None,
         description="libpq URL of a PostgreSQL server, 16 or newer; without it the embedded one.",
     )
-    database_url_file: Path | None = Field(
+    database_url_file: GivenPath | None = Field(
         default=None,
         description="File that holds that URL instead, as secrets are mounted.",
     )
@@ -51,10 +73,10 @@ class Settings(BaseSettings):
         description="libpq URL of the same database for builds: a login that is a member of "
         "warehouse_transformer and of nothing else.",
     )
-    builder_url_file: Path | None = Field(
+    builder_url_file: GivenPath | None = Field(
         default=None, description="File that holds that URL instead."
     )
-    home: Path = Field(
+    home: Annotated[GivenPath, AfterValidator(_utf8)] = Field(
         default=PROJECT_DIR / ".warehouse",
         description="Folder of all that the warehouse writes outside the database.",
     )
@@ -62,7 +84,7 @@ class Settings(BaseSettings):
         default=PostgresVersion.NEWEST,
         description="Major version of the embedded server: 18 or 16.",
     )
-    drop_folder: Path | None = Field(
+    drop_folder: GivenPath | None = Field(
         default=None,
         description="Where new event files are dropped for Dagster to load; default home/drop.",
     )
@@ -103,7 +125,7 @@ class Settings(BaseSettings):
         default=None,
         description="Password that browsers ask for before they show Dagster's UI or the docs.",
     )
-    dagster_password_file: Path | None = Field(
+    dagster_password_file: GivenPath | None = Field(
         default=None,
         description="File that holds that password instead, as secrets are mounted.",
     )
@@ -118,14 +140,21 @@ class Settings(BaseSettings):
         description="Earliest day (UTC) of which events are taken, 2000-01-01 or later; default "
         "ten years before receipt.",
     )
-    country_database: Path | None = Field(
+    country_database: GivenPath | None = Field(
         default=None,
         description="MaxMind DB file that tells an IP's country; without it countries are unknown.",
     )
 
     retention_days: int = Field(
-        default=365, ge=1, description="Age in days from which on raw events are dropped by month."
+        default=365,
+        ge=1,
+        le=LONGEST_RETENTION,
+        description="Age in days from which on raw events are dropped by month.",
     )
+
+    def given(self, name: str) -> str | None:
+        """Return a setting if somebody has set it, and not what it is by default."""
+        return getattr(self, name) if name in self.model_fields_set else None
 
     @property
     def server_url(self) -> SecretStr | None:

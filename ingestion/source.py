@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import stat
@@ -13,7 +14,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO
 
-from ingestion.errors import WarehouseError
+from ingestion.errors import WarehouseError, printable
 
 BLOCK = 1 << 20
 # zstd makes up to 128 KiB of 4 bytes, and gives all that it makes of what it gets: so much makes at
@@ -42,11 +43,16 @@ class Source:
     reads_once: bool = False
 
 
-def open_source(name: str, mapping: Path | None = None) -> Source:
+# As `open` takes it: what opens a path with flags, and returns a descriptor.
+Opener = Callable[[str, int], int]
+
+
+def open_source(name: str, mapping: Path | None = None, opener: Opener | None = None) -> Source:
     """Return the source that a person means by ``name``; nothing is read yet.
 
     ``.gz`` and ``.zst`` are decompressed. With ``mapping`` the file goes through that DuckDB
-    select. Raises SourceError where the file is missing, no file, or not readable.
+    select. ``opener`` opens the file each time, and may refuse to. Raises SourceError where the
+    file is missing, no file, or not readable.
     """
     if name == STANDARD_INPUT:
         if mapping is not None:
@@ -61,7 +67,7 @@ def open_source(name: str, mapping: Path | None = None) -> Source:
         is_pipe = not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode))
         if not is_pipe:
             # A pipe that is opened and closed has broken off for its writer.
-            path.open("rb").close()
+            open(path, "rb", opener=opener).close()
     except OSError as error:
         raise SourceError(_cannot_read(path, error)) from error
     if mapping is not None:
@@ -70,16 +76,32 @@ def open_source(name: str, mapping: Path | None = None) -> Source:
     position = [0]
     return Source(
         printable(path),
-        lambda offset: _file_blocks(path, offset, position),
+        lambda offset: _file_blocks(path, offset, position, opener),
         None if is_pipe else status.st_size,
         lambda: position[0],
         is_pipe,
     )
 
 
-def printable(path: str | Path) -> str:
-    """Return a path, or what names one, as text that the ledger can hold, whatever its bytes."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+def open_own(path: str, flags: int) -> int:
+    """Open a regular file that has no other name, and follow no link: an Opener.
+
+    Whoever may put a file into a folder, and not read another one, may put a link to that one
+    there, or a pipe that nobody writes to. Raises OSError for these.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "It is a link") from None
+        raise
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+        return descriptor
+    os.close(descriptor)
+    if stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EMLINK, "It is a hard link to a file that has other names, too")
+    raise OSError(errno.EINVAL, "It is no regular file")
 
 
 def drop(blocks: Iterator[bytes], count: int) -> Iterator[bytes]:
@@ -101,11 +123,13 @@ def _mapped(mapping: Path, path: Path) -> Iterator[bytes]:
         raise SourceError(printable(str(error))) from error
 
 
-def _file_blocks(path: Path, offset: int, position: list[int]) -> Iterator[bytes]:
+def _file_blocks(
+    path: Path, offset: int, position: list[int], opener: Opener | None
+) -> Iterator[bytes]:
     decompressors = {".gz": _gzip_blocks, ".zst": _zstd_blocks}
     decompress = decompressors.get(path.suffix.lower())
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=opener) as file:
             if decompress:
                 blocks = drop(decompress(file, path), offset)
             elif file.seekable():

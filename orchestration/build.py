@@ -147,8 +147,8 @@ def builder_environment() -> dict[str, str]:
 
     Raises DatabaseError where builds can't sign in safely.
     """
-    environment = dbt_environment()
     with database.connect_as_builder() as connection:
+        environment = dbt_environment()
         if connection.execute("select current_user").fetchone() == (database.BUILDER,):
             environment["PGOPTIONS"] += f" -c role={database.BUILDER}"
     return environment
@@ -211,6 +211,8 @@ def _run_dbt(options: BuildOptions) -> None:
     ):
         result = dbtRunner().invoke(arguments)
     if result.success:
+        if options.select and not list(result.result or ()):  # type: ignore[arg-type]
+            raise BuildError(f"Nothing is selected by `--select {options.select}`: nothing ran.")
         return
     if result.exception:
         raise BuildError(f"dbt could not run: {result.exception}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import sys
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 import typer
 
 from ingestion import process
-from ingestion.errors import ExitCode, WarehouseError
+from ingestion.errors import ExitCode, WarehouseError, printable
 
 if TYPE_CHECKING:
     from ingestion.ledger import Counts
@@ -59,13 +60,22 @@ app.add_typer(rejected, name="rejected")
 alerts = typer.Typer(no_args_is_help=True, help="See alerts, and say what is done about them.")
 app.add_typer(alerts, name="alerts")
 
+
+def _user() -> str:
+    """Return who runs this; by number where the system has no name, as in many containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 By = Annotated[
     str,
     typer.Option(
         metavar="NAME",
         help="Who does it: you, by default; `-` reads a name from standard input.",
-        default_factory=getpass.getuser,
+        default_factory=_user,
     ),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 3 if lines were rejected.")]
@@ -76,9 +86,13 @@ def main() -> None:
     """Run the command line; every known failure is one clear sentence and exit code 1."""
     # Closed, it is None, which is no stream to ask or to write to.
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
-    process.speak_utf8()
     try:
-        app()
+        process.speak_utf8()
+        try:
+            app()
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except SystemExit as end:
         if end.code == INTERRUPTED:
             _fail("Interrupted. What is committed stays; the same command goes on from there.")
@@ -88,6 +102,12 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         raise SystemExit(ExitCode.FAILED) from None
+    except OSError as error:
+        # What could not be written would be tried once more as Python ends, and end in a traceback.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        where = f", {printable(error.filename)}" if isinstance(error.filename, str) else ""
+        _fail(f"The system refused: {error.strerror or error}{where}. {_folder_is_gone()}".strip())
     except Exception as error:
         psycopg = sys.modules.get("psycopg")
         if psycopg and isinstance(error, psycopg.Error):
@@ -98,6 +118,14 @@ def main() -> None:
 
             _fail(f"The database refused: {reason(error)}. Nothing is half done.")
         raise
+
+
+def _folder_is_gone() -> str:
+    try:
+        os.getcwd()
+    except OSError:
+        return "The current folder is gone: change to another one."
+    return ""
 
 
 def _fail(message: str, code: ExitCode = ExitCode.FAILED) -> NoReturn:
@@ -355,7 +383,7 @@ def export(
     from orchestration import show
     from orchestration.export import export_row
 
-    show.exported(export_row(getpass.getuser() if accept else None), json)
+    show.exported(export_row(_user() if accept else None), json)
 
 
 @app.command()
@@ -470,7 +498,8 @@ def erase(
 @app.command()
 def retain(
     days: Annotated[
-        int | None, typer.Option(min=1, help="How long raw events are kept; default 365.")
+        int | None,
+        typer.Option(min=1, max=36_500, help="How long raw events are kept; default 365."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Change nothing; tell what would go.")

@@ -8,6 +8,10 @@ the reason in a ``.reason.txt`` beside it. Names that start with a dot are left 
 under such a name and rename it when it is whole. A file under another name is taken once it has
 stood still; where it grew while it was loaded, the rest is loaded when it stands still again.
 
+Producers may not read what the warehouse may. So what is dropped is read only where nobody else
+reaches it any more, in ``loading/``, and only where it is a regular file with no other name: links
+and pipes go to ``failed/`` unread.
+
 Folders that are made here are private, and so is each file from the moment it is taken. A folder
 that the operator has made keeps its permissions, so that producers may write into it. Files in
 ``done/`` and ``failed/`` expire.
@@ -27,11 +31,11 @@ import psycopg
 
 from ingestion import database, ledger, locks, private
 from ingestion.entities import EntityKind, load_entities
-from ingestion.errors import WarehouseError
+from ingestion.errors import WarehouseError, printable
 from ingestion.ledger import Counts
 from ingestion.loader import LoadError, load
 from ingestion.locks import Lock, LockError
-from ingestion.source import open_source, printable
+from ingestion.source import open_own, open_source
 
 KINDS = [*EntityKind, ledger.EVENTS]
 LOADING = "loading"
@@ -40,6 +44,12 @@ DONE, FAILED = KEPT = ("done", "failed")
 STILL_SECONDS = 5
 # In bytes, on common file systems.
 LONGEST_NAME = 255
+# What follows the last dot of a name, and more is none that says how to read a file.
+LONGEST_ENDING = 16
+
+
+class DropError(WarehouseError):
+    """The drop folder is not safe to use; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +77,13 @@ def waiting_files(drop: Path) -> list[tuple[str, Path]]:
 
 
 def _stands_still(path: Path) -> bool:
-    """Tell whether it is a file that nobody seems to write; times far ahead tell nothing."""
+    """Tell whether it is no folder, and nobody seems to write it; times far ahead tell nothing."""
     try:
-        status = path.stat()
+        status = path.lstat()
     except OSError:
         return False
-    return stat.S_ISREG(status.st_mode) and abs(time.time() - status.st_mtime) >= STILL_SECONDS
+    is_folder = stat.S_ISDIR(status.st_mode)
+    return not is_folder and abs(time.time() - status.st_mtime) >= STILL_SECONDS
 
 
 def load_dropped(drop: Path) -> Iterator[Dropped]:
@@ -80,11 +91,16 @@ def load_dropped(drop: Path) -> Iterator[Dropped]:
 
     A file that can't be loaded is set aside; where the database fails the file stays for the next
     time: loader.LoadError, locks.LockError, psycopg.Error and database.DatabaseError are raised.
+    Raises DropError where somebody else may have made the folders that files are moved to.
     """
     for kind in KINDS:
         private.make_folder(drop / kind)
+        _refuse_folder_of_others(drop / kind, links_of_ours=True)
     for folder in (LOADING, *KEPT):
+        _refuse_folder_of_others(drop / folder)
         private.make_private(drop / folder)
+        for kind in KINDS:
+            _refuse_folder_of_others(drop / folder / kind)
     with (
         locks.held(Lock.DROP_FOLDER),
         database.connect(autocommit=True, application_name="warehouse drop folder") as connection,
@@ -98,16 +114,12 @@ def load_dropped(drop: Path) -> Iterator[Dropped]:
                 if waiting.parent == loading:
                     name = name.partition("-")[2]
                 else:
-                    path = _move(waiting, loading, f"{uuid.uuid4().hex}-{name}")
+                    path = _move(waiting, loading, _own_name(name))
                 counts, is_whole = _load_once(connection, kind, path)
             except (psycopg.Error, LoadError, LockError, database.DatabaseError):
                 raise
             except Exception as error:
-                reason = _reason(error)
-                failed = _keep(path, drop / FAILED / kind, name)
-                beside = _beside(failed, ".reason.txt")
-                beside.write_text(f"{reason}\n", "utf-8")
-                private.take_from_others(beside)
+                reason = _set_aside(path, drop / FAILED / kind, name, _reason(error))
                 yield Dropped(kind, printable(name), Counts(), reason)
             else:
                 if is_whole:
@@ -117,7 +129,7 @@ def load_dropped(drop: Path) -> Iterator[Dropped]:
 
 def _load_once(connection: psycopg.Connection, kind: str, path: Path) -> tuple[Counts, bool]:
     """Load a file; return what became of its lines, and whether these were all of it."""
-    source = open_source(str(path))
+    source = open_source(str(path), opener=open_own)
     finished = ledger.finished_load(connection, kind, source.name)
     if kind == ledger.EVENTS:
         if finished:
@@ -127,7 +139,7 @@ def _load_once(connection: psycopg.Connection, kind: str, path: Path) -> tuple[C
     else:
         # Once more does no harm.
         counts = load_entities(EntityKind(kind), source)
-    is_whole = path.stat().st_size == source.position()
+    is_whole = path.lstat().st_size == source.position()
     if not is_whole and (finished := ledger.finished_load(connection, kind, source.name)):
         # The last line may be half one: next time all is read, and what landed is a duplicate.
         ledger.end_load(connection, finished, "abandoned", "the file grew while it was loaded")
@@ -142,15 +154,65 @@ def _reason(error: Exception) -> str:
     return f"It can't be loaded: {why or type(error).__name__}. `warehouse load` tells more."
 
 
+def _set_aside(path: Path, directory: Path, name: str, reason: str) -> str:
+    """Move a file that can't be loaded to its reason, which is returned with what else went wrong.
+
+    One that can't be moved stays, and is no reason for others to wait.
+    """
+    try:
+        failed = _keep(path, directory, name)
+    except OSError as error:
+        return f"{reason} It can't be moved away either: {error.strerror}."
+    # Not into what is there by that name already, which producers may have dropped: a link, say.
+    beside = _free(_beside(failed, ".reason.txt"))
+    with beside.open("x", encoding="utf-8") as file:
+        file.write(f"{reason}\n")
+    private.take_from_others(beside)
+    return reason
+
+
 def _move(path: Path, directory: Path, name: str) -> Path:
-    """Move a file into a folder, under a numbered name where its own is taken there."""
+    """Move a file into a private folder, under a numbered name where its own is taken there."""
     private.make_folder(directory)
-    target, number = directory / name, 1
-    while target.exists():
+    moved = path.rename(_free(directory / name))
+    # Where nobody can put another one in its place any more.
+    private.take_from_others(moved)
+    return moved
+
+
+def _free(path: Path) -> Path:
+    """Return a path, numbered where it is taken, be it by a link that leads nowhere."""
+    free, number = path, 1
+    while os.path.lexists(free):
         number += 1
-        target = _beside(directory / name, f".{number}")
-    private.take_from_others(path)
-    return path.rename(target)
+        free = _beside(path, f".{number}")
+    return free
+
+
+def _own_name(name: str) -> str:
+    """Return a name that no other file has, and that ends as before, which says how to read it."""
+    given, first = os.fsencode(name), f"{uuid.uuid4().hex}-"
+    ending = os.fsencode(Path(name).suffix)[-LONGEST_ENDING:]
+    room = LONGEST_NAME - len(first) - len(ending)
+    return first + os.fsdecode(given[: len(given) - len(ending)][:room] + ending)
+
+
+def _refuse_folder_of_others(folder: Path, *, links_of_ours: bool = False) -> None:
+    """Raise DropError for a link, or a folder of another user, where files are moved from or to.
+
+    Producers who may write to the drop folder itself could have put it there.
+    """
+    try:
+        status = folder.lstat()
+    except FileNotFoundError:
+        return
+    is_of_ours = status.st_uid in {0, os.geteuid()}
+    is_link = stat.S_ISLNK(status.st_mode)
+    if (is_link and not (links_of_ours and is_of_ours)) or (not links_of_ours and not is_of_ours):
+        raise DropError(
+            f"{printable(folder)} is a link, or of another user, who could lead files of the "
+            "warehouse elsewhere: remove it, and let nobody else write to the drop folder itself."
+        )
 
 
 def _keep(path: Path, directory: Path, name: str) -> Path:

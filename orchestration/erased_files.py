@@ -12,7 +12,7 @@ from ingestion.erased import Erased, Subject, subject_hash
 from ingestion.forms import DEEPEST, is_file_of, normal, percent_decoded, unescaped
 from ingestion.line import Reason
 from ingestion.settings import settings
-from ingestion.source import SourceError, open_source
+from ingestion.source import SourceError, open_own, open_source
 
 # A line that is longer is looked at in pieces that overlap by the longest identifier.
 LONGEST_PIECE = 1 << 20
@@ -110,9 +110,11 @@ def _holds(path: Path, subject: Subject) -> bool | None:
     # Lines of dropped files are read as they were when they landed; logs are sentences.
     is_dropped = path.is_relative_to(settings().drop)
     read_as = Reason.UNKNOWN_EVENT if is_dropped else Reason.INVALID_JSON
+    # Producers may put another one in its place meanwhile.
+    opener = open_own if is_dropped else None
     needle = _needle(value)
     try:
-        for piece in _pieces(open_source(str(path)).blocks(0)):
+        for piece in _pieces(open_source(str(path), opener=opener).blocks(0)):
             if not _may_hold(piece, needle):
                 continue
             if erased.is_in_refused(piece, read_as):

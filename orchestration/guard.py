@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 USER = "warehouse"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 # What asks for an address in general, and so is in no browser's address line.
-WILDCARDS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104
+WILDCARDS = frozenset({"0.0.0.0", "[::]", ""})  # noqa: S104
 READING = frozenset({"GET", "HEAD"})
 GRAPHQL = "/graphql"
 _HOST = re.compile(r"(?P<name>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?")
@@ -50,13 +50,21 @@ class Rules:
     password: str | None = None
 
 
-def rules(listens_at: str, url: str, password: str | None) -> Rules:
-    """Return the rules of a server that listens at an address and is reached by people at a URL."""
+def rules(listens_at: str, url: str | None, password: str | None) -> Rules:
+    """Return the rules of a server that listens at an address.
+
+    ``url`` is where people reach it, if somebody has said so: a default may name the port of
+    another program on this machine, whose pages would then be trusted.
+    """
+    address = f"[{listens_at}]" if ":" in listens_at else listens_at.lower()
+    names = LOOPBACK | ({address} - WILDCARDS)
+    if url is None:
+        return Rules(names, password=password)
     parts = urlsplit(url.lower())
     host = parts.netloc.rpartition("@")[2]
-    address = f"[{listens_at}]" if ":" in listens_at else listens_at.lower()
-    names = {host_name(host), None if listens_at in WILDCARDS else address} - {None}
-    return Rules(LOOPBACK | names, frozenset({f"{parts.scheme}://{host}"}), password)
+    return Rules(
+        names | ({host_name(host)} - {None}), frozenset({f"{parts.scheme}://{host}"}), password
+    )
 
 
 def host_name(host: str) -> str | None:
@@ -98,7 +106,8 @@ def _knows(password: str, headers: Headers) -> bool:
 
 def _comes_from_elsewhere(rules: Rules, scope: Scope, host: str, headers: Headers) -> bool:
     """Tell whether a browser sent it for a page of another origin, but to show this one's."""
-    own = {f"{scheme}://{host.lower()}" for scheme in ("http", "https")} | rules.origins
+    is_secure = scope.get("scheme", "http") in {"https", "wss"}
+    own = {f"{'https' if is_secure else 'http'}://{host.lower()}"} | rules.origins
     reads = scope["type"] == "http" and scope["method"] in READING
     if reads and _opens_a_page(headers):
         return False

@@ -46,7 +46,7 @@ def serve_dagster(host: str, port: int, workspace: str) -> None:
         target = WorkspaceFileTarget([workspace])
         with WorkspaceProcessContext(instance, target, __version__) as context:
             app = create_app_from_workspace_process_context(context)
-            _serve(app, host, port, settings().dagster_url)
+            _serve(app, host, port, settings().given("dagster_url"))
 
 
 def docs_app() -> Starlette:
@@ -63,7 +63,7 @@ def docs_app() -> Starlette:
     return Starlette(routes=[Route("/", index), Mount("/", files)])
 
 
-def _serve(app: Starlette, host: str, port: int, url: str) -> None:
+def _serve(app: Starlette, host: str, port: int, url: str | None) -> None:
     import uvicorn
 
     guarded = Guard(app, rules(host, url, settings().web_password))
@@ -82,7 +82,7 @@ def main(which: str, host: str, port: str, *workspace: str) -> None:
     if which == "dagster":
         serve_dagster(host, int(port), *workspace)
     else:
-        _serve(docs_app(), host, int(port), settings().docs_url)
+        _serve(docs_app(), host, int(port), settings().given("docs_url"))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import pytest
 from ingestion.entities import EntityKind
 from ingestion.sample import SampleFiles
 from ingestion.source import SourceError
-from orchestration import demo
+from orchestration import cli, demo
 from orchestration.cli import Kind
 from tests.conftest import WAREHOUSE
 from tests.processes import open_to_others
@@ -60,6 +60,56 @@ def test_the_demo_makes_a_row_and_a_second_run_changes_nothing(own_server):
     assert "Generating" not in second.stderr
     assert run("docs", umask=0).returncode == 0
     assert open_to_others(own_server) == []
+
+
+def one_sentence(finished: subprocess.CompletedProcess[str]) -> str:
+    assert finished.returncode == 1
+    (sentence,) = finished.stderr.splitlines()
+    assert sentence.startswith("warehouse: ")
+    return sentence
+
+
+def test_output_that_can_not_be_written_is_told_in_one_sentence(warehouse):
+    for arguments in (["plan"], ["rejected", "list", "--json"]):
+        with open("/dev/full", "w") as full:
+            finished = subprocess.run(
+                [*WAREHOUSE, *arguments], stdout=full, stderr=subprocess.PIPE, text=True
+            )
+        assert "No space left on device" in one_sentence(finished)
+
+
+@pytest.mark.parametrize("arguments", [["load", "a.ndjson"], ["init"]])
+def test_a_current_folder_that_is_gone_is_told_in_one_sentence(tmp_path, arguments):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    shell = 'cd "$1" && rmdir "$1" && shift && exec "$@"'
+    finished = subprocess.run(
+        ["/bin/sh", "-c", shell, "sh", str(gone), *WAREHOUSE, *arguments],
+        env=os.environ | {"WAREHOUSE_HOME": "relative"},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert "The current folder is gone" in one_sentence(finished)
+
+
+def test_a_home_that_is_no_utf8_is_told_in_one_sentence(tmp_path):
+    environment = os.environ | {"WAREHOUSE_HOME": f"{tmp_path}/\udce9"}
+    finished = run("plan", env=environment)
+    assert "WAREHOUSE_HOME can't be used: It is no UTF-8 text" in one_sentence(finished)
+
+
+def test_who_has_no_name_is_named_by_number(monkeypatch):
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 4711")
+
+    monkeypatch.setattr(cli.getpass, "getuser", nobody)
+    assert cli._user() == f"uid {os.getuid()}"
+
+
+def test_a_selection_of_nothing_is_told_so(warehouse):
+    finished = run("build", "--select", "+++@@@")
+    assert finished.returncode == 1
+    last = finished.stderr.splitlines()[-1]
+    assert last == "warehouse: Nothing is selected by `--select +++@@@`: nothing ran."
 
 
 def test_a_demo_that_was_broken_off_loads_what_is_left(warehouse, tmp_path):

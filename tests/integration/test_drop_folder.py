@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
+import re
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -170,7 +173,9 @@ def test_entities_that_grow_while_they_are_loaded_are_loaded_once_more(
 ODD_NAMES: dict[bytes, str | None] = {
     b"\xe9.ndjson": None,
     b"a\nb.ndjson": None,
-    b"0" * 240 + b".ndjson": "File name too long",
+    b"0" * 240 + b".ndjson": None,
+    b"\xc3\xa9" * 124 + b".ndjson": None,
+    b"1" * 248 + b".json.z": None,
     b"0.ndjson.zst": "damaged",
 }
 
@@ -192,6 +197,131 @@ def test_no_file_holds_up_those_behind_it(warehouse: psycopg.Connection, tmp_pat
     for path in (tmp_path / "failed" / "events").glob("*.reason.txt"):
         assert path.read_text().strip() in told.values()
     assert len(names(tmp_path / "failed")) == 2 * (len(ODD_NAMES) - len(fine))
+
+
+SECRET = b"PASSWORD=hunter2\n"
+
+
+def link_to(path: Path, secret: Path) -> None:
+    path.symlink_to(secret)
+
+
+def hard_link_to(path: Path, secret: Path) -> None:
+    os.link(secret, path)
+
+
+def link_to_the_environment(path: Path, secret: Path) -> None:
+    path.symlink_to(f"/proc/{os.getpid()}/environ")
+
+
+def link_to_nothing(path: Path, secret: Path) -> None:
+    path.symlink_to(secret.with_name("nothing"))
+
+
+def pipe(path: Path, secret: Path) -> None:
+    os.mkfifo(path)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("late", [False, True], ids=["dropped", "swapped in"])
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (link_to, "It is a link"),
+        (hard_link_to, "hard link"),
+        (link_to_the_environment, "It is a link"),
+        (link_to_nothing, "It is a link|No such file"),
+        (pipe, "no regular file"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["events", "users"])
+def test_what_is_no_file_of_its_own_is_set_aside_unread(
+    warehouse: psycopg.Connection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    make: Callable[[Path, Path], None],
+    reason: str,
+    late: bool,
+    kind: str,
+) -> None:
+    secret = drop(tmp_path / "secret", SECRET)
+    secret.chmod(0o644)
+    folder = tmp_path / "drop"
+    path = folder / kind / "1.ndjson"
+    path.parent.mkdir(parents=True)
+    drop(folder / kind / "2.ndjson", b"")
+    if late:
+        drop(path, b"")
+        real = drop_folder._own_name
+
+        def swap(name: str) -> str:
+            if name == path.name:
+                path.unlink()
+                make(path, secret)
+            return real(name)
+
+        monkeypatch.setattr(drop_folder, "_own_name", swap)
+    else:
+        make(path, secret)
+        os.utime(path, LONG_AGO, follow_symlinks=False)
+    first, second = loaded(folder)
+    assert re.search(reason, first.error or "")
+    assert second.error is None
+    assert value(warehouse, "select count(*) from staging.rejected_events") == 0
+    assert (secret.read_bytes(), stat.S_IMODE(secret.stat().st_mode)) == (SECRET, 0o644)
+    assert os.path.lexists(folder / "failed" / kind / "1.ndjson")
+    assert loaded(folder) == []
+
+
+def test_reasons_are_not_written_through_links_that_were_dropped(
+    warehouse: psycopg.Connection, tmp_path: Path
+) -> None:
+    aim = drop(tmp_path / "aim", b"as it was")
+    folder = tmp_path / "drop"
+    drop(folder / "events" / "a.gz", b"no gzip")
+    (folder / "failed" / "events").mkdir(parents=True)
+    (folder / "failed" / "events" / "a.gz.reason.txt").symlink_to(aim)
+    (dropped,) = loaded(folder)
+    assert dropped.error
+    assert aim.read_bytes() == b"as it was"
+    written = folder / "failed" / "events" / "a.gz.reason.txt.2"
+    assert written.read_text("utf-8").strip() == dropped.error
+
+
+@pytest.mark.parametrize("folder", ["loading", "done", "failed", "loading/events"])
+def test_files_are_moved_through_no_link(
+    warehouse: psycopg.Connection, tmp_path: Path, folder: str
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o755)
+    drop(elsewhere / "secret", SECRET)
+    dropped = drop(tmp_path / "drop" / "events" / "a.ndjson", line(1))
+    (tmp_path / "drop" / folder).parent.mkdir(exist_ok=True)
+    (tmp_path / "drop" / folder).symlink_to(elsewhere)
+    with pytest.raises(drop_folder.DropError, match="is a link"):
+        loaded(tmp_path / "drop")
+    assert dropped.exists()
+    assert names(elsewhere) == {b"secret"}
+    assert stat.S_IMODE(elsewhere.stat().st_mode) == 0o755
+
+
+def test_what_can_not_be_moved_holds_up_nothing(
+    warehouse: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop(tmp_path / "events" / "a.ndjson", line(1))
+    drop(tmp_path / "events" / "b.ndjson", line(2))
+    real = Path.rename
+
+    def rename(path: Path, target: Path) -> Path:
+        if path.name == "a.ndjson":
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    first, second = loaded(tmp_path)
+    assert "can't be moved away" in (first.error or "")
+    assert (second.error, second.counts.accepted) == (None, 1)
+    assert names(tmp_path / "events") == {b"a.ndjson"}
 
 
 def test_what_nobody_has_foreseen_sets_its_file_aside_without_a_word_of_what_it_holds(

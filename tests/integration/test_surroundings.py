@@ -40,6 +40,9 @@ DEFAULTS = {
     "transform_null_equals": "on",
     "array_nulls": "off",
     "row_security": "off",
+    "quote_all_identifiers": "on",
+    "restrict_nonsystem_relation_kind": "view, foreign-table",
+    "role": "nobody_much",
     "statement_timeout": "1ms",
     "lock_timeout": "1ms",
     "idle_in_transaction_session_timeout": "1ms",
@@ -140,6 +143,7 @@ def test_the_whole_pipeline_does_the_same_under_hostile_defaults_and_variables(
 
     with psycopg.connect(server.url("postgres"), autocommit=True) as admin:
         admin.execute("create role hostile superuser login")
+        admin.execute("create role nobody_much")
         name = conninfo_to_dict(hostile_url)["dbname"]
         # Half of them by the database, half by the role, which wins over it.
         for number, (setting, default) in enumerate(DEFAULTS.items()):
@@ -154,10 +158,12 @@ def test_the_whole_pipeline_does_the_same_under_hostile_defaults_and_variables(
         for url in (plain_url, hostile_url):
             server.drop_database(url)
         admin.execute("drop role hostile")
+        admin.execute("drop role nobody_much")
 
 
 def shown(connection: psycopg.Connection) -> dict[str, str]:
-    names = [*session.SETTINGS, *session.LIMITS, "search_path", "client_encoding"]
+    names = [*session.SETTINGS, *session.LIMITS, *session.ROLE, session.VIEWS]
+    names += ["search_path", "client_encoding"]
     return {name: value(connection, f"show {name}") for name in names}
 
 
@@ -186,6 +192,54 @@ def test_every_way_to_connect_sets_the_same(
                 cursor.execute(f"show {name}")
                 assert cursor.fetchone() == (setting,)
         connection.close()
+
+
+HOSTILE = {
+    "quote_all_identifiers": "on",
+    "restrict_nonsystem_relation_kind": "'view, foreign-table'",
+    "role": "warehouse_analyst",
+}
+
+
+def test_defaults_of_the_database_reach_no_session(
+    warehouse: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psycopg2
+    import sqlalchemy
+
+    name = warehouse.info.dbname
+    for setting, default in HOSTILE.items():
+        warehouse.execute(f"alter database {name} set {setting} = {default}")
+    found = []
+    for autocommit in (True, False):
+        with database.connect(autocommit=autocommit) as connection:
+            assert connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+            found.append({one: value(connection, f"show {one}") for one in HOSTILE})
+    engine = sqlalchemy.create_engine(database.sqlalchemy_url())
+    with engine.connect() as connection:
+        found.append({one: connection.exec_driver_sql(f"show {one}").scalar() for one in HOSTILE})
+    engine.dispose()
+    for name, setting in database.libpq_environment().items():
+        monkeypatch.setenv(name, setting)
+    connection = psycopg2.connect("")
+    with connection.cursor() as cursor:
+        found.append({})
+        for one in HOSTILE:
+            cursor.execute(f"show {one}")
+            found[-1][one] = cursor.fetchone()[0]
+    connection.close()
+    right = {
+        "quote_all_identifiers": "off", "restrict_nonsystem_relation_kind": "", "role": "none"
+    }  # fmt: skip
+    assert found == [right] * 4
+
+
+def test_a_server_that_does_not_know_a_newer_setting_is_not_asked_for_it(
+    warehouse: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "KNOWS_VIEWS", "select false")
+    monkeypatch.setattr(database, "_knows_views", {})
+    assert session.VIEWS not in database.libpq_environment()["PGOPTIONS"]
 
 
 def test_what_psql_shows_is_that_of_every_session(

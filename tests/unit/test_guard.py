@@ -121,6 +121,30 @@ def test_websockets_are_of_this_origin(headers: dict[str, str], expected: int | 
     assert status("GET", "/graphql", HERE | headers, type="websocket") == expected
 
 
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+@pytest.mark.parametrize(
+    ("origin", "scheme", "expected"),
+    [
+        ("http://localhost:4100", "http", None),
+        ("https://localhost:4100", "https", None),
+        ("https://localhost:4100", "http", 403),
+        ("http://localhost:4100", "https", 403),
+        ("http://localhost:3000", "http", 403),
+        ("http://localhost:3001", "http", 403),
+        ("http://127.0.0.1:4100", "http", 403),
+        ("http://localhost", "http", 403),
+    ],
+)
+def test_where_no_url_is_given_the_requests_own_origin_alone_is_trusted(
+    origin: str, scheme: str, expected: int | None, kind: str
+) -> None:
+    headers = {"host": "localhost:4100", "origin": origin} | JSON
+    scheme = scheme if kind == "http" else scheme.replace("http", "ws")
+    of = rules("127.0.0.1", None, None)
+    found = status("POST", "/graphql", headers, of, type=kind, scheme=scheme)
+    assert found == expected
+
+
 def basic(pair: str, scheme: str = "Basic") -> dict[str, str]:
     return {"authorization": f"{scheme} {b64encode(pair.encode()).decode()}"}
 

@@ -5,18 +5,24 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ingestion import private
+from ingestion.settings import SettingError, Settings, settings
 from tests.conftest import WAREHOUSE
 from tests.processes import open_to_others
 
 
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
+
+
+def is_path(name: str) -> bool:
+    return "Path" in str(Settings.model_fields[name].annotation)
 
 
 @pytest.fixture
@@ -30,11 +36,11 @@ def no_umask() -> Iterator[None]:
 def open_home(tmp_path: Path, no_umask: None) -> Path:
     """A home as an earlier version left it under an umask that takes nothing."""
     home = tmp_path / "home"
-    (home / "a" / "b").mkdir(parents=True)
-    (home / "a" / "b" / "file").touch()
-    (home / "a" / "program").touch(mode=0o777)
+    (home / "dbt" / "b").mkdir(parents=True)
+    (home / "dbt" / "b" / "file").touch()
+    (home / "dbt" / "program").touch(mode=0o777)
     (tmp_path / "beside").touch()
-    (home / "link").symlink_to(tmp_path / "beside")
+    (home / "docs").symlink_to(tmp_path / "beside")
     return home
 
 
@@ -53,7 +59,8 @@ def test_what_was_open_is_made_private_and_what_links_lead_to_is_left_alone(
     open_home: Path,
 ) -> None:
     private.make_private(open_home)
-    assert [mode(open_home / path) for path in ("", "a", "a/b", "a/b/file", "a/program")] == [
+    made = ("", "dbt", "dbt/b", "dbt/b/file", "dbt/program")
+    assert [mode(open_home / path) for path in made] == [
         0o700, 0o700, 0o700, 0o600, 0o700
     ]  # fmt: skip
     assert mode(open_home.parent / "beside") == 0o666
@@ -68,12 +75,88 @@ def test_a_home_behind_a_link_is_made_private(open_home: Path) -> None:
     assert open_home.stat().st_mode & 0o007 == 0
 
 
+@pytest.mark.parametrize("file", [".git", "README.md", "pg18.sql"])
+@pytest.mark.parametrize("tighten", [private.make_home_private, private.tighten_home])
+def test_a_folder_of_something_else_is_refused_as_home_and_stays_as_it_is(
+    open_home: Path, tighten: Callable[[Path], None], file: str
+) -> None:
+    (open_home / file).touch()
+    before = {path: mode(path) for path in (open_home, *open_home.rglob("*"))}
+    with pytest.raises(private.HomeError, match=f"it holds {file}"):
+        tighten(open_home)
+    assert {path: mode(path) for path in (open_home, *open_home.rglob("*"))} == before
+    # Unless somebody says that it is one, as a home does that has been used.
+    (open_home / private.MARKER).touch()
+    tighten(open_home)
+    assert open_to_others(open_home) == []
+
+
+def test_a_home_that_has_been_used_may_hold_other_files(open_home: Path) -> None:
+    private.make_home_private(open_home)
+    (open_home / "backup.sql").touch()
+    private.tighten_home(open_home)
+    assert open_to_others(open_home) == []
+
+
+@pytest.mark.parametrize(
+    "name", [f"WAREHOUSE_{name.upper()}" for name in Settings.model_fields if is_path(name)]
+)
+@pytest.mark.parametrize("empty", ["", " "])
+def test_an_empty_path_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, empty: str) -> None:
+    monkeypatch.setenv(name, empty)
+    with pytest.raises(SettingError, match=f"{name} can't be used: It is empty"):
+        settings.__wrapped__()
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [("WAREHOUSE_HOME", "/tmp/\udce9"), ("WAREHOUSE_RETENTION_DAYS", "36501")],  # noqa: S108
+)
+def test_what_nothing_could_use_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, given: str
+) -> None:
+    monkeypatch.setenv(name, given)
+    with pytest.raises(SettingError, match=name):
+        settings.__wrapped__()
+
+
+def test_links_and_files_of_several_names_are_left_alone(tmp_path: Path, no_umask: None) -> None:
+    others, folder = tmp_path / "others", tmp_path / "folder"
+    others.touch()
+    folder.mkdir()
+    os.link(others, folder / "hard")
+    (folder / "soft").symlink_to(others)
+    os.mkfifo(folder / "pipe")
+    private.make_private(folder)
+    for name in ("hard", "soft", "pipe"):
+        private.take_from_others(folder / name)
+    assert mode(others) == 0o666
+
+
+def test_a_link_put_in_the_place_of_a_file_meanwhile_is_not_followed(
+    tmp_path: Path, no_umask: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others, path = tmp_path / "others", tmp_path / "file"
+    others.touch()
+    path.touch()
+    real = os.open
+
+    def swap(*arguments: Any, **options: Any) -> int:
+        path.unlink()
+        path.symlink_to(others)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(private.os, "open", swap)
+    private.take_from_others(path)
+    assert mode(others) == 0o666
+
+
 def test_what_another_user_owns_in_it_is_left_to_that_user(open_home: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root may give files away")
-    os.chown(open_home / "a", 4711, -1)
+    os.chown(open_home / "dbt", 4711, -1)
     private.make_private(open_home)
-    assert (mode(open_home), mode(open_home / "a")) == (0o700, 0o777)
+    assert (mode(open_home), mode(open_home / "dbt")) == (0o700, 0o777)
 
 
 def test_what_is_open_in_a_private_home_is_tightened_by_init_and_serve(open_home: Path) -> None:
