@@ -44,6 +44,10 @@ language sql stable as $$
             a.attrelid = relation and a.attnum > 0 and not a.attisdropped
             -- A country is looked up by the IP, and never somebody's identifier.
             and (a.attname <> 'country' or n.nspname not in ('staging', 'intermediate', 'marts'))
+            and not array[
+                format('%s.%s', n.nspname, c.relname),
+                format('%s.%s.%s', n.nspname, c.relname, a.attname)
+            ] && warehouse.names_nobody()
             -- A part of an address, where it is one's own.
             and not (only_named and n.nspname = 'intermediate' and a.attname = 'referrer_host')
     ),
