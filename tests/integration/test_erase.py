@@ -185,6 +185,23 @@ def test_a_client_with_a_login_and_who_let_an_export_pass_are_erased(
     assert rows(small, "select role_name from warehouse.tenants") == [("app",)]
 
 
+def test_out_of_another_s_actor_a_subject_is_cut(
+    small: psycopg.Connection, tmp_path: Path
+) -> None:
+    actor = {"client_id": "acme", "user_id": "w1", "lead_id": "/u/user-ann"}
+    told = event(7_000, actor=actor | {"profile": "https://p.example/u/user-ann?a=1"})
+    land(tmp_path, [told])
+    build_at(AS_OF)
+    receipt = erase(SUBJECTS["user"], "dpo")
+    assert (receipt.state, receipt.changed["staging.raw_events"] > 0) == ("verified", True)
+    kept = "select actor from staging.raw_events where actor ->> 'user_id' = 'w1'"
+    after = actor | {"profile": "https://p.example/u/(erased)?a=1"}
+    assert rows(small, kept) == [(after,)]
+    as_built = rows_of_models(small)
+    build_at(AS_OF, full_refresh=True)
+    assert rows_of_models(small) == as_built
+
+
 # A revision of migrations, names of folders on receipts, and what else the warehouse notes itself.
 NOTED = ("0017", "drop", "drop/done", "home", "home/dbt", "root", "done/f.ndjson")
 

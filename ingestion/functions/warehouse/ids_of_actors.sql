@@ -2,5 +2,7 @@
 -- holds them against the tracking plan.
 create or replace function warehouse.ids_of_actors() returns text []
 language sql immutable parallel safe as $$
-    select array[IDS]
+    select array[
+        'client_id', 'user_id', 'anonymous_id', 'lead_id', 'unit_id', 'development_id'
+    ]
 $$;
