@@ -41,6 +41,7 @@ PATIENCE_SECONDS = 10.0
 NOT_SEARCHED = (
     "sentences and longer names that contain the identifier, hashes of it, and other identifiers "
     "of the same subject",
+    "letters beyond ASCII in another case, and other white space around it than ASCII's",
     "numbers in columns of their own, and members that the tracking plan declares as numbers",
     "addresses that write one of / ? # & ; = of the identifier plainly, spell a host's name in "
     "another way, or are encoded more than twice",
