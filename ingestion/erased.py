@@ -90,7 +90,7 @@ class Erased:
         return json_presence(line, self._is_erased(client, of_any=client is None), clean=clean)
 
     def cut(self, line: bytes) -> bytes:
-        """Return an event's line without the erased that it mentions, but for the actor's own ids."""
+        """Return an event's line without the erased that it mentions, save in the actor's ids."""
         try:
             members = _members(line)
         except ValueError:

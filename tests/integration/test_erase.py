@@ -185,9 +185,7 @@ def test_a_client_with_a_login_and_who_let_an_export_pass_are_erased(
     assert rows(small, "select role_name from warehouse.tenants") == [("app",)]
 
 
-def test_out_of_another_s_actor_a_subject_is_cut(
-    small: psycopg.Connection, tmp_path: Path
-) -> None:
+def test_out_of_another_s_actor_a_subject_is_cut(small: psycopg.Connection, tmp_path: Path) -> None:
     actor = {"client_id": "acme", "user_id": "w1", "lead_id": "/u/user-ann"}
     told = event(7_000, actor=actor | {"profile": "https://p.example/u/user-ann?a=1"})
     land(tmp_path, [told])
