@@ -19,6 +19,7 @@ from ingestion.forms import (
     IsErased,
     Presence,
     cut,
+    cut_actor,
     cut_json,
     is_named,
     json_presence,
@@ -89,7 +90,7 @@ class Erased:
         return json_presence(line, self._is_erased(client, of_any=client is None), clean=clean)
 
     def cut(self, line: bytes) -> bytes:
-        """Return an event's line without the erased that its context and properties mention."""
+        """Return an event's line without the erased that it mentions, save in the actor's ids."""
         try:
             members = _members(line)
         except ValueError:
@@ -102,6 +103,8 @@ class Erased:
             for name, part in members.items()
             if name in ("context", "properties")
         }
+        if "actor" in members:
+            parts["actor"] = msgspec.Raw(cut_actor(bytes(members["actor"]), is_erased))
         return _encode(members | parts)
 
     def is_in_row(self, canonical: str, client: object) -> bool:

@@ -19,6 +19,8 @@ from decimal import Decimal
 from enum import IntEnum
 from functools import cache
 
+import msgspec
+
 from ingestion.tracking_plan import Member, tracking_plan
 
 # What is cut out of an address is replaced by this.
@@ -36,6 +38,8 @@ MEASURES_OF_ENTITIES = ("monthly_message_limit", "monthly_token_limit", "monthly
 # Tells whether a text, as it stands, is the identifier of somebody who is erased.
 IsErased = Callable[[bytes], bool]
 
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode = msgspec.json.Encoder().encode
 _escapes = re.compile(
     rb"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|(.))",
     re.DOTALL,
@@ -163,6 +167,23 @@ def cut_json(text: bytes, is_erased: IsErased) -> bytes:
         return string[0] if after == one else b'"%b"' % _escaped(after)
 
     return _string.sub(without, text)
+
+
+def cut_actor(text: bytes, is_erased: IsErased) -> bytes:
+    """Return an actor's JSON with erased identifiers cut out of all but the ids of the plan.
+
+    Those are whole values: one out of which something was cut would be another's.
+    """
+    try:
+        members = _members(text)
+    except msgspec.DecodeError:
+        # It is no object: such an event is refused.
+        return text
+    unknown = {name: one for name, one in members.items() if name not in tracking_plan().actor}
+    if not unknown:
+        return text
+    known = {name: one for name, one in members.items() if name not in unknown}
+    return _encode(known | _members(cut_json(_encode(unknown), is_erased)))
 
 
 def is_file_of(name: bytes, is_erased: IsErased) -> bool:

@@ -41,6 +41,7 @@ PATIENCE_SECONDS = 10.0
 NOT_SEARCHED = (
     "sentences and longer names that contain the identifier, hashes of it, and other identifiers "
     "of the same subject",
+    "letters beyond ASCII in another case, and other white space around it than ASCII's",
     "numbers in columns of their own, and members that the tracking plan declares as numbers",
     "addresses that write one of / ? # & ; = of the identifier plainly, spell a host's name in "
     "another way, or are encoded more than twice",
@@ -159,8 +160,7 @@ _STATES = {
     "begun": "Receipt {} is at `begun`: nothing of the subject lands any more, but what had "
     "landed, and the marts, still hold it.",
     "removed": "Receipt {} is at `removed`: nothing of the subject lands any more, and it is out "
-    "of what had landed and of the facts; marts and files may still hold it, and the search that "
-    "verifies the receipt is still to come.",
+    "of what had landed and of the facts; marts and files may still hold it, {}.",
     "verified": "Receipt {} is verified all the same: the marts are built without the subject, and "
     "the search found nothing.",
 }
@@ -175,7 +175,7 @@ def _how_far(subject: Subject) -> str:
             found = (
                 key
                 and connection.execute(
-                    "select erasure_id, state from warehouse.erasures "
+                    "select erasure_id, state, found from warehouse.erasures "
                     "where subject_hash = %s and kind = %s order by erasure_id desc limit 1",
                     (
                         subject_hash(key[0], subject.identifier, subject.of_client),
@@ -187,8 +187,14 @@ def _how_far(subject: Subject) -> str:
         return f"How far it came can't be read now, as the database does not answer. {again}"
     if not found:
         return "No receipt was begun: nothing has changed. Run the same command again."
-    erasure_id, state = found
-    return f"{_STATES[state].format(erasure_id)}{'' if state == 'verified' else f' {again}'}"
+    erasure_id, state, places = found
+    search = (
+        f"and the last search found it in {', '.join(places)}"
+        if places
+        else "and the search that verifies the receipt is still to come"
+    )
+    said = _STATES[state].format(erasure_id, search)
+    return said if state == "verified" else f"{said} {again}"
 
 
 def _take_out(
@@ -493,7 +499,23 @@ def _note_search(
     )  # fmt: skip
     if found:
         places = ", ".join(f"{table} ({rows})" for table, rows in found.items())
-        raise EraseError(f"Something of the subject is still there: {places}. Remove it there.")
+        todo = " ".join(dict.fromkeys(map(_what_to_do, found)))
+        raise EraseError(f"Something of the subject is still there: {places}. {todo}")
+
+
+def _what_to_do(table: str) -> str:
+    """Say what takes rows that hold a subject out of a table that this command doesn't."""
+    schema, _, name = table.partition(".")
+    if table == "warehouse.erased_rows":
+        return "Finish the other erasure that is under way, by its own command."
+    if schema in ("intermediate", "marts"):
+        return (
+            f"Build {name} anew (`warehouse build --full-refresh --select {name}`), "
+            "or drop it if no model makes it any more."
+        )
+    if schema in ("staging", "warehouse", "export"):
+        return f"It came into {table} since the removal, which a further run takes out."
+    return f"Remove it from {table}: what others keep there this command does not touch."
 
 
 def _search(connection: psycopg.Connection, subject: Subject) -> list[tuple[str, int | None]]:

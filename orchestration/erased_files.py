@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from ingestion.source import SourceError, open_own, open_source
 LONGEST_PIECE = 1 << 20
 OVERLAP = 4096
 _KEY = bytes(32)
+_number = re.compile(rb"-?[0-9.]+").fullmatch
+_exponent = re.compile(rb"[0-9][eE]").search
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +116,11 @@ def _holds(path: Path, subject: Subject) -> bool | None:
     # Producers may put another one in its place meanwhile.
     opener = open_own if is_dropped else None
     needle = _needle(value)
+    # Where an exponent is read, a number is one that does not stand there as it is.
+    is_number = bool(_number(value)) and is_dropped
     try:
         for piece in _pieces(open_source(str(path), opener=opener).blocks(0)):
-            if not _may_hold(piece, needle):
+            if not (_may_hold(piece, needle) or (is_number and _exponent(piece))):
                 continue
             if erased.is_in_refused(piece, read_as):
                 return True

@@ -21,6 +21,7 @@ from ingestion.erased import MOST_BYTES, Erased, Subject, SubjectKind, subject_h
 from ingestion.forms import normal
 from ingestion.judge import COPY_COLUMNS, Accepted, Judge, Rejected, Suppressed
 from ingestion.line import Reason
+from ingestion.tracking_plan import tracking_plan
 from tests.conftest import examples
 from tests.lines import event, value
 from tests.people import HOSTILE
@@ -148,7 +149,10 @@ FORMS: list[Callable[[str], str]] = [
     lambda n: f"/login?next={quote('/u/' + quote(n, safe=''), safe='')}", lambda n: f"{n}.0",
     lambda n: json.dumps({"by": [n]}), lambda n: json.dumps(json.dumps({"by": n})),
     lambda n: f'["{n}"', lambda n: f"{{{{{n}}}}}", lambda n: f"ask {n}", lambda n: f"{n}x",
-    lambda n: f"dir/{n}.ndjson.gz",
+    lambda n: f"dir/{n}.ndjson.gz", lambda n: "/" + "".join(f"%{b:02x}" for b in n.encode()),
+    lambda n: "".join(f"\\u{ord(c):04X}" if ord(c) < 65536 else c for c in n),
+    lambda n: f"/{n}".replace("%", "%25").replace("2", "%32").replace("a", "%%361"),
+    lambda n: "".join(f"\\{c}" if c not in "bfnrtu" else c for c in n),
 ]  # fmt: skip
 ODD = [
     *"/?#&=;:@%+. {}[]\",\\\n-_7", "\\u0000", "\\ud83d", "%00", "%zz", "%E9", "//", "http:",
@@ -226,6 +230,7 @@ def test_the_database_reads_every_text_as_loaders_do(
             warehouse.file_presence(v.value, t.content) > 0,
             lower(t.content collate "C") like any (warehouse.patterns(%(name)s))
             and lower(t.content collate "C") ~ warehouse.bounded(%(name)s)
+            and warehouse.may_hold(v.value, v.content)
         from unnest(%(texts)s::text []) with ordinality as t (content, place)
         cross join lateral (
             select warehouse.normal(%(name)s) as value, warehouse.as_bytes(t.content) as content
@@ -244,6 +249,72 @@ def test_the_database_reads_every_text_as_loaders_do(
         # What most texts are left out by leaves out none of those.
         assert is_looked_at or not (named or without != content), text
         assert forms.cut(without, is_erased) == without, text
+
+
+LONG = [
+    "/" + "%252Fa%253Db" * 20_000,
+    "/%25" * 60_000,
+    '["' + '\\"' * 50_000 + '"]',
+    json.dumps(json.dumps(["a"] * 40_000)),
+    "/" + "%25" * 80_000 + "41",
+    "/%61%3a%5Cu0062" * 15_000,
+    "/%2E1" * 40_000,
+]
+
+
+@pytest.mark.parametrize("text", LONG, ids=range(len(LONG)))
+def test_what_cant_hold_an_identifier_is_not_read_in_depth(
+    warehouse: psycopg.Connection, text: str
+) -> None:
+    """Forty such texts took minutes; read in passes, they take a second or two."""
+    with warehouse.transaction(force_rollback=True):
+        warehouse.execute("set local statement_timeout = '60s'")
+        warehouse.execute("create table public.long_texts (told jsonb)")
+        warehouse.execute(
+            "insert into staging.rejected_events "
+            "(batch_seq, line_number, reason, detail, payload, received_at) "
+            "select 1, n, 'invalid_json', '', %s, now() from generate_series(1, 10) as n",
+            (text.encode(),),
+        )
+        told = json.dumps({"x": text})
+        warehouse.cursor().executemany("insert into public.long_texts values (%s)", [(told,)] * 40)
+        for one in ("zoe.quist@example.com", "8675309"):
+            assert not warehouse.execute(
+                "select * from warehouse.search(%s, null)", (one,)
+            ).fetchall()
+
+
+@examples(150)
+@given(data=st.data(), name=ids)
+def test_the_database_cuts_an_actor_as_loaders_do(
+    warehouse: psycopg.Connection, data: st.DataObject, name: str
+) -> None:
+    held = texts_about(name) | st.lists(texts_about(name), max_size=2)
+    names = st.sampled_from(["profile", "z"]) | texts_about(name)
+    told = data.draw(st.dictionaries(names, held, max_size=3))
+    told |= dict.fromkeys(data.draw(st.sets(st.sampled_from(IDS))), f"/u/{name}")
+    told = {key.replace("\0", ""): one for key, one in told.items()}
+    after = forms.cut_actor(json.dumps(told).encode(), is_it(name))
+    cut = "select warehouse.cut_actor(warehouse.normal(%s), %s::jsonb)"
+    assert value(warehouse, cut, name, json.dumps(told)) == json.loads(after)
+    assert {key: told[key] for key in IDS if key in told} == {
+        key: one for key, one in json.loads(after).items() if key in IDS
+    }
+
+
+IDS = sorted(tracking_plan().actor)
+
+
+def test_the_database_knows_the_ids_of_actors(warehouse: psycopg.Connection) -> None:
+    assert sorted(value(warehouse, "select warehouse.ids_of_actors()")) == IDS
+
+
+def test_out_of_an_actor_s_unknown_members_an_erased_subject_is_cut() -> None:
+    actor = {"client_id": "c", "user_id": "w1", "profile": "https://p.org/u/Ann%40X.com"}
+    outcome = judged(event(1, event="signup", actor=actor))
+    assert isinstance(outcome, Accepted)
+    told = json.loads(column(outcome.row, "actor")[1:])
+    assert told == actor | {"profile": "https://p.org/u/(erased)"}
 
 
 COLUMNS = {

@@ -13,6 +13,7 @@ language sql stable as $$
         select
             a.attname,
             a.attnum,
+            n.nspname as relation_schema,
             t.typcategory as category,
             t.typname as name,
             e.typcategory as element_category,
@@ -44,6 +45,10 @@ language sql stable as $$
             a.attrelid = relation and a.attnum > 0 and not a.attisdropped
             -- A country is looked up by the IP, and never somebody's identifier.
             and (a.attname <> 'country' or n.nspname not in ('staging', 'intermediate', 'marts'))
+            and not array[
+                format('%s.%s', n.nspname, c.relname),
+                format('%s.%s.%s', n.nspname, c.relname, a.attname)
+            ] && warehouse.names_nobody()
             -- A part of an address, where it is one's own.
             and not (only_named and n.nspname = 'intermediate' and a.attname = 'referrer_host')
     ),
@@ -71,8 +76,19 @@ language sql stable as $$
                         'and lower(%1$I::text collate "C") ~ warehouse.bounded($1) and '
                         'warehouse.json_presence('
                         'warehouse.normal($1), warehouse.as_bytes(%1$I::text), 0, %2$L) >= %3$s)',
-                        attname, has_numbers, least_presence
+                        attname,
+                        has_numbers,
+                        least_presence
                     )
+                    -- Of other members than the ids addresses mention somebody.
+                    || case
+                        when attname = 'actor' and not only_named and relation_schema = 'staging'
+                            then ' or (lower(actor::text collate "C") like any (warehouse.patterns($1)) '
+                            'and lower(actor::text collate "C") ~ warehouse.bounded($1) '
+                            'and warehouse.json_presence(warehouse.normal($1), '
+                            'warehouse.as_bytes((actor - warehouse.ids_of_actors())::text)) > 0)'
+                        else ''
+                    end
                 -- Hashes and digests: in so many random bytes any short text stands somewhere.
                 when name = 'bytea' then format('%I = convert_to($1, ''UTF8'')', attname)
                 when element_category = 'S' or name in ('_json', '_jsonb')

@@ -1,9 +1,14 @@
 -- A text without the value where that is a part of it.
 create or replace function warehouse.cut(value text, content text) returns text
 language sql immutable strict parallel safe as $$
-    select convert_from(
-        convert_to(warehouse.cut_bytes(value, warehouse.as_bytes(content)), 'LATIN1'), 'UTF8'
-    )
+    select case
+        when warehouse.may_hold(value, warehouse.as_bytes(content))
+            then convert_from(
+                convert_to(warehouse.cut_bytes(value, warehouse.as_bytes(content)), 'LATIN1'),
+                'UTF8'
+            )
+        else content
+    end
 $$;
 
 -- JSON with the value cut out of its strings.

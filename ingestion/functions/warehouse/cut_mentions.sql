@@ -11,6 +11,7 @@ declare
 begin
     execute format(
         'update staging.raw_events set '
+        'actor = warehouse.cut_actor(warehouse.normal($1), actor), '
         'context = warehouse.cut(warehouse.normal($1), context), '
         'properties = warehouse.cut(warehouse.normal($1), properties) where %s',
         warehouse.condition_of_holding('staging.raw_events', of_client is not null)

@@ -4,6 +4,9 @@ language plpgsql immutable strict parallel safe as $$
 declare
     stem text := regexp_replace(warehouse.as_bytes(path), '^.*/', '');
 begin
+    if not warehouse.may_hold(value, warehouse.as_bytes(path)) then
+        return 0;
+    end if;
     while stem <> '' loop
         if warehouse.is_named(value, stem) then
             return 2;

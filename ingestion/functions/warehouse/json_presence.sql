@@ -13,6 +13,9 @@ declare
     presence integer := 0;
     is_numeric boolean := value ~ '^-?[0-9.]+$';
 begin
+    if depth = 0 and not warehouse.may_hold(value, content) then
+        return 0;
+    end if;
     for token in
         select m.token
         from

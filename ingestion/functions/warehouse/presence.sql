@@ -6,6 +6,7 @@ declare
     bytes text := warehouse.as_bytes(content);
 begin
     return case
+        when not warehouse.may_hold(value, bytes) then 0
         when warehouse.is_named(value, bytes) then 2
         when warehouse.cut_bytes(value, bytes) <> bytes then 1
         else 0

@@ -1,0 +1,25 @@
+-- Tables and columns of the warehouse's own that hold names which the machine gives, counts, and words
+-- and sentences of its own: no search of an erasure looks at them, so no identifier that happens to
+-- be one of these words is found there, where nothing could be removed. All else may name a subject:
+-- whoever adds a column says here that it does not, or has erasures see to it.
+create or replace function warehouse.names_nobody() returns text []
+language sql immutable parallel safe as $$
+    select array[
+        'staging.raw_events.country', 'staging.suppressed_events.event',
+        'staging.rejected_events.reason', 'staging.event_batches.kind', 'staging.loads.kind',
+        'staging.loads.state', 'warehouse.access', 'warehouse.builds', 'warehouse.functions',
+        'warehouse.migrations', 'warehouse.model_offsets', 'warehouse.sliding_models',
+        'warehouse.touched_periods', 'warehouse.lock_models', 'warehouse.view_digests',
+        'warehouse.erasures.kind', 'warehouse.erasures.state', 'warehouse.erasures.removed',
+        'warehouse.erasures.found', 'warehouse.erasures.not_searched', 'warehouse.erasures.changed',
+        'warehouse.erasures.files_removed', 'warehouse.erasures.files_left',
+        'warehouse.exports.target', 'warehouse.exports.state', 'warehouse.exports.run',
+        'warehouse.exports.build', 'warehouse.run_events.run_id', 'warehouse.run_events.event',
+        'warehouse.posts.content', 'warehouse.alert_actions.alert_id',
+        'warehouse.alert_actions.action', 'warehouse.check_results.check_name',
+        'warehouse.check_results.source', 'warehouse.check_results.model',
+        'warehouse.check_results.severity', 'warehouse.restatements.mart',
+        'warehouse.restatements.period', 'warehouse.restatements.cause',
+        'warehouse.restatements.run'
+    ]
+$$;
