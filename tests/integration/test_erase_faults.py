@@ -217,17 +217,11 @@ def test_a_failed_build_or_check_says_what_the_receipt_is_at(
                 erase(SUBJECT, "dpo")
         assert state_of(connection) == "verified"
     with smalls() as connection:
-        connection.execute(
-            "create function public.refuse() returns trigger language plpgsql as "
-            "'begin raise exception $$no$$; end'"
-        )
-        connection.execute(
-            "create trigger refuse before delete on marts.revenue_events "
-            "for each row execute function public.refuse()"
-        )
+        change = "{} delete on marts.revenue_events {} warehouse_transformer"
+        connection.execute(change.format("revoke", "from"))
         with pytest.raises(BuildError, match=re.escape("at `removed`")):
             erase(SUBJECT, "dpo")
-        connection.execute("drop function public.refuse cascade")
+        connection.execute(change.format("grant", "to"))
         assert erase(SUBJECT, "dpo").state == "verified"
 
 
