@@ -44,7 +44,7 @@ SETTINGS = {
     # Off, it would turn queries on marts with policies into errors.
     "row_security": "on",
     "check_function_bodies": "on",
-    # On, what the server tells of views and columns would be quoted otherwise than it was written.
+    # On, the server would quote names in definitions that it returns, which were written without.
     "quote_all_identifiers": "off",
     # A build reads what other sessions have committed while it waited for them.
     "default_transaction_isolation": "read committed",

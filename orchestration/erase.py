@@ -66,7 +66,7 @@ class Receipt:
     ``batch_seq`` is None where there was nothing of it; ``erasure_id`` and ``state`` are None for a
     dry run, which changed nothing. ``not_searched`` names tables of others that the owner may not
     read. ``older_snapshots`` are transactions that still see the old rows; None before it is
-    verified. ``export_is_due`` says that the exported row, which tells of nobody, still counts the
+    verified. ``export_is_due`` says that the exported row, which names nobody, still counts the
     subject.
     """
 

@@ -33,7 +33,7 @@ LARGEST_RATIO = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """Things of one producer; ``write`` tells of so many, spread over so many producers."""
+    """Things of one producer; ``write`` writes so many, spread over so many producers."""
 
     of: str
     whose: str

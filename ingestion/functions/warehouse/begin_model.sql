@@ -36,7 +36,7 @@ begin
     end if;
     select * into stands from warehouse.model_offsets as o where o.model = model_name;
 
-    -- The pin, or less where an upstream model stands lower.
+    -- The build's pinned batch, or less where an upstream model has read less.
     select
         least(pin.batch_seq, min(o.batch_seq)),
         case when is_fact then 'infinity' else least(pin.as_of, min(o.as_of)) end

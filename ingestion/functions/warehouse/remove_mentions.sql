@@ -1,5 +1,5 @@
 -- Takes the subject out of what is kept beside events and entities; returns how many rows went, by
--- table. Rows that tell of something else as well stay.
+-- table. Rows that report something else as well stay.
 create or replace function warehouse.remove_mentions(sought text, of_client text) returns jsonb
 language plpgsql as $$
 declare

@@ -1,6 +1,6 @@
 -- A build with nothing new, of some models or of all where none are named: moves their as_of and
--- rewrites what slides with it. Returns false, with nothing done, where there is news, or where no
--- build of this code vouches for the models: then dbt has to run.
+-- rewrites the models whose rows depend on it. Returns false, with nothing done, where there is
+-- unread input, or where no build of this code vouches for the models: then dbt has to run.
 create or replace function warehouse.slide(
     invocation text, wanted_as_of timestamptz, digest text, of_models text []
 ) returns boolean
