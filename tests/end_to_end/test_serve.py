@@ -173,6 +173,8 @@ def served(servers: Callable[[int], Server]) -> Iterator[Served]:
         patch.setenv("WAREHOUSE_DOCS_URL", f"http://127.0.0.1:{docs_port}")
         patch.setenv("DAGSTER_HOME", str(home / "dagster"))
         settings.cache_clear()
+        # It holds a file that is none of the warehouse's.
+        (home / private.MARKER).touch()
         with (home / "log").open("wb") as log:
             process = subprocess.Popen(
                 [*WAREHOUSE, "serve", "--port", str(port), "--docs-port", str(docs_port)],

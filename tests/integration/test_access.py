@@ -166,7 +166,8 @@ FUNCTIONS: dict[str, set[str]] = {
         for name in (
             "client_of", "condition_of_holding", "line_holds", "is_object", "unescaped",
             "bytes_as_text", "search", "remove_subject", "remove_mentions", "note_erasure",
-            "entities_holding", "is_safe_to_touch",
+            "entities_holding", "is_safe_to_touch", "cut_actor", "ids_of_actors", "may_hold",
+            "names_nobody",
             "as_bytes", "bounded", "cut", "cut_bytes", "cut_mentions", "file_presence", "is_named",
             "is_part", "is_reading", "is_value", "json_presence", "measures", "needle", "normal",
             "patterns", "percent_decoded", "presence", "redact",
