@@ -167,7 +167,7 @@ def test_init_of_the_embedded_server_makes_a_login_for_builds() -> None:
         try:
             ended = run("build")
             assert ended.code == 1
-            assert "Run `warehouse init`." in ended.errors
+            assert "run `warehouse init`." in ended.errors
             assert migrate().for_dba == []
             assert migrate() == Migrated(ran=[], for_dba=[])
             assert run("build", "--select", "+int_platform_stats").code == 0
