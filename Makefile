@@ -33,7 +33,7 @@ bench: $(VENV)/installed
 	$(BIN)/python -m tests.bench
 
 mutants: $(VENV)/installed
-	$(BIN)/python -m tests.mutants
+	$(BIN)/python -m tests.support.mutants
 
 docs: $(VENV)/installed
 	$(BIN)/warehouse plan > docs/events.md

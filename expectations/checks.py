@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import psycopg
 
-from ingestion import database, locks, private
-from ingestion.errors import WarehouseError
-from ingestion.locks import Lock
-from ingestion.settings import settings
-from ingestion.tracking_plan import tracking_plan
+from ingestion.contract.tracking_plan import tracking_plan
+from warehouse import database, locks, private_files
+from warehouse.errors import WarehouseError
+from warehouse.locks import Lock
+from warehouse.settings import settings
 
 if TYPE_CHECKING:
     from great_expectations import ExpectationSuite
@@ -418,7 +418,7 @@ def _write_docs(context: EphemeralDataContext, site: Path) -> None:
     for page in [*made.rglob("*.html"), *made.rglob("*.css")]:
         page.write_text(LOGO_ADDRESS.sub("data:,", page.read_text("utf-8")), "utf-8")
     # Great Expectations copies its style sheets with the permissions that the package has.
-    private.make_private(made)
-    private.make_folder(site.parent)
+    private_files.make_private(made)
+    private_files.make_folder(site.parent)
     shutil.rmtree(site, ignore_errors=True)
     made.rename(site)

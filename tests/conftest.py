@@ -15,9 +15,9 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck
 
-from ingestion import embedded
-from ingestion.migrate import migrate
-from ingestion.settings import settings
+from warehouse import embedded
+from warehouse.schema.migrate import migrate
+from warehouse.settings import settings
 
 TEMPLATE = "warehouse_template"
 
@@ -147,7 +147,7 @@ def servers() -> Iterator[Callable[[int], Server]]:
 
 
 # The command line, for tests that type it: `subprocess.run([*WAREHOUSE, "load", …])`.
-WAREHOUSE = (sys.executable, "-m", "orchestration.cli")
+WAREHOUSE = (sys.executable, "-m", "orchestration.cli.app")
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from orchestration.show import table
+from orchestration.cli.output import table
 from tests.bench.ai_usage import CHATS
 from tests.bench.building import builds
 from tests.bench.clients import LEAD_EVENTS

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 
-from ingestion.settings import settings
-from orchestration.show import step
+from orchestration.cli.output import step
 from tests.bench.events import write_events
 from tests.bench.figures import Figure, at_most, for_information
 from tests.bench.place import Place, run
+from warehouse.settings import settings
 
 NEW_EVENTS = 1_000
 BATCHES = 3

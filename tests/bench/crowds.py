@@ -16,14 +16,14 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-from ingestion.settings import settings
-from orchestration.show import step
+from orchestration.cli.output import step
 from tests.bench.ai_usage import CHATS
 from tests.bench.clients import LEAD_EVENTS, STAGES
 from tests.bench.events import FIRST_INSTANT, write_events
 from tests.bench.figures import Figure, at_most, for_information
 from tests.bench.increments import AS_OF, DAYS
 from tests.bench.place import Place, run
+from warehouse.settings import settings
 
 Json = dict[str, Any]
 # A step that takes less than this is not looked at: its ratio is noise.

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from statistics import median
 
-from orchestration.show import step
+from orchestration.cli.output import step
 from tests.bench.events import FIRST_INSTANT
 from tests.bench.figures import Figure, at_most, for_information
 from tests.bench.place import Place, run

@@ -12,11 +12,11 @@ from statistics import median
 import psycopg
 import zstandard
 
-from ingestion import chunks
-from ingestion.intake import Receipt, judge_chunk
-from ingestion.loader import load
-from ingestion.source import BLOCK, open_source
-from orchestration.show import step
+from ingestion.load import chunks
+from ingestion.load.intake import Receipt, judge_chunk
+from ingestion.load.loader import load
+from ingestion.sources.files import BLOCK, open_source
+from orchestration.cli.output import step
 from tests.bench.events import event_lines, write_events
 from tests.bench.figures import Figure, at_least, at_most, for_information
 from tests.bench.place import Place, peak_bytes

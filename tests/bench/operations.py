@@ -12,7 +12,7 @@ from uuid import UUID
 
 import psycopg
 
-from orchestration.show import step
+from orchestration.cli.output import step
 from tests.bench.events import FIRST_INSTANT
 from tests.bench.figures import Figure, at_most, for_information
 from tests.bench.increments import build_seconds

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from statistics import median
 
-from orchestration.show import step
+from orchestration.cli.output import step
 from tests.bench.figures import Figure, at_most
 from tests.conftest import WAREHOUSE
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from ingestion.entities import EntityKind
-from ingestion.sample import SampleFiles
-from ingestion.source import SourceError
-from orchestration import cli, demo
-from orchestration.cli import Kind
+from ingestion.load.entities import EntityKind
+from ingestion.sample.generate import SampleFiles
+from ingestion.sources.files import SourceError
+from orchestration.cli import demo
+from orchestration.cli.app import Kind, app
 from tests.conftest import WAREHOUSE
-from tests.processes import open_to_others
+from tests.support.processes import open_to_others
 
 
 def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
@@ -101,8 +101,8 @@ def test_who_has_no_name_is_named_by_number(monkeypatch):
     def nobody() -> str:
         raise KeyError("getpwuid(): uid not found: 4711")
 
-    monkeypatch.setattr(cli.getpass, "getuser", nobody)
-    assert cli._user() == f"uid {os.getuid()}"
+    monkeypatch.setattr(app.getpass, "getuser", nobody)
+    assert app._user() == f"uid {os.getuid()}"
 
 
 def test_a_selection_of_nothing_is_told_so(warehouse):
@@ -138,7 +138,7 @@ def test_help_loads_nothing_heavy():
     heavy = "psycopg pydantic msgspec dbt dagster great_expectations duckdb alembic"
     code = (
         "import sys; sys.argv = ['warehouse', '--help']\n"
-        "from orchestration.cli import main\n"
+        "from orchestration.cli.app import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         f"print([m for m in '{heavy}'.split() if m in sys.modules], file=sys.stderr)"

@@ -15,12 +15,14 @@ import dagster as dg
 import psycopg
 import pytest
 
-from ingestion.loader import load
-from ingestion.settings import settings
-from ingestion.source import open_source
-from orchestration import drop_folder, serve
-from tests.building import made_once
+from ingestion.load.loader import load
+from ingestion.sources import drop_folder
+from ingestion.sources.files import open_source
+from orchestration.definitions.instance import dagster_environment, instance_config
+from orchestration.serve import processes
 from tests.conftest import Server
+from tests.support.building import made_once
+from warehouse.settings import settings
 
 # What Dagster is to know: a line each, so that a change of it shows as one.
 DEFINITIONS = Path(__file__).with_name("definitions.txt")
@@ -105,13 +107,13 @@ def test_schedules_and_sensors_say_what_they_keep_fresh(definitions):
 
 
 def test_whatever_builds_waits_in_one_pool_and_all_else_has_room_beside_it(definitions):
-    from orchestration.transforming import DBT_ASSETS
+    from orchestration.definitions.dbt_assets import DBT_ASSETS
 
     pools = {job.name: {op.pool for op in job.all_node_defs} for job in _jobs(definitions)}
     beside = {name for name, of in pools.items() if "builds" not in of}
     assert beside == {"landing", "retention", "watch"}
     assert {assets.op.pool for assets in DBT_ASSETS} == {"builds"}
-    concurrency = serve.instance_config()["concurrency"]
+    concurrency = instance_config()["concurrency"]
     assert concurrency["pools"] == {"granularity": "run", "default_limit": 1}
     assert concurrency["runs"]["max_concurrent_runs"] == 1 + len(beside)
 
@@ -177,7 +179,7 @@ def test_the_first_partition_of_each_kind_is_made_of_partitions_that_exist(defin
     [("2025-01-01", "2024-12-30"), ("2026-03-18", "2026-03-01"), ("2024-04-01", "2024-04-01")],
 )
 def test_days_start_with_the_first_week_and_month(start, day):
-    from orchestration.partitions import Period, partitions_from
+    from orchestration.definitions.partitions import Period, partitions_from
 
     days = partitions_from(date.fromisoformat(start))[Period.DAY]
     assert days.get_first_partition_key() == day
@@ -267,7 +269,9 @@ def test_what_a_run_touched_that_broke_off_the_next_one_tells_of_and_only_that(
     _land(warehouse, _event("chat", LATE))
     with monkeypatch.context() as patch:
         # Built, and killed before it tells.
-        patch.setattr("orchestration.incremental._materializations", lambda _: _cut_off())
+        patch.setattr(
+            "orchestration.definitions.scheduled_runs._materializations", lambda _: _cut_off()
+        )
         with pytest.raises(KeyboardInterrupt):
             _run(definitions, "everything")
 
@@ -404,7 +408,7 @@ def test_dagster_keeps_its_runs_in_the_warehouse_where_it_is_told_to(
 ):
     monkeypatch.setenv("WAREHOUSE_DAGSTER_STORAGE", "postgres")
     settings.cache_clear()
-    for name, value in serve.dagster_environment().items():
+    for name, value in dagster_environment().items():
         monkeypatch.setenv(name, value)
     with dg.DagsterInstance.get() as instance:
         run = definitions.resolve_job_def("landing").execute_in_process(instance=instance)
@@ -415,11 +419,11 @@ def test_dagster_keeps_its_runs_in_the_warehouse_where_it_is_told_to(
 
 def test_a_second_dagster_on_the_same_instance_is_refused_before_it_takes_runs_for_lost(warehouse):
     with (
-        serve.only_one_here(),
-        pytest.raises(serve.ServeError, match=f"already, as {os.getpid()}: end"),
+        processes.only_one_here(),
+        pytest.raises(processes.ServeError, match=f"already, as {os.getpid()}: end"),
     ):
-        serve.serve("127.0.0.1", 0, 0)
-    serve.only_one_here().close()
+        processes.serve("127.0.0.1", 0, 0)
+    processes.only_one_here().close()
 
 
 def _cut_off() -> None:

@@ -13,10 +13,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from ingestion import database
-from ingestion.settings import settings
 from tests.conftest import WAREHOUSE, Server
-from tests.lines import event
+from tests.support.lines import event
+from warehouse import database
+from warehouse.settings import settings
 
 PASSWORD = "planted%2Fpass%3Aword"  # noqa: S105
 # As it stands in the URL, and as it is.

@@ -31,14 +31,14 @@ from dagster._core.scheduler.instigation import (
 )
 from playwright.sync_api import Page, expect, sync_playwright
 
-from ingestion import private
-from ingestion.settings import settings
 from tests.conftest import WAREHOUSE, Server
-from tests.processes import open_to_others, until
-from tests.webhook import free_port, webhook
+from tests.support.processes import open_to_others, until
+from tests.support.webhook import free_port, webhook
+from warehouse import private_files
+from warehouse.settings import settings
 
 MINUTES = 60
-LOCATION = "orchestration.definitions"
+LOCATION = "orchestration.definitions.code_location"
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
 # As a machine without a screen needs it; and nothing calls home.
 CHROMIUM_OPTIONS = [
@@ -108,7 +108,7 @@ class Served:
     def drop(self, *lines: dict[str, Any]) -> None:
         """Put a file of events into the drop folder."""
         folder = self.home / "drop" / "events"
-        private.make_folder(folder)
+        private_files.make_folder(folder)
         name = f"{uuid.uuid4()}.ndjson"
         (folder / f".{name}").write_text("".join(json.dumps(line) + "\n" for line in lines))
         # It has stood still for long.
@@ -174,7 +174,7 @@ def served(servers: Callable[[int], Server]) -> Iterator[Served]:
         patch.setenv("DAGSTER_HOME", str(home / "dagster"))
         settings.cache_clear()
         # It holds a file that is none of the warehouse's.
-        (home / private.MARKER).touch()
+        (home / private_files.MARKER).touch()
         with (home / "log").open("wb") as log:
             process = subprocess.Popen(
                 [*WAREHOUSE, "serve", "--port", str(port), "--docs-port", str(docs_port)],

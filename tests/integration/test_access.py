@@ -17,18 +17,16 @@ import pytest
 from psycopg import sql
 
 from expectations.checks import run_checks
-from ingestion import roles
-from ingestion.entities import EntityKind, load_entities
-from ingestion.loader import load
-from ingestion.locks import LockError
-from ingestion.quarantine import replay
-from ingestion.source import open_source
-from orchestration import build as builds
-from orchestration.export import export_row
-from tests.building import build_at, cold_dbt, land, warm_warehouse
+from ingestion.load.entities import EntityKind, load_entities
+from ingestion.load.loader import load
+from ingestion.load.quarantine import replay
+from ingestion.sources.files import open_source
+from orchestration.operations import build as builds
+from orchestration.operations.export import export_row
 from tests.conftest import Server
-from tests.lines import event, line, mixed_file, rows, value
-from tests.people import (
+from tests.support.building import build_at, cold_dbt, land, warm_warehouse
+from tests.support.lines import event, line, mixed_file, rows, value
+from tests.support.people import (
     API_OF_ACME,
     AS_OF,
     HOSTILE,
@@ -41,6 +39,8 @@ from tests.people import (
     story_of,
     url_of,
 )
+from warehouse.locks import LockError
+from warehouse.schema.access import roles
 
 LOADER, TRANSFORMER, ANALYST, TENANT, MARKETING, API = roles.ROLES
 NOBODY = "nobody_in_particular"
@@ -256,7 +256,9 @@ def expected_on(relation: str) -> dict[str, str]:
         return readers
     if re.fullmatch(r"staging\.raw_events_\d{4}_\d{2}", relation):
         return {}
-    assert relation in TABLES, f"who may touch {relation}? say so here, and in ingestion/roles.py"
+    assert relation in TABLES, (
+        f"who may touch {relation}? say so here, and in warehouse/schema/access/roles.py"
+    )
     return TABLES[relation]
 
 

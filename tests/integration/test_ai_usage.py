@@ -15,11 +15,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from ingestion.entities import EntityKind
-from ingestion.loader import load
-from ingestion.mapping import find_mapping
-from ingestion.source import open_source
-from tests.building import (
+from ingestion.load.entities import EntityKind
+from ingestion.load.loader import load
+from ingestion.sources.files import open_source
+from ingestion.sources.mapping import find_mapping
+from tests.conftest import Server
+from tests.integration.test_real_data import DATA
+from tests.support.building import (
     build_at,
     land,
     land_entities,
@@ -28,8 +30,6 @@ from tests.building import (
     touched,
     warm_warehouse,
 )
-from tests.conftest import Server
-from tests.integration.test_real_data import DATA
 
 AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
 CELLS = {

@@ -17,10 +17,20 @@ from typing import Any
 import psycopg
 import pytest
 
-from ingestion import database, embedded
 from tests.conftest import WAREHOUSE, Server, settings_of
-from tests.lines import clean_file, event, line, raw_property, rows, value
-from tests.processes import CHUNK_LINES, Finished, batches, finish, held, load, run, start, until
+from tests.support.lines import clean_file, event, line, raw_property, rows, value
+from tests.support.processes import (
+    CHUNK_LINES,
+    Finished,
+    batches,
+    finish,
+    held,
+    load,
+    run,
+    start,
+    until,
+)
+from warehouse import database, embedded
 
 GOOD = line(1), line(2)
 SECRET = "hunter2"  # noqa: S105 (what messages must not show)
@@ -253,7 +263,7 @@ def test_a_file_without_permission_is_named(tmp_path: Path) -> None:
     path = tmp_path / "events.ndjson"
     path.write_bytes(GOOD[0])
     path.chmod(0)
-    command = [sys.executable, "-m", "orchestration.cli", "load", str(path)]
+    command = [sys.executable, "-m", "orchestration.cli.app", "load", str(path)]
     if os.access(path, os.R_OK):
         setpriv = shutil.which("setpriv")
         if not setpriv:

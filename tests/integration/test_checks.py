@@ -11,10 +11,10 @@ import psycopg
 import pytest
 
 from expectations.checks import CheckError, CheckResult, docs_page, forget_old_results, run_checks
-from ingestion.loader import load
-from ingestion.settings import settings
-from ingestion.source import open_source
-from tests.lines import rows
+from ingestion.load.loader import load
+from ingestion.sources.files import open_source
+from tests.support.lines import rows
+from warehouse.settings import settings
 
 # What the checks must never carry on: one in the name of an event, one as an address.
 PLANTED = ("alice.planted@example.com", "203.0.113.77")

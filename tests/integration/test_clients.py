@@ -13,9 +13,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from ingestion.entities import EntityKind
-from orchestration.build import BuildOptions, build
-from tests.building import (
+from ingestion.load.entities import EntityKind
+from orchestration.operations.build import BuildOptions, build
+from tests.conftest import Server
+from tests.support.building import (
     build_at,
     land,
     land_entities,
@@ -25,8 +26,7 @@ from tests.building import (
     touched,
     warm_warehouse,
 )
-from tests.conftest import Server
-from tests.processes import run
+from tests.support.processes import run
 
 AS_OF = datetime(2026, 2, 3, tzinfo=UTC)
 CELLS = {

@@ -15,12 +15,12 @@ import psycopg
 import pytest
 import zstandard
 
-from ingestion import chunks
-from ingestion.loader import load as load_here
-from ingestion.source import open_source
+from ingestion.load import chunks
+from ingestion.load.loader import load as load_here
+from ingestion.sources.files import open_source
 from tests.conftest import Server
-from tests.lines import clean_file, contents, event, mixed_file, rows, value
-from tests.processes import CHUNK_LINES, batches, held, kill, load, run, start, until
+from tests.support.lines import clean_file, contents, event, mixed_file, rows, value
+from tests.support.processes import CHUNK_LINES, batches, held, kill, load, run, start, until
 
 LINES = 6_000
 CHUNKS = LINES // CHUNK_LINES

@@ -9,11 +9,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from ingestion.tracking_plan import tracking_plan
-from orchestration.build import DBT_PROJECT, dbt_command, dbt_environment, environment
-from orchestration.retention import typed_facts
-from tests.building import cold_dbt, warm_warehouse
+from ingestion.contract.tracking_plan import tracking_plan
+from orchestration.operations.build import DBT_PROJECT, dbt_command, dbt_environment, environment
+from orchestration.operations.expire import typed_facts
 from tests.conftest import Server
+from tests.support.building import cold_dbt, warm_warehouse
 
 PROJECT_NAME = "warehouse"
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ingestion.loader import load
-from ingestion.source import Source
-from orchestration import drop_folder
-from orchestration.drop_folder import Dropped, load_dropped, waiting_files
-from tests.lines import line, rows, value
+from ingestion.load.loader import load
+from ingestion.sources import drop_folder
+from ingestion.sources.drop_folder import Dropped, load_dropped, waiting_files
+from ingestion.sources.files import Source
+from tests.support.lines import line, rows, value
 
 LONG_AGO = (0, 0)
 

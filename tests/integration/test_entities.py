@@ -21,15 +21,15 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion import chunks, entities
-from ingestion.entities import EntityKind, Row, judge_row, load_entities
-from ingestion.judge import Rejected
-from ingestion.ledger import Counts
-from ingestion.line import Reason
-from ingestion.source import open_source
+from ingestion.contract.line import Reason
+from ingestion.contract.validator import Rejected
+from ingestion.load import chunks, entities
+from ingestion.load.entities import EntityKind, Row, judge_row, load_entities
+from ingestion.load.ledger import Counts
+from ingestion.sources.files import open_source
 from tests.conftest import examples
-from tests.lines import empty, rows, value
-from tests.processes import Finished, batches, finish, held, kill, run, start, until
+from tests.support.lines import empty, rows, value
+from tests.support.processes import Finished, batches, finish, held, kill, run, start, until
 
 NOW = datetime(2026, 1, 15, tzinfo=UTC)
 Json = dict[str, Any]

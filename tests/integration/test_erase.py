@@ -14,16 +14,14 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from ingestion import database, roles
-from ingestion.erased import Subject, SubjectKind
-from ingestion.loader import load
-from ingestion.migrate import migrate
-from ingestion.source import open_source
-from orchestration import erase as erasing
-from orchestration.build import BuildError, BuildOptions, build
-from orchestration.erase import EraseError, erase
-from tests.building import build_at, land, land_entities, rows_of_models
-from tests.erasing import (
+from ingestion.load.loader import load
+from ingestion.privacy.suppression import Subject, SubjectKind
+from ingestion.sources.files import open_source
+from orchestration.operations import erase as erasing
+from orchestration.operations.build import BuildError, BuildOptions, build
+from orchestration.operations.erase import EraseError, erase
+from tests.support.building import build_at, land, land_entities, rows_of_models
+from tests.support.erasing import (
     AS_OF,
     BROKEN,
     DAY,
@@ -38,10 +36,13 @@ from tests.erasing import (
     unexplained,
     whole_file,
 )
-from tests.killed_builds import blocked_at, start_command
-from tests.lines import event, line, rows, value
-from tests.people import HOSTILE
-from tests.processes import CHUNK_LINES, finish, held, kill, release, run, start, until
+from tests.support.killed_builds import blocked_at, start_command
+from tests.support.lines import event, line, rows, value
+from tests.support.people import HOSTILE
+from tests.support.processes import CHUNK_LINES, finish, held, kill, release, run, start, until
+from warehouse import database
+from warehouse.schema.access import roles
+from warehouse.schema.migrate import migrate
 
 
 @pytest.fixture(scope="module")

@@ -11,19 +11,19 @@ from typing import Any
 import psycopg
 import pytest
 
-from ingestion import database
-from ingestion.errors import WarehouseError
-from ingestion.loader import load
-from ingestion.settings import settings
-from ingestion.source import open_source
-from orchestration import build as builds
-from orchestration import erase as erasing
-from orchestration import erased_files
-from orchestration.build import BuildError
-from orchestration.erase import EraseError, Receipt, erase
-from tests.building import land_entities, rows_of_models
-from tests.erasing import ENTITIES, SUBJECTS, a_template, whole_file
-from tests.lines import rows, value
+from ingestion.load.loader import load
+from ingestion.sources.files import open_source
+from orchestration.operations import build as builds
+from orchestration.operations import erase as erasing
+from orchestration.operations import erased_files
+from orchestration.operations.build import BuildError
+from orchestration.operations.erase import EraseError, Receipt, erase
+from tests.support.building import land_entities, rows_of_models
+from tests.support.erasing import ENTITIES, SUBJECTS, a_template, whole_file
+from tests.support.lines import rows, value
+from warehouse import database
+from warehouse.errors import WarehouseError
+from warehouse.settings import settings
 
 SUBJECT = SUBJECTS["user"]
 # What the message says of each state in which a receipt may be left.

@@ -14,13 +14,13 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from ingestion.erased import Subject, SubjectKind
-from orchestration.erase import EraseError, erase
-from orchestration.reserved_ids import is_reserved, names_kept
-from tests.building import build_at, land, rows_of_models, touched
-from tests.erasing import AS_OF, MINUTE, SUBJECTS, a_template, is_of, stream, unexplained
-from tests.lines import rows, value
-from tests.people import land_both_tenants
+from ingestion.privacy.suppression import Subject, SubjectKind
+from orchestration.operations.erase import EraseError, erase
+from orchestration.operations.reserved_ids import is_reserved, names_kept
+from tests.support.building import build_at, land, rows_of_models, touched
+from tests.support.erasing import AS_OF, MINUTE, SUBJECTS, a_template, is_of, stream, unexplained
+from tests.support.lines import rows, value
+from tests.support.people import land_both_tenants
 
 
 @pytest.fixture(scope="module")

@@ -22,18 +22,18 @@ from urllib.parse import quote, quote_plus
 import psycopg
 import pytest
 
-from ingestion import embedded
-from ingestion.entities import EntityKind, load_entities
-from ingestion.erased import Subject, SubjectKind
-from ingestion.loader import load
-from ingestion.settings import settings
-from ingestion.source import open_source
-from orchestration import erase as erasing
-from orchestration import show
-from orchestration.erase import EraseError, erase
-from tests.building import build_at, rows_of_models, start_afresh, warm_warehouse
-from tests.erasing import AS_OF, DAY, FIRST, MINUTE, unexplained
-from tests.lines import rows, value
+from ingestion.load.entities import EntityKind, load_entities
+from ingestion.load.loader import load
+from ingestion.privacy.suppression import Subject, SubjectKind
+from ingestion.sources.files import open_source
+from orchestration.cli import output
+from orchestration.operations import erase as erasing
+from orchestration.operations.erase import EraseError, erase
+from tests.support.building import build_at, rows_of_models, start_afresh, warm_warehouse
+from tests.support.erasing import AS_OF, DAY, FIRST, MINUTE, unexplained
+from tests.support.lines import rows, value
+from warehouse import embedded
+from warehouse.settings import settings
 
 IDENTIFIERS = ("Ann.Lee@Example.com", "8675309")
 REMOVED, CUT, REPLACED, DELETED = "removed", "cut out, the row stays", "replaced", "file deleted"
@@ -416,7 +416,7 @@ def show_result(receipt: erasing.Receipt, before: set[str], after: set[str], x: 
     if "WAREHOUSE_SHOW_RECEIPT" not in os.environ:
         return
     print(f"\n{x}")
-    show.erased(receipt, json=False)
+    output.erased(receipt, json=False)
     print("A fresh search found it before in:", ", ".join(sorted(before)))
     print("and finds it after in:", ", ".join(sorted(after)))
 

@@ -13,18 +13,18 @@ import psycopg.sql
 import pytest
 from psycopg.types.json import Jsonb
 
-from ingestion import database
-from ingestion.settings import settings
-from orchestration.export import (
+from orchestration.operations.export import (
     ExportBlockedError,
     ExportTargetError,
     StatsRow,
     beyond_bounds,
     export_row,
 )
-from orchestration.freshness import row_age
+from orchestration.operations.freshness import row_age
 from tests.conftest import Server
-from tests.processes import held, kill, run, start, until
+from tests.support.processes import held, kill, run, start, until
+from warehouse import database
+from warehouse.settings import settings
 
 AS_OF = datetime(2026, 4, 1, tzinfo=UTC)
 

@@ -12,12 +12,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-import ingestion.migrations
-from ingestion import embedded, functions
-from ingestion.migrate import Migrated, migrate
+import warehouse.schema.tables
 from tests.conftest import WAREHOUSE, settings_of
-from tests.lines import rows, value
-from tests.processes import run, until
+from tests.support.lines import rows, value
+from tests.support.processes import run, until
+from warehouse import embedded
+from warehouse.schema import functions
+from warehouse.schema.migrate import Migrated, migrate
 
 
 def test_init_a_second_time_has_nothing_to_do(warehouse):
@@ -34,7 +35,7 @@ def test_init_twice_at_once_migrates_once(servers):
         ]
         ran = [json.loads(process.communicate(timeout=60)[0])["migrations"] for process in both]
     server.drop_database(url)
-    versions = Path(ingestion.migrations.__file__).parent.glob("versions/*.sql")
+    versions = Path(warehouse.schema.tables.__file__).parent.glob("versions/*.sql")
     assert sorted(ran) == [[], sorted(path.name[1:5] for path in versions)]
     assert [process.returncode for process in both] == [0, 0]
 

@@ -11,18 +11,18 @@ import psutil
 import psycopg
 import pytest
 
-from ingestion import locks
-from ingestion.locks import LockError
-from orchestration.build import one_build_at_a_time
-from tests.building import build_at, event, land, made_once, rows_of_models, warm_warehouse
+from orchestration.operations.build import one_build_at_a_time
 from tests.conftest import Server
-from tests.killed_builds import (
+from tests.support.building import build_at, event, land, made_once, rows_of_models, warm_warehouse
+from tests.support.killed_builds import (
     blocked_at,
     kill_in,
     start_builder_of_a_dbt,
     waiting_for_a_lock,
 )
-from tests.processes import until
+from tests.support.processes import until
+from warehouse import locks
+from warehouse.locks import LockError
 
 AS_OF = datetime(2025, 4, 10, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

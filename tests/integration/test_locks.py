@@ -7,11 +7,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ingestion import database, ledger, locks, session
-from ingestion.loader import load
-from ingestion.locks import Lock, LockError
-from ingestion.source import open_source
-from tests.lines import clean_file, rows, value
+from ingestion.load import ledger
+from ingestion.load.loader import load
+from ingestion.sources.files import open_source
+from tests.support.lines import clean_file, rows, value
+from warehouse import database, locks, session
+from warehouse.locks import Lock, LockError
 
 LOCKS = [f"warehouse.{lock.value}" for lock in Lock]
 

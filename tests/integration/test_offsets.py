@@ -19,13 +19,14 @@ import pytest
 from psycopg import sql
 
 from expectations.checks import run_checks
-from ingestion import database, session, tracking_plan
-from ingestion.envelope import event_shapes, event_union
-from ingestion.settings import settings
-from orchestration import build as builds
-from orchestration.build import BuildError, BuildOptions, build, dbt_environment
-from orchestration.export import ExportBlockedError, export_row
-from tests.building import (
+from ingestion.contract import tracking_plan
+from ingestion.contract.envelope import event_shapes, event_union
+from orchestration.operations import build as builds
+from orchestration.operations.build import BuildError, BuildOptions, build, dbt_environment
+from orchestration.operations.export import ExportBlockedError, export_row
+from tests.conftest import Server
+from tests.reference.stats import Event, day_parts, marketing_row
+from tests.support.building import (
     MODELS,
     build_at,
     cold_dbt,
@@ -40,17 +41,17 @@ from tests.building import (
     stats_row,
     warm_warehouse,
 )
-from tests.conftest import Server
-from tests.killed_builds import (
+from tests.support.killed_builds import (
     PATIENCE,
     blocked_at,
     kill_in,
     start_build,
     waiting_for_a_lock,
 )
-from tests.lines import rows
-from tests.processes import until
-from tests.reference.stats import Event, day_parts, marketing_row
+from tests.support.lines import rows
+from tests.support.processes import until
+from warehouse import database, session
+from warehouse.settings import settings
 
 SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
 MICROSECOND = timedelta(microseconds=1)
@@ -134,7 +135,7 @@ def build_without_dbt(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `warehouse build` in a fresh process in which dbt can't be imported."""
     program = (
         "import sys; sys.modules['dbt'] = None; sys.argv[0] = 'warehouse'; "
-        "from orchestration.cli import main; main()"
+        "from orchestration.cli.app import main; main()"
     )
     return subprocess.run(
         [sys.executable, "-c", program, "build", *arguments],

@@ -19,13 +19,13 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from ingestion.entities import EntityKind
-from ingestion.loader import load
-from ingestion.mapping import find_mapping
-from ingestion.settings import PROJECT_DIR
-from ingestion.source import open_source
-from orchestration.build import BuildError, build
-from tests.building import (
+from ingestion.load.entities import EntityKind
+from ingestion.load.loader import load
+from ingestion.sources.files import open_source
+from ingestion.sources.mapping import find_mapping
+from orchestration.operations.build import BuildError, build
+from tests.conftest import WAREHOUSE, Server
+from tests.support.building import (
     build_at,
     land,
     land_entities,
@@ -34,7 +34,7 @@ from tests.building import (
     touched,
     warm_warehouse,
 )
-from tests.conftest import WAREHOUSE, Server
+from warehouse.settings import PROJECT_DIR
 
 DATA = PROJECT_DIR.parent / "shared" / "data"
 AS_OF = datetime(2026, 2, 3, tzinfo=UTC)

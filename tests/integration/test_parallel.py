@@ -10,8 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.lines import clean_file, mixed_file, rows, value
-from tests.processes import Finished, batches, finish, held, start, until
+from tests.support.lines import clean_file, mixed_file, rows, value
+from tests.support.processes import Finished, batches, finish, held, start, until
 
 ON_16_AS_WELL = pytest.mark.parametrize("warehouse", [16, 18], indirect=True)
 

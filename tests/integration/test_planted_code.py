@@ -11,14 +11,14 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from ingestion import database
-from ingestion.database import DatabaseError, connect_as_builder
-from orchestration.build import builder_environment
-from orchestration.cli import app
-from tests.building import build_at, warm_warehouse
+from orchestration.cli.app import app
+from orchestration.operations.build import builder_environment
 from tests.conftest import Server
-from tests.lines import rows, value
-from tests.people import AS_OF, land_both_tenants, people, sign_in, url_of
+from tests.support.building import build_at, warm_warehouse
+from tests.support.lines import rows, value
+from tests.support.people import AS_OF, land_both_tenants, people, sign_in, url_of
+from warehouse import database
+from warehouse.database import DatabaseError, connect_as_builder
 
 # Steps back to the session's login, does what it may then, and counts as whom it ran. A sequence
 # keeps its number whatever is rolled back.

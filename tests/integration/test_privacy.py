@@ -20,13 +20,14 @@ from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 from psycopg import sql
 
-from ingestion import loader, privacy
-from ingestion.ledger import Counts
-from ingestion.loader import load
-from ingestion.privacy import address_of, is_bot, salt_of, visitor_hash
-from ingestion.source import open_source
+from ingestion.load import loader
+from ingestion.load.ledger import Counts
+from ingestion.load.loader import load
+from ingestion.privacy import visitors
+from ingestion.privacy.visitors import address_of, is_bot, salt_of, visitor_hash
+from ingestion.sources.files import open_source
 from tests.conftest import WAREHOUSE, examples
-from tests.lines import event, line, rows, value
+from tests.support.lines import event, line, rows, value
 
 IPS = ("203.0.113.77", "2001:db8::77:1")
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
@@ -63,7 +64,7 @@ def set_today(monkeypatch: pytest.MonkeyPatch, today: datetime) -> None:
             return today.astimezone(tz)
 
     monkeypatch.setattr(loader, "datetime", Clock)
-    monkeypatch.setattr(privacy, "datetime", Clock)
+    monkeypatch.setattr(visitors, "datetime", Clock)
 
 
 def places_of(connection: psycopg.Connection, text: str) -> set[tuple[str, str]]:

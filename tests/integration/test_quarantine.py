@@ -10,12 +10,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from ingestion import quarantine, tracking_plan
-from ingestion.envelope import event_shapes, event_union
-from ingestion.ledger import Counts
-from ingestion.quarantine import replay
-from tests.lines import line, rows, value
-from tests.processes import finish, held, kill, run, start, until
+from ingestion.contract import tracking_plan
+from ingestion.contract.envelope import event_shapes, event_union
+from ingestion.load import quarantine
+from ingestion.load.ledger import Counts
+from ingestion.load.quarantine import replay
+from tests.support.lines import line, rows, value
+from tests.support.processes import finish, held, kill, run, start, until
 
 # Will be an event of the plan once it is mended, and will not.
 LATER, NEVER = "tour_booked", "no such event"

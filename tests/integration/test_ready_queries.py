@@ -9,13 +9,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ingestion import sample
-from ingestion.entities import EntityKind, load_entities
-from ingestion.loader import load
-from ingestion.source import open_source
-from orchestration import build as builds
-from tests.building import build_at, warm_warehouse
+from ingestion.load.entities import EntityKind, load_entities
+from ingestion.load.loader import load
+from ingestion.sample import generate
+from ingestion.sources.files import open_source
+from orchestration.operations import build as builds
 from tests.conftest import Server
+from tests.support.building import build_at, warm_warehouse
 
 # Not at the month's very start, so that the month of the last build has chats.
 AS_OF = datetime(2026, 4, 29, 12, tzinfo=UTC)
@@ -32,7 +32,7 @@ def warm(servers: Callable[[int], Server]) -> Iterator[psycopg.Connection]:
 
 
 def test_every_ready_query_runs_and_finds_something(warm: psycopg.Connection, tmp_path: Path):
-    files = sample.write_sample(tmp_path)
+    files = generate.write_sample(tmp_path)
     for kind in EntityKind:
         load_entities(kind, open_source(str(files.entities[kind])))
     for file in files.events:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ingestion.ledger import Counts
-from ingestion.loader import load
-from ingestion.mapping import find_mapping
-from ingestion.settings import PROJECT_DIR
-from ingestion.source import open_source
+from ingestion.load.ledger import Counts
+from ingestion.load.loader import load
+from ingestion.sources.files import open_source
+from ingestion.sources.mapping import find_mapping
+from warehouse.settings import PROJECT_DIR
 
 DATA = PROJECT_DIR.parent / "shared" / "data"
 

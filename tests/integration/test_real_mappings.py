@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ingestion.mapping import find_mapping, mapped_blocks
+from ingestion.sources.mapping import find_mapping, mapped_blocks
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 NAMESPACE = uuid.UUID("6f3c9d1e-2b7a-5c48-9e0d-4a1b8c7d6e5f")

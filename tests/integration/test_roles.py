@@ -12,13 +12,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ingestion import embedded, roles
-from ingestion.database import connect_as_builder
-from ingestion.migrate import Migrated, migrate
-from ingestion.settings import settings
 from tests.conftest import WAREHOUSE, settings_of
-from tests.lines import clean_file, rows, value
-from tests.processes import Finished, finish, run
+from tests.support.lines import clean_file, rows, value
+from tests.support.processes import Finished, finish, run
+from warehouse import embedded
+from warehouse.database import connect_as_builder
+from warehouse.schema.access import roles
+from warehouse.schema.migrate import Migrated, migrate
+from warehouse.settings import settings
 
 SERVER_VERSION = 16  # The oldest: of roles it knows the least.
 

@@ -10,15 +10,15 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from ingestion.loader import load
-from ingestion.source import open_source
+from ingestion.load.loader import load
+from ingestion.sources.files import open_source
 from tests.bench.ai_usage import CHATS
 from tests.bench.clients import LEAD_EVENTS
 from tests.bench.crowds import CROWDS, write_crowd
 from tests.bench.events import write_events
 from tests.bench.increments import AS_OF
-from tests.building import build_at, warm_warehouse
 from tests.conftest import Server
+from tests.support.building import build_at, warm_warehouse
 
 # Rows may be rewritten up to a tenth, or a few thousand, before statistics are taken anew.
 LARGEST_SHARE = 0.1

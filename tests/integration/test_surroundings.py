@@ -17,12 +17,12 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from ingestion import database, session
-from ingestion.migrate import migrate
-from tests.building import rows_of_models
 from tests.conftest import WAREHOUSE, Server
-from tests.lines import NAMESPACE, contents, rows, value
-from tests.people import AS_OF, entities_of, story_of
+from tests.support.building import rows_of_models
+from tests.support.lines import NAMESPACE, contents, rows, value
+from tests.support.people import AS_OF, entities_of, story_of
+from warehouse import database, session
+from warehouse.schema.migrate import migrate
 
 # Each of these breaks something, or changes what is stored, computed or printed.
 DEFAULTS = {

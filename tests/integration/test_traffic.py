@@ -11,9 +11,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from orchestration.build import BuildOptions, build
-from tests.building import build_at, land, made_once, start_afresh, touched, warm_warehouse
+from orchestration.operations.build import BuildOptions, build
 from tests.conftest import Server
+from tests.support.building import build_at, land, made_once, start_afresh, touched, warm_warehouse
 
 AS_OF = datetime(2026, 2, 3, tzinfo=UTC)
 LATER = AS_OF + timedelta(hours=1)

@@ -16,9 +16,9 @@ import requests
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from ingestion.settings import SettingError, settings
-from tests.processes import until
-from tests.webhook import free_port
+from tests.support.processes import until
+from tests.support.webhook import free_port
+from warehouse.settings import SettingError, settings
 
 PASSWORD = "correct horse battery staple"  # noqa: S105
 
@@ -33,7 +33,7 @@ def serving(which: str, home: Path, **variables: str) -> Iterator[int]:
         Path(more[0]).write_text("load_from: []\n", "utf-8")
         (home / "dagster").mkdir(exist_ok=True)
     process = subprocess.Popen(
-        [sys.executable, "-m", "orchestration.web", which, "127.0.0.1", str(port), *more],
+        [sys.executable, "-m", "orchestration.serve.web", which, "127.0.0.1", str(port), *more],
         env=os.environ | {"WAREHOUSE_HOME": str(home), "DAGSTER_HOME": str(home / "dagster")}
         | variables,
     )  # fmt: skip

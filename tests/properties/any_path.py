@@ -16,12 +16,12 @@ from hypothesis import HealthCheck, Phase, settings
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from ingestion.entities import EntityKind
-from ingestion.erased import Subject, SubjectKind
-from orchestration.build import BuildOptions, build
-from orchestration.erase import erase
-from tests.building import build_at, land, land_entities, start_afresh
+from ingestion.load.entities import EntityKind
+from ingestion.privacy.suppression import Subject, SubjectKind
+from orchestration.operations.build import BuildOptions, build
+from orchestration.operations.erase import erase
 from tests.conftest import examples
+from tests.support.building import build_at, land, land_entities, start_afresh
 
 Row = dict[str, Any]
 

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion.entities import EntityKind
-from tests.building import build_at, warm_warehouse
+from ingestion.load.entities import EntityKind
 from tests.conftest import Server
 from tests.properties.ai_streams import AS_OFS, Entity, Stream, chat_streams
 from tests.properties.any_path import AnyPath, Entities, few_cases, hold_against
 from tests.reference.ai_usage import all_marts
+from tests.support.building import build_at, warm_warehouse
 
 MODELS = (
     "int_chat_events",

@@ -24,8 +24,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from orchestration.build import BuildOptions, build
-from tests.building import (
+from orchestration.operations.build import BuildOptions, build
+from tests.conftest import Server
+from tests.properties.any_path import few_cases
+from tests.reference.stats import ACTIVE_WINDOW, Event, day_parts, instant, marketing_row
+from tests.support.building import (
     FACTS,
     MODELS,
     build_at,
@@ -39,9 +42,6 @@ from tests.building import (
     stats_row,
     warm_warehouse,
 )
-from tests.conftest import Server
-from tests.properties.any_path import few_cases
-from tests.reference.stats import ACTIVE_WINDOW, Event, day_parts, instant, marketing_row
 
 MICROSECOND = timedelta(microseconds=1)
 

@@ -16,8 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion.entities import EntityKind
-from tests.building import build_at, warm_warehouse
+from ingestion.load.entities import EntityKind
 from tests.conftest import Server
 from tests.properties.any_path import AnyPath, Entities, few_cases, hold_against
 from tests.properties.operations_streams import (
@@ -29,6 +28,7 @@ from tests.properties.operations_streams import (
 )
 from tests.reference import business, operations
 from tests.reference.stats import instant
+from tests.support.building import build_at, warm_warehouse
 
 MODELS = (
     "int_revenue_events",

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ingestion import chunks
-from ingestion.chunks import BYTE_ORDER_MARK, Chunk, Place, cut
+from ingestion.load import chunks
+from ingestion.load.chunks import BYTE_ORDER_MARK, Chunk, Place, cut
 from tests.conftest import examples
 
 CHUNK_BYTES, CHUNK_LINES = 24, 4

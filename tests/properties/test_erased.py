@@ -15,16 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg import sql
 
-from ingestion import forms
-from ingestion.entities import SHAPES
-from ingestion.erased import MOST_BYTES, Erased, Subject, SubjectKind, subject_hash
-from ingestion.forms import normal
-from ingestion.judge import COPY_COLUMNS, Accepted, Judge, Rejected, Suppressed
-from ingestion.line import Reason
-from ingestion.tracking_plan import tracking_plan
+from ingestion.contract.line import Reason
+from ingestion.contract.tracking_plan import tracking_plan
+from ingestion.contract.validator import COPY_COLUMNS, Accepted, Judge, Rejected, Suppressed
+from ingestion.load.entities import SHAPES
+from ingestion.privacy import name_forms
+from ingestion.privacy.name_forms import normal
+from ingestion.privacy.suppression import MOST_BYTES, Erased, Subject, SubjectKind, subject_hash
 from tests.conftest import examples
-from tests.lines import event, value
-from tests.people import HOSTILE
+from tests.support.lines import event, value
+from tests.support.people import HOSTILE
 
 KEY = b"k" * 32
 READ, UNREAD = Reason.UNKNOWN_EVENT, Reason.INVALID_JSON
@@ -205,12 +205,12 @@ def test_what_the_search_finds_no_loader_lets_in_and_the_other_way_round(
     assert is_suppressed(subject, line, reason) == found
 
 
-def is_it(name: str) -> forms.IsErased:
+def is_it(name: str) -> name_forms.IsErased:
     """What tells whether a text is a name, to readings that know it by a hash alone."""
     value = normal(name)
 
     def is_erased(text: bytes) -> bool:
-        text = text.strip(forms.SPACE)
+        text = text.strip(name_forms.SPACE)
         return (text.lower() if b"@" in value else text) == value
 
     return is_erased
@@ -242,13 +242,13 @@ def test_the_database_reads_every_text_as_loaders_do(
     is_erased = is_it(name)
     for text, (named, presence, without, of_file, is_looked_at) in zip(texts, found, strict=True):
         content = text.encode()
-        assert named == forms.is_named(content, is_erased), text
-        assert presence == forms.json_presence(content, is_erased), text
-        assert without == forms.cut(content, is_erased), text
-        assert of_file == forms.is_file_of(content, is_erased), text
+        assert named == name_forms.is_named(content, is_erased), text
+        assert presence == name_forms.json_presence(content, is_erased), text
+        assert without == name_forms.cut(content, is_erased), text
+        assert of_file == name_forms.is_file_of(content, is_erased), text
         # What most texts are left out by leaves out none of those.
         assert is_looked_at or not (named or without != content), text
-        assert forms.cut(without, is_erased) == without, text
+        assert name_forms.cut(without, is_erased) == without, text
 
 
 LONG = [
@@ -294,7 +294,7 @@ def test_the_database_cuts_an_actor_as_loaders_do(
     told = data.draw(st.dictionaries(names, held, max_size=3))
     told |= dict.fromkeys(data.draw(st.sets(st.sampled_from(IDS))), f"/u/{name}")
     told = {key.replace("\0", ""): one for key, one in told.items()}
-    after = forms.cut_actor(json.dumps(told).encode(), is_it(name))
+    after = name_forms.cut_actor(json.dumps(told).encode(), is_it(name))
     cut = "select warehouse.cut_actor(warehouse.normal(%s), %s::jsonb)"
     assert value(warehouse, cut, name, json.dumps(told)) == json.loads(after)
     assert {key: told[key] for key in IDS if key in told} == {
@@ -364,14 +364,14 @@ def test_the_database_knows_what_the_contract_declares_as_numbers(
     warehouse: psycopg.Connection,
 ) -> None:
     names = set(value(warehouse, "select warehouse.measures()"))
-    assert names == {name.decode() for name in forms.measures()}
+    assert names == {name.decode() for name in name_forms.measures()}
     numbers = {
         field.name
         for shape in SHAPES.values()
         for field in msgspec.structs.fields(shape)
         if any(kind in str(field.type) for kind in ("int", "Decimal"))
     }
-    assert numbers == set(forms.MEASURES_OF_ENTITIES)
+    assert numbers == set(name_forms.MEASURES_OF_ENTITIES)
 
 
 ANN = Erased(1, KEY, frozenset({subject_hash(KEY, "ann@x.com")}), frozenset(), frozenset(), [9])

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expectations.checks import run_checks
-from ingestion.entities import EntityKind
-from orchestration.export import export_row, failing_checks
-from tests.building import build_at, land, land_entities, start_afresh, warm_warehouse
+from ingestion.load.entities import EntityKind
+from orchestration.operations.export import export_row, failing_checks
 from tests.conftest import Server
 from tests.properties.any_path import few_cases
 from tests.properties.hostile_streams import Event, hostile_events
 from tests.reference.intake import LARGEST_NUMBER
+from tests.support.building import build_at, land, land_entities, start_afresh, warm_warehouse
 
 AS_OF = datetime(2026, 2, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

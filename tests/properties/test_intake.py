@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expectations.checks import run_checks
-from ingestion import chunks, loader
-from ingestion.ledger import Counts
-from ingestion.loader import LoadResult, load
-from ingestion.source import open_source
+from ingestion.load import chunks, loader
+from ingestion.load.ledger import Counts
+from ingestion.load.loader import LoadResult, load
+from ingestion.sources.files import open_source
 from tests.conftest import examples
-from tests.lines import empty, line, read_exactly, rows, value
 from tests.properties.strategies import RAW_VALUES, RECEIVED_AT, files, number_literals
 from tests.reference.intake import MAX_LINE_BYTES, Key, Outcome, is_taken, judge_file
+from tests.support.lines import empty, line, read_exactly, rows, value
 
 Judged = list[tuple[int, bytes, Outcome]]
 

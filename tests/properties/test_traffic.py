@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from ingestion.privacy import visitor_hash
-from tests.building import build_at, warm_warehouse
+from ingestion.privacy.visitors import visitor_hash
 from tests.conftest import Server
 from tests.properties.any_path import AnyPath, few_cases, hold_against
 from tests.properties.traffic_streams import AS_OFS, HashOf, ingested, traffic_streams
 from tests.reference import traffic
+from tests.support.building import build_at, warm_warehouse
 
 MODELS = (
     "int_page_view_events",

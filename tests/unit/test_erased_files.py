@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ingestion.erased import Subject, SubjectKind
-from ingestion.settings import settings
-from orchestration.erased_files import files_of
+from ingestion.privacy.suppression import Subject, SubjectKind
+from orchestration.operations.erased_files import files_of
+from warehouse.settings import settings
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orchestration.guard import Rules, refusal, rules
+from orchestration.serve.guard import Rules, refusal, rules
 
 RULES = rules("127.0.0.1", "https://dagster.example", None)
 HERE = {"host": "localhost:3000"}

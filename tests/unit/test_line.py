@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ingestion.judge import Judge, Rejected, Verdict
-from ingestion.tracking_plan import tracking_plan
-from tests.lines import line
+from ingestion.contract.tracking_plan import tracking_plan
+from ingestion.contract.validator import Judge, Rejected, Verdict
+from tests.support.lines import line
 
 RECEIVED_AT = datetime(2026, 1, 16, 12, tzinfo=UTC)
 NAME = b"k" * 130_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestration.lineage import blocking_checks, parents_of_models, with_ancestors
+from orchestration.operations.lineage import blocking_checks, parents_of_models, with_ancestors
 
 PARENTS = {
     "events": {"staging.raw_events"},

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ingestion.mapping import SHIPPED, MappingError, find_mapping, mapped_blocks
+from ingestion.sources.mapping import SHIPPED, MappingError, find_mapping, mapped_blocks
 
 ENVELOPE = """'signup' as event, '2026-01-01T00:00:00Z' as "timestamp", {client_id: 'a'} as actor"""
 ROWS = "read_csv(getvariable('source'), header = true, all_varchar = true)"

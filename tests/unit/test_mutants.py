@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from ingestion.settings import PROJECT_DIR
-from tests.mutants import MUTANTS, TESTS
+from tests.support.mutants import MUTANTS, TESTS
+from warehouse.settings import PROJECT_DIR
 
 
 @pytest.mark.parametrize("name", MUTANTS)

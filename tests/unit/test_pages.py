@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ingestion.reference_page import reference_page
-from ingestion.settings import PROJECT_DIR
-from ingestion.tracking_plan import tracking_plan
+from ingestion.contract.reference_page import reference_page
+from ingestion.contract.tracking_plan import tracking_plan
+from warehouse.settings import PROJECT_DIR
 
 
 def test_the_page_for_producers_is_that_of_the_plan() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orchestration.partitions import Period, first_of_period, period_of
+from orchestration.definitions.partitions import Period, first_of_period, period_of
 
 
 @pytest.mark.parametrize(

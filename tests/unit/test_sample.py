@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ingestion.sample import SAMPLE_AS_OF, SAMPLE_DAYS, SampleFiles, write_sample
+from ingestion.sample.generate import SampleFiles, write_sample
+from ingestion.sample.timeline import SAMPLE_AS_OF, SAMPLE_DAYS
 
 PLAN = frozenset(
     (

@@ -2,7 +2,7 @@
 
 with
 
--- Columns by name: what is named here analysts may read (ingestion/roles.py).
+-- Columns by name: what is named here analysts may read (warehouse/schema/access/roles.py).
 loads as (
     select
         load_id,

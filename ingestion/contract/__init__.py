@@ -1,0 +1,1 @@
+"""What may be sent, and the validation of each line."""

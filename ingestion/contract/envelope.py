@@ -1,0 +1,131 @@
+"""The shapes of valid events, built from the tracking plan for msgspec.
+
+One struct type per event, told apart by the member ``event``: decoding a line with their union
+validates envelope and properties at once, in C.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from ingestion.contract.tracking_plan import LARGEST_NUMBER, Member, Plan, tracking_plan
+
+# It is removed from the context wherever it stands, be it null: so null is told from absent.
+REMOVED = "ip"
+
+
+class Slices(msgspec.Struct, gc=False):
+    """An envelope's parts as the bytes that came; empty where absent."""
+
+    actor: msgspec.Raw = msgspec.Raw()
+    context: msgspec.Raw = msgspec.Raw()
+    properties: msgspec.Raw = msgspec.Raw()
+
+
+class EventShape(msgspec.Struct):
+    """What the judge needs to know of an event, beside its type."""
+
+    name: str
+    consent: bool
+    requires_one_of: tuple[str, ...]
+
+
+@cache
+def event_union() -> Any:
+    """Return the union of all event types, for ``msgspec.json.Decoder`` and ``msgspec.convert``."""
+    plan = tracking_plan()
+    union = None
+    for name in plan.events:
+        struct = _event_type(plan, name)
+        union = struct if union is None else union | struct
+    return union
+
+
+@cache
+def event_shapes() -> dict[str, EventShape]:
+    """Return what else the plan says of each event, by name."""
+    return {
+        name: EventShape(name, event.consent, event.requires_one_of)
+        for name, event in tracking_plan().events.items()
+    }
+
+
+def _event_type(plan: Plan, name: str) -> type[msgspec.Struct]:
+    event = plan.events[name]
+    required = {tuple(path.split(".")) for path in event.requires}
+    parts = {
+        "actor": _object_type(f"{name}.actor", plan.actor, _below("actor", required)),
+        "context": _object_type(f"{name}.context", plan.context, _below("context", required)),
+        "properties": _object_type(f"{name}.properties", event.properties, set()),
+    }
+    optional = {
+        part: type_
+        for part, type_ in parts.items()
+        if part != "actor" and not _is_needed(type_, part, required)
+    }
+    needed = {part: type_ for part, type_ in parts.items() if part not in optional}
+    return msgspec.defstruct(
+        name,
+        [("timestamp", str)]
+        + list(needed.items())
+        + [("event_id", str | None, None)]
+        + [(part, type_ | None, None) for part, type_ in optional.items()],
+        tag=name,
+        tag_field="event",
+        forbid_unknown_fields=True,
+        gc=False,
+    )
+
+
+def _is_needed(type_: type, part: str, required: set[tuple[str, ...]]) -> bool:
+    has_required_field = any(field.required for field in msgspec.structs.fields(type_))
+    return has_required_field or any(path[0] == part for path in required)
+
+
+def _below(name: str, paths: set[tuple[str, ...]]) -> set[tuple[str, ...]]:
+    return {path[1:] for path in paths if path[0] == name}
+
+
+def _object_type(
+    name: str, members: dict[str, Member], required: set[tuple[str, ...]]
+) -> type[msgspec.Struct]:
+    needed: list[tuple[str, Any]] = []
+    optional: list[tuple[str, Any, Any]] = []
+    for member_name, member in members.items():
+        below = _below(member_name, required)
+        is_required = member.required or (member_name,) in required or bool(below)
+        type_ = _member_type(f"{name}.{member_name}", member, below, is_required)
+        if is_required:
+            needed.append((member_name, type_))
+        elif name.endswith(".context") and member_name == REMOVED:
+            optional.append((member_name, type_ | None | msgspec.UnsetType, msgspec.UNSET))
+        else:
+            optional.append((member_name, type_ | None, None))
+    return msgspec.defstruct(name, needed + optional, gc=False)
+
+
+def _member_type(
+    name: str, member: Member, required: set[tuple[str, ...]], is_required: bool
+) -> Any:
+    match member.type:
+        case "object":
+            return _object_type(name, member.members, required)
+        case "string" if member.one_of:
+            return Literal[member.one_of]
+        case "string":
+            shortest = 1 if is_required and member.empty_is_absent else None
+            return Annotated[str, msgspec.Meta(min_length=shortest, max_length=member.max_length)]
+        case "strings":
+            return list[str]
+        case "boolean":
+            return bool
+        case "integer" | "number":
+            bounds = msgspec.Meta(
+                ge=-LARGEST_NUMBER if member.minimum is None else member.minimum,
+                le=LARGEST_NUMBER if member.maximum is None else member.maximum,
+            )
+            number = int if member.type == "integer" else float
+            return Annotated[number, bounds]

@@ -1,0 +1,440 @@
+"""What happens to each line: accepted, suppressed or rejected with its reason.
+
+Duplicates are the database's to find. A line is judged in the contract's order: size, encoding,
+JSON, consent, validity. Almost every line takes the fast way, in which msgspec validates it in one
+go; whatever is the least unusual goes the plain way, step by step, which alone gives reasons.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import uuid
+from binascii import a2b_hex
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ingestion.contract.consent import consents, context_consents
+from ingestion.contract.envelope import REMOVED, Slices, event_shapes, event_union
+from ingestion.contract.line import (
+    EPOCH,
+    FIRST_TIMESTAMP,
+    Reason,
+    RejectError,
+    clipped,
+    is_commonly_written,
+    is_rfc3339,
+    is_unusual,
+    may_hold_unbounded_number,
+    parse_object,
+    read_instant,
+    read_text,
+    refuse_unstorable,
+    reject,
+    shown,
+    since_epoch,
+)
+from ingestion.contract.messages import explain
+from ingestion.contract.tracking_plan import Member, tracking_plan
+from ingestion.privacy.countries import country_lookup
+from ingestion.privacy.name_forms import Presence
+from ingestion.privacy.suppression import Erased
+from ingestion.privacy.visitors import address_of, is_bot, visitor_hash
+from warehouse.settings import settings
+
+NAMESPACE = uuid.UUID("6f3c9d1e-2b7a-5c48-9e0d-4a1b8c7d6e5f")
+FURTHEST_AHEAD = timedelta(hours=24)
+# Older times are mistakes (a clock's zero, seconds taken for milliseconds), and each such month
+# would be a partition. A setting names another day.
+YEARS_BACK = 10
+# Under this name lines of erased subjects are counted whose event is none of the plan.
+UNKNOWN_EVENT = "unknown"
+ENVELOPE = "event_id, event, timestamp, actor, context, properties"
+
+
+class Sequence(NamedTuple):
+    """A sequence number that a line has used."""
+
+    producer: str
+    number: int
+    day: date
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A refused line: why, in a sentence that its producer can act on."""
+
+    reason: Reason
+    detail: str
+    sequence: Sequence | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Suppressed:
+    """A line without consent, or of an erased subject: what is counted of it."""
+
+    event: str
+    day: date
+    sequence: Sequence | None = None
+    is_erased: bool = False
+
+
+class Accepted(msgspec.Struct, frozen=True, gc=False):
+    """A valid event: its key, and its row of staging.raw_events in COPY's binary format.
+
+    Nothing in it can be part of a cycle: the garbage collector need not know of millions of them.
+    """
+
+    # As one string of bytes, which sorts as the database's unique index does: client_id, NUL (it
+    # holds none), the 16 bytes of event_id and the 8 of timestamp.
+    key: bytes
+    microseconds: int
+    row: bytes
+    producer: str | None
+    number: int | None
+
+    @property
+    def client_id(self) -> bytes:
+        """The client_id in UTF-8."""
+        return self.key[:-25]
+
+    @property
+    def event_id(self) -> bytes:
+        """The 16 bytes of event_id."""
+        return self.key[-24:-8]
+
+    @property
+    def sequence(self) -> Sequence | None:
+        """The sequence number that the event has used."""
+        if self.producer is None or self.number is None:
+            return None
+        day = (EPOCH + timedelta(microseconds=self.microseconds)).date()
+        return Sequence(self.producer, self.number, day)
+
+
+Verdict = Accepted | Suppressed | Rejected
+
+# The binary COPY of a row: count of columns, then each with its length, -1 for NULL. First the
+# columns of fixed width (event_id, timestamp, batch_id, is_bot), then the length of client_id.
+COPY_COLUMNS = (
+    "event_id", "timestamp", "batch_id", "is_bot", "client_id", "event",
+    "actor", "context", "properties", "visitor_hash", "country",
+)  # fmt: skip
+_fixed = struct.Struct("!hi16siqiqi?i").pack
+_length = struct.Struct("!i").pack
+_instant = struct.Struct("!q").pack
+# Of a jsonb column, before its text: length, version 1.
+_jsonb_head = struct.Struct("!ib").pack
+_NULL = _length(-1)
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_any = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Judge:
+    """Judges the lines of one chunk.
+
+    ``received_at`` is the time of receipt; ``salt`` that of its day; ``batch_id`` goes into the
+    rows; ``erased`` are those whose lines are suppressed. Where a look at all lines at once, which
+    takes less time, has found that ``numbers_are_bounded``, each line is spared it.
+    """
+
+    def __init__(
+        self,
+        received_at: datetime,
+        salt: bytes,
+        batch_id: int,
+        erased: Erased | None = None,
+        *,
+        numbers_are_bounded: bool = False,
+    ) -> None:
+        self._received_at = received_at
+        self._erased = erased
+        self._numbers_are_bounded = numbers_are_bounded
+        self._earliest = earliest_event(received_at)
+        self._first_microseconds = since_epoch(self._earliest)
+        self._last_microseconds = since_epoch(received_at + FURTHEST_AHEAD)
+        self._salt = salt
+        self._batch_id = batch_id
+        self._decode = msgspec.json.Decoder(event_union()).decode
+        self._slice = msgspec.json.Decoder(Slices).decode
+        self._shapes = event_shapes()
+        # Before anybody was cut out of it: by this an event without an id of its own is known.
+        self._as_it_came = b""
+        self._visitors: dict[tuple[str, ...], bytes] = {}
+        self._country_of = country_lookup()
+        self._names = {name: _text(name) for name in self._shapes}
+
+    def judge(self, line: bytes) -> Verdict:
+        """Judge one line, given without its line end."""
+        self._as_it_came = line
+        if self._erased and (presence := self._erased.presence(line)):
+            if presence is Presence.NAMED and (suppressed := self._of_erased(line, self._erased)):
+                return suppressed
+            line = self._erased.cut(line)
+        try:
+            if not line.isascii():
+                line.decode()
+            if is_unusual(line) or (
+                not self._numbers_are_bounded and may_hold_unbounded_number(line)
+            ):
+                return self._judge_plainly(line)
+            event = self._decode(line)
+            timestamp = event.timestamp
+            if not is_commonly_written(timestamp):
+                if not is_rfc3339(timestamp):
+                    return self._judge_plainly(line)
+                timestamp = timestamp.upper()
+            microseconds = since_epoch(datetime.fromisoformat(timestamp))
+            shape = self._shapes[event.__struct_config__.tag]
+            if (
+                (shape.consent and not _consents(event.context))
+                or (shape.requires_one_of and not _has_one(event, shape.requires_one_of))
+                or not self._first_microseconds <= microseconds <= self._last_microseconds
+            ):
+                return self._judge_plainly(line)
+            return self._accept(line, event, shape.name, microseconds)
+        except (ValueError, RecursionError):
+            # msgspec's errors are ValueErrors too. The plain way finds the reason.
+            return self._judge_plainly(line)
+
+    def _accept(self, line: bytes, event: Any, name: str, microseconds: int) -> Accepted:
+        """Turn a valid event into its row; raises NotAUuidError for its event_id."""
+        event_id = (
+            _derived_id(self._as_it_came) if event.event_id is None else _uuid_bytes(event.event_id)
+        )
+        slices = self._slice(line)
+        client_id = event.actor.client_id.encode()
+        actor, context = slices.actor, event.context
+        context_head, raw_context, properties_head, properties = _NULL, b"", _NULL, b""
+        bot, visitor, country, producer, number = False, _NULL, _NULL, None, None
+        if context is not None:
+            raw_context, ip = slices.context, context.ip
+            if ip is not msgspec.UNSET:
+                raw_context = _without_ip(slices.context)
+            context_head = _jsonb_head(len(raw_context) + 1, 1)
+            if context.user_agent:
+                bot = is_bot(context.user_agent)
+                if ip:
+                    visitor = self._visitor(event.actor.client_id, ip, context.user_agent)
+            if ip and self._country_of and (address := address_of(ip)):
+                code = self._country_of(address)
+                country = _text(code) if code else _NULL
+            producer, number = context.producer, context.sequence
+        if event.properties is not None:
+            properties = slices.properties
+            properties_head = _jsonb_head(len(properties) + 1, 1)
+        # Head and text of a column one by one: put together beforehand they would be copied twice.
+        row = b"".join(
+            (
+                _fixed(
+                    len(COPY_COLUMNS), 16, event_id, 8, microseconds, 8, self._batch_id, 1, bot,
+                    len(client_id),
+                ),
+                client_id,
+                self._names[name],
+                _jsonb_head(len(actor) + 1, 1), actor,
+                context_head, raw_context,
+                properties_head, properties,
+                visitor,
+                country,
+            )
+        )  # fmt: skip
+        key = b"%b\0%b%b" % (client_id, event_id, _instant(microseconds))
+        return Accepted(key, microseconds, row, producer, number)
+
+    def _visitor(self, client_id: str, ip: str, user_agent: str) -> bytes:
+        """Return the column visitor_hash; a visitor mostly comes with some lines in a row."""
+        who = (client_id, ip, user_agent)
+        if (column := self._visitors.get(who)) is None:
+            column = _NULL
+            if address := address_of(ip):
+                column = _length(32) + visitor_hash(self._salt, client_id, address, user_agent)
+            self._visitors[who] = column
+        return column
+
+    def _of_erased(self, line: bytes, erased: Erased) -> Suppressed | None:
+        """Suppress a line that names somebody erased, if it is an object; None for all others."""
+        try:
+            content = None if is_unusual(line) else _decode_any(line)
+        except (ValueError, RecursionError):
+            content = None
+        if content is None:
+            # msgspec refuses some numbers that the contract takes.
+            try:
+                content = parse_object(read_text(line))
+            except RejectError:
+                return None
+        if not isinstance(content, dict):
+            return None
+        name = content.get("event")
+        sequence = self._sequence(content)
+        return Suppressed(
+            name if isinstance(name, str) and name in self._shapes else UNKNOWN_EVENT,
+            self._day(content),
+            None if sequence and erased.holds(sequence.producer) else sequence,
+            True,
+        )
+
+    def _judge_plainly(self, line: bytes) -> Verdict:
+        """Judge step by step, in the contract's order."""
+        content: Any = None
+        try:
+            text = read_text(line)
+            content = parse_object(text)
+            name = content.get("event")
+            shape = self._shapes.get(name) if isinstance(name, str) else None
+            if shape and shape.consent and not context_consents(content.get("context")):
+                return Suppressed(shape.name, self._day(content), self._sequence(content))
+            refuse_unstorable(text, lambda path: _is_planned_number(content, path))
+            event = _validate(content)
+            if shape is None:
+                raise AssertionError("an event outside the plan was found valid")
+            if shape.requires_one_of and not _has_one(event, shape.requires_one_of):
+                paths = ", ".join(f"$.{path}" for path in shape.requires_one_of)
+                reject(Reason.MISSING_FIELD, f"one of {paths} is required for {name}")
+            microseconds = read_instant(event.timestamp)
+            self._refuse_out_of_range(microseconds, event.timestamp)
+            try:
+                return self._accept(line, event, shape.name, microseconds)
+            except NotAUuidError:
+                reject(
+                    Reason.INVALID_FIELD,
+                    f"$.event_id: expected a UUID (8-4-4-4-12 hexadecimal digits), "
+                    f"got {shown(event.event_id)}",
+                )
+        except RejectError as error:
+            return Rejected(error.reason, error.detail, self._sequence(content))
+
+    def _refuse_out_of_range(self, microseconds: int, timestamp: str) -> None:
+        if not self._first_microseconds <= microseconds <= self._last_microseconds:
+            reject(
+                Reason.TIMESTAMP_OUT_OF_RANGE,
+                f"$.timestamp: expected a time from {self._earliest:%Y-%m-%d} to 24 h after "
+                f"receipt ({self._received_at:%Y-%m-%dT%H:%M:%SZ}), got {clipped(timestamp)}",
+            )
+
+    def _day(self, content: dict[str, Any]) -> date:
+        """Return the UTC day of the timestamp, or of receipt where that can't be read."""
+        timestamp = content.get("timestamp")
+        try:
+            if isinstance(timestamp, str):
+                return (EPOCH + timedelta(microseconds=read_instant(timestamp))).date()
+        except (RejectError, OverflowError):
+            pass
+        return self._received_at.date()
+
+    def _sequence(self, content: Any) -> Sequence | None:
+        """Return the sequence number that a refused or suppressed line has used, if it says so."""
+        context = content.get("context") if isinstance(content, dict) else None
+        if not isinstance(context, dict):
+            return None
+        producer, number = context.get("producer"), context.get("sequence")
+        fits = isinstance(producer, str) and "\0" not in producer and type(number) is int
+        if not fits or not 0 <= number <= 10**15:
+            return None
+        return Sequence(producer, number, self._day(content))
+
+
+def earliest_event(received_at: datetime) -> datetime:
+    """Return the start of the earliest day (UTC) of which events are taken."""
+    if (day := settings().earliest_event) is None:
+        received_on = received_at.astimezone(UTC).date()
+        # Ten years before 29 February comes the 28th.
+        last = 28 if received_on.month == 2 else received_on.day
+        day = received_on.replace(
+            year=received_on.year - YEARS_BACK, day=min(received_on.day, last)
+        )
+    return max(datetime.combine(day, time(), UTC), FIRST_TIMESTAMP)
+
+
+def _consents(context: Any) -> bool:
+    if context is None:
+        return True
+    consent = context.consent
+    analytics = None if consent is None else consent.analytics
+    return consents(context.dnt, consent, analytics, context.source)
+
+
+def _has_one(event: Any, paths: tuple[str, ...]) -> bool:
+    for path in paths:
+        value: Any = event
+        for name in path.split("."):
+            value = getattr(value, name, None)
+        if value:
+            return True
+    return False
+
+
+class NotAUuidError(ValueError):
+    """A string is no UUID of 8-4-4-4-12 hexadecimal digits."""
+
+
+def _uuid_bytes(text: str) -> bytes:
+    """Return a UUID's 16 bytes; raises NotAUuidError. A regular expression takes twice as long."""
+    try:
+        # Where hyphens stand in for digits, there are too few bytes.
+        found = a2b_hex(text.replace("-", ""))
+    except ValueError as error:
+        raise NotAUuidError from error
+    if len(text) != 36 or text[8:24:5] != "----" or len(found) != 16:
+        raise NotAUuidError
+    return found
+
+
+def _text(value: str) -> bytes:
+    """Return a text column of binary COPY: length, text."""
+    content = value.encode()
+    return _length(len(content)) + content
+
+
+def _without_ip(context: Any) -> bytes:
+    """Return the context's bytes less ``ip``, all else as it came."""
+    members = _decode_members(context)
+    del members[REMOVED]
+    return _encode(members)
+
+
+def _derived_id(line: bytes) -> bytes:
+    """Return the UUIDv5 of the event's canonical JSON less ``context.ip``, as 16 bytes."""
+    content = json.loads(line)
+    if isinstance(content.get("context"), dict):
+        content["context"].pop(REMOVED, None)
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return uuid.uuid5(NAMESPACE, canonical).bytes
+
+
+def _validate(content: dict[str, Any]) -> Any:
+    """Return the event as its type; raises RejectError."""
+    try:
+        return msgspec.convert(content, event_union())
+    except msgspec.ValidationError as error:
+        explain(error, content, lambda path: _member_at(content, path), ENVELOPE)
+
+
+def _is_planned_number(content: dict[str, Any], path: str) -> bool:
+    # What stands in a list, or has a bracket in its name, is none.
+    member = None if "[" in path else _member_at(content, path)
+    return member is not None and member.type in ("integer", "number")
+
+
+def _member_at(content: dict[str, Any], path: str) -> Member | None:
+    """Return the plan's member at a path such as ``$.actor.lead_id``; None of the envelope."""
+    plan = tracking_plan()
+    top, *names = path.removeprefix("$.").split(".")
+    if top in ("actor", "context", "properties") and not names:
+        return Member(type="object", description=top)
+    event = plan.events.get(str(content.get("event")))
+    members = {
+        "actor": plan.actor,
+        "context": plan.context,
+        "properties": event.properties if event else {},
+    }.get(top, {})
+    member = None
+    for name in names:
+        member = members.get(name.partition("[")[0])
+        members = member.members if member else {}
+    return member

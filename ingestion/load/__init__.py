@@ -1,0 +1,1 @@
+"""How lines get into staging: chunks, batches, the ledger, the quarantine."""

@@ -1,1 +1,0 @@
-"""Versioned, forward-only migrations of everything that dbt does not own."""

@@ -1,0 +1,1 @@
+"""What may be known of people, and who was erased."""

@@ -1,0 +1,49 @@
+"""From which country a visitor comes, where a country database is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+from warehouse.errors import WarehouseError
+from warehouse.settings import settings
+
+# ISO 3166-1 alpha-2.
+CODE_LENGTH = 2
+
+
+class CountryDatabaseError(WarehouseError):
+    """The country database cannot be read."""
+
+
+@cache
+def country_lookup() -> Callable[[str], str | None] | None:
+    """Return what gives an IP address's country code, None without a database.
+
+    The database is a MaxMind DB file with `country.iso_code`, as MaxMind and DB-IP publish them.
+    Raises CountryDatabaseError.
+    """
+    path = settings().country_database
+    if path is None:
+        return None
+    import maxminddb
+
+    try:
+        reader = maxminddb.open_database(path)
+    except (OSError, maxminddb.InvalidDatabaseError) as error:
+        raise CountryDatabaseError(
+            f"WAREHOUSE_COUNTRY_DATABASE: {path} cannot be read ({error}). Set it to a MaxMind DB "
+            "file of countries, or leave it out."
+        ) from error
+
+    def country_of(ip: str) -> str | None:
+        try:
+            record = reader.get(ip)
+        except ValueError:
+            # What producers call an address may be anything.
+            return None
+        country = record.get("country") if isinstance(record, dict) else None
+        code = country.get("iso_code") if isinstance(country, dict) else None
+        return code if isinstance(code, str) and len(code) == CODE_LENGTH else None
+
+    return country_of

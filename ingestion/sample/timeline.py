@@ -1,0 +1,70 @@
+"""When things happen: the days of the sample, business hours, random moments."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate
+from random import Random
+from typing import Any
+
+SAMPLE_DAYS = 120
+SAMPLE_AS_OF = datetime(2026, 5, 1, tzinfo=UTC)
+SAMPLE_START = SAMPLE_AS_OF - timedelta(days=SAMPLE_DAYS)
+
+DAY = timedelta(days=1)
+NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+
+STORY_END = SAMPLE_AS_OF + DAY
+"""Stories begin until here: from the day too many come the few events after `SAMPLE_AS_OF`."""
+
+LAST_SPILL = SAMPLE_AS_OF + timedelta(days=24)
+"""Events after this are not kept: the sample's events end within May 2026."""
+
+# Visits and messages of a business day in North America, seen from UTC.
+HOUR_WEIGHTS = tuple(
+    accumulate((3, 2, 1, 1, 1, 1, 1, 1, 1, 1, 2, 3, 6, 10, 13, 14, 13, 12, 12, 13, 12, 10, 7, 5))
+)
+WEEKDAY_LEVELS = (1.15, 1.2, 1.15, 1.1, 1.0, 0.5, 0.4)
+
+
+def poisson(rng: Random, mean: float) -> int:
+    """A Poisson count by Knuth's multiplication; means here stay below a hundred."""
+    limit, product, count = math.exp(-mean), rng.random(), 0
+    while product > limit:
+        product *= rng.random()
+        count += 1
+    return count
+
+
+def moment(rng: Random, day: datetime) -> datetime:
+    """An instant of the day, most likely in business hours, to the millisecond."""
+    hour = rng.choices(range(24), cum_weights=HOUR_WEIGHTS)[0]
+    return day + timedelta(hours=hour, milliseconds=rng.randrange(3_600_000))
+
+
+def later(rng: Random, at: datetime, mean_hours: float) -> datetime:
+    """An instant after `at`, exponentially distributed, at least a second later."""
+    seconds = 1 + rng.expovariate(1 / (mean_hours * 3600))
+    return at + timedelta(milliseconds=round(seconds * 1000))
+
+
+def seconds(value: float) -> timedelta:
+    """Return a length of time in seconds."""
+    return timedelta(milliseconds=max(1, round(value * 1000)))
+
+
+def chance(rng: Random, probability: float) -> bool:
+    """Return True with this probability."""
+    return rng.random() < probability
+
+
+def weighted(rng: Random, table: dict[Any, float]) -> Any:
+    """Draw a key of the table by its weight."""
+    return rng.choices(tuple(table), weights=tuple(table.values()))[0]
+
+
+def days() -> Iterator[datetime]:
+    """Return the days of the sample."""
+    return (SAMPLE_START + n * DAY for n in range((STORY_END - SAMPLE_START).days))

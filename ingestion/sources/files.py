@@ -1,0 +1,199 @@
+"""Opens what a person names, a file or standard input, as a stream of bytes."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import os
+import stat
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from typing import IO
+
+from warehouse.errors import WarehouseError, printable
+
+BLOCK = 1 << 20
+# zstd makes up to 128 KiB of 4 bytes, and gives all that it makes of what it gets: so much makes at
+# most 8 MiB.
+ZSTD_BYTES = 256
+STANDARD_INPUT = "-"
+
+
+class SourceError(WarehouseError):
+    """The source can't be read (on); the message says what, where and how to mend it."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is loaded: its name in the ledger, its bytes, and its size on disk where it is known.
+
+    ``blocks(offset)`` yields the bytes (decompressed, mapped) from an offset on. It may be called
+    anew, unless the source ``reads_once``, as pipes do: what is read is gone. ``position()`` tells
+    how far into the file on disk it has read.
+    """
+
+    name: str
+    blocks: Callable[[int], Iterator[bytes]]
+    size: int | None = None
+    position: Callable[[], int] = int
+    reads_once: bool = False
+
+
+# As `open` takes it: what opens a path with flags, and returns a descriptor.
+Opener = Callable[[str, int], int]
+
+
+def open_source(name: str, mapping: Path | None = None, opener: Opener | None = None) -> Source:
+    """Return the source that a person means by ``name``; nothing is read yet.
+
+    ``.gz`` and ``.zst`` are decompressed. With ``mapping`` the file goes through that DuckDB
+    select. ``opener`` opens the file each time, and may refuse to. Raises SourceError where the
+    file is missing, no file, or not readable.
+    """
+    if name == STANDARD_INPUT:
+        if mapping is not None:
+            raise SourceError("A mapping reads a file, not standard input: save it in one first.")
+        if sys.stdin is None:
+            raise SourceError("Standard input is closed: pipe the events in, or name a file.")
+        return Source(name, lambda offset: drop(_blocks(sys.stdin.buffer), offset), reads_once=True)
+    # Not resolve(): the name is the one that people know, be it that of a link.
+    path = Path(os.path.abspath(name))
+    try:
+        status = path.stat()
+        is_pipe = not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode))
+        if not is_pipe:
+            # A pipe that is opened and closed has broken off for its writer.
+            open(path, "rb", opener=opener).close()
+    except OSError as error:
+        raise SourceError(_cannot_read(path, error)) from error
+    if mapping is not None:
+        name = f"{printable(path)} through {printable(mapping.name)}"
+        return Source(name, lambda offset: drop(_mapped(mapping, path), offset))
+    position = [0]
+    return Source(
+        printable(path),
+        lambda offset: _file_blocks(path, offset, position, opener),
+        None if is_pipe else status.st_size,
+        lambda: position[0],
+        is_pipe,
+    )
+
+
+def open_own(path: str, flags: int) -> int:
+    """Open a regular file that has no other name, and follow no link: an Opener.
+
+    Whoever may put a file into a folder, and not read another one, may put a link to that one
+    there, or a pipe that nobody writes to. Raises OSError for these.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "It is a link") from None
+        raise
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+        return descriptor
+    os.close(descriptor)
+    if stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EMLINK, "It is a hard link to a file that has other names, too")
+    raise OSError(errno.EINVAL, "It is no regular file")
+
+
+def drop(blocks: Iterator[bytes], count: int) -> Iterator[bytes]:
+    """Yield what follows the first ``count`` bytes of ``blocks``."""
+    for block in blocks:
+        if count >= len(block):
+            count -= len(block)
+        else:
+            yield block[count:]
+            count = 0
+
+
+def _mapped(mapping: Path, path: Path) -> Iterator[bytes]:
+    from ingestion.sources.mapping import MappingError, mapped_blocks
+
+    try:
+        yield from mapped_blocks(mapping, path)
+    except MappingError as error:
+        raise SourceError(printable(str(error))) from error
+
+
+def _file_blocks(
+    path: Path, offset: int, position: list[int], opener: Opener | None
+) -> Iterator[bytes]:
+    decompressors = {".gz": _gzip_blocks, ".zst": _zstd_blocks}
+    decompress = decompressors.get(path.suffix.lower())
+    try:
+        with open(path, "rb", opener=opener) as file:
+            if decompress:
+                blocks = drop(decompress(file, path), offset)
+            elif file.seekable():
+                file.seek(offset)
+                blocks = _blocks(file)
+            else:
+                blocks = drop(_blocks(file), offset)
+            tell = file.tell if file.seekable() else int
+            for block in blocks:
+                position[0] = tell()
+                yield block
+            position[0] = tell()
+    except OSError as error:
+        raise SourceError(_cannot_read(path, error)) from error
+
+
+def _blocks(file: IO[bytes]) -> Iterator[bytes]:
+    while block := file.read(BLOCK):
+        yield block
+
+
+def _gzip_blocks(file: BufferedReader, path: Path) -> Iterator[bytes]:
+    if not file.peek(1):
+        raise SourceError(_damaged(path, "gzip", "it is empty"))
+    try:
+        with gzip.GzipFile(fileobj=file) as unzipped:
+            yield from _blocks(unzipped)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise SourceError(_damaged(path, "gzip", error)) from error
+
+
+def _zstd_blocks(file: BufferedReader, path: Path) -> Iterator[bytes]:
+    # Not zstandard's stream_reader: it takes what breaks off in the middle for whole.
+    import zstandard
+
+    if not file.peek(1):
+        raise SourceError(_damaged(path, "zstd", "it is empty"))
+    decompressor = zstandard.ZstdDecompressor()
+    frame = None
+    block = bytearray()
+    try:
+        while compressed := file.read(ZSTD_BYTES):
+            while compressed:
+                frame = frame or decompressor.decompressobj()
+                block += frame.decompress(compressed)
+                compressed = b""
+                if frame.eof:
+                    compressed, frame = frame.unused_data, None
+            if len(block) >= BLOCK:
+                yield bytes(block)
+                block.clear()
+    except zstandard.ZstdError as error:
+        raise SourceError(_damaged(path, "zstd", error)) from error
+    yield bytes(block)
+    if frame is not None:
+        raise SourceError(_damaged(path, "zstd", "it ends in the middle of a frame"))
+
+
+def _damaged(path: Path, kind: str, error: object) -> str:
+    return (
+        f"{printable(path)} is damaged {kind} data ({error}). Committed chunks stay; mend the file "
+        "and load it again: it goes on after them."
+    )
+
+
+def _cannot_read(path: Path, error: OSError) -> str:
+    return f"{printable(path)} can't be read: {(error.strerror or str(error)).rstrip('.')}."

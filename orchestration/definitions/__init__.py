@@ -1,0 +1,1 @@
+"""What Dagster knows of the warehouse."""

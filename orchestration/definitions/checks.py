@@ -1,0 +1,176 @@
+"""Asset checks: what landed, the row before it leaves, and what is watched over all the time."""
+
+# No postponed annotations here: Dagster looks at that of `context` itself.
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+
+import dagster as dg
+
+from expectations.checks import SEVERITIES, CheckResult, docs_page, run_checks, suite_content
+from orchestration.definitions.dbt_assets import parents
+from orchestration.definitions.marketing_row import ROW
+from orchestration.operations.freshness import ROW_LIMIT, Freshness, mart_ages, mart_limit, row_age
+from orchestration.operations.lineage import manifest, with_ancestors
+from orchestration.operations.status import NothingBuiltError, require_built
+from warehouse import database
+from warehouse.settings import settings
+
+SEVERITY = {"error": dg.AssetCheckSeverity.ERROR, "warn": dg.AssetCheckSeverity.WARN}
+FRESHNESS_CHECK = "is_fresh"
+
+
+def _marts() -> dict[str, str]:
+    """Return the folder of each mart that is built from events or entities."""
+    models = [node for node in manifest()["nodes"].values() if node["resource_type"] == "model"]
+    built = {node["name"] for node in models if node["config"]["materialized"] == "incremental"}
+    return {
+        node["name"]: node["fqn"][2]
+        for node in models
+        if node["fqn"][1] == "marts" and built & with_ancestors([node["name"]], parents())
+    }
+
+
+MARTS = _marts()
+
+
+def _specs(suite: str) -> list[dg.AssetCheckSpec]:
+    content = suite_content(suite)
+    return [
+        dg.AssetCheckSpec(
+            f"{suite}_{expectation['meta']['check']}",
+            asset=_asset(content["meta"]["model"]),
+            description=expectation["meta"]["sentence"],
+            blocking=SEVERITIES[expectation["severity"]] == "error",
+        )
+        for expectation in content["expectations"]
+    ]
+
+
+def _asset(model: str) -> dg.AssetKey:
+    """Return the asset that a suite looks at, by the model that it names."""
+    return dg.AssetKey(model.split("."))
+
+
+def _freshness_specs() -> list[dg.AssetCheckSpec]:
+    return [
+        dg.AssetCheckSpec(FRESHNESS_CHECK, asset=asset, description="It is renewed as promised.")
+        for asset in [*(dg.AssetKey(["marts", mart]) for mart in MARTS), ROW]
+    ]
+
+
+def suite_results(*suites: str) -> Iterator[dg.AssetCheckResult]:
+    """Run suites of Great Expectations, and yield what each check found."""
+    link = settings().docs_link(docs_page(*suites))
+    for result in run_checks(docs=True, suites=suites):
+        yield dg.AssetCheckResult(
+            asset_key=_asset(result.model),
+            check_name=result.check_name.replace(".", "_"),
+            passed=result.passed,
+            severity=SEVERITY[result.severity],
+            metadata=_metadata(result, link),
+        )
+
+
+def _metadata(result: CheckResult, docs: str) -> dict[str, dg.MetadataValue]:
+    return {
+        "failures": dg.MetadataValue.int(result.failures or 0),
+        "detail": dg.MetadataValue.text(result.detail),
+        "query": dg.MetadataValue.md(f"```sql\n{result.query}\n```"),
+        "data_docs": dg.MetadataValue.url(docs),
+    }
+
+
+def freshness_results() -> Iterator[dg.AssetCheckResult]:
+    """Tell of each mart and of the marketing row whether it is as fresh as promised."""
+    with database.connect_as_builder(application_name="warehouse freshness") as connection:
+        require_built(connection, "marts.mart_status")
+        ages = mart_ages(connection)
+        of_row = row_age(connection)
+    for mart, folder in MARTS.items():
+        yield _freshness(
+            dg.AssetKey(["marts", mart]), Freshness(ages.get(mart), mart_limit(folder))
+        )
+    yield _freshness(ROW, Freshness(of_row, ROW_LIMIT))
+
+
+def _freshness(asset: dg.AssetKey, found: Freshness) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=asset,
+        check_name=FRESHNESS_CHECK,
+        passed=found.is_fresh,
+        # It holds nothing back: the way out is to build and to export.
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "age": "never built" if found.age is None else str(found.age).partition(".")[0],
+            "limit": str(found.limit),
+            "query": dg.MetadataValue.md("```sql\nselect * from marts.mart_status\n```"),
+        },
+    )
+
+
+def _selected(
+    context: dg.AssetCheckExecutionContext, results: Iterable[dg.AssetCheckResult]
+) -> Iterator[dg.AssetCheckResult]:
+    for result in results:
+        if (
+            dg.AssetCheckKey(result.asset_key, result.check_name)
+            in context.selected_asset_check_keys
+        ):
+            yield result
+
+
+@dg.multi_asset_check(specs=[*_specs("raw_events"), *_specs("event_batches")], can_subset=True)
+def boundary_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+    """Hold what landed since the last passing run against the contract."""
+    yield from _selected(context, suite_results("raw_events", "event_batches"))
+
+
+@dg.multi_asset_check(specs=_specs("platform_stats"), can_subset=True)
+def stats_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+    """Hold the candidate of the marketing row against what the site was promised."""
+    yield from _selected(context, suite_results("platform_stats"))
+
+
+@dg.multi_asset_check(specs=[*_specs("landed_volume"), *_specs("staging_columns")], can_subset=True)
+def staging_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+    """Look at how much landed yesterday, and at the columns of staging."""
+    yield from _selected(context, suite_results("landed_volume", "staging_columns"))
+
+
+@dg.multi_asset_check(specs=_freshness_specs(), can_subset=True)
+def freshness_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+    """Look at the age of marts and row."""
+    yield from _selected(context, freshness_results())
+
+
+CHECKS = [boundary_checks, stats_checks, staging_checks, freshness_checks]
+
+
+def watch_results() -> Iterator[dg.AssetCheckResult]:
+    """Look at all that is watched over between builds; nothing is stale before the first one."""
+    yield from suite_results("landed_volume", "staging_columns")
+    with suppress(NothingBuiltError):
+        yield from freshness_results()
+
+
+def watched(results: Iterable[dg.AssetCheckResult]) -> dict[str, list[str]]:
+    """Return what is wrong, by check; freshness is one check for each group of assets."""
+    wrong: dict[str, list[str]] = {}
+    for result in results:
+        of_check = wrong.setdefault(_watched_as(result), [])
+        if not result.passed:
+            of_check.append(_words(result))
+    return wrong
+
+
+def _watched_as(result: dg.AssetCheckResult) -> str:
+    if result.check_name != FRESHNESS_CHECK:
+        return result.check_name
+    return f"{FRESHNESS_CHECK} of {MARTS.get(result.asset_key.path[-1], 'export')}"
+
+
+def _words(result: dg.AssetCheckResult) -> str:
+    found = {name: value.value for name, value in result.metadata.items()}
+    if result.check_name != FRESHNESS_CHECK:
+        return found["detail"]
+    return f"{result.asset_key.path[-1]} (age {found['age']}, may be {found['limit']})"

@@ -1,0 +1,27 @@
+"""All that Dagster knows of the warehouse, put together."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from orchestration.definitions.checks import CHECKS
+from orchestration.definitions.dbt_assets import BOOKKEEPING, DBT_ASSETS, dbt_resource
+from orchestration.definitions.expiry import retention
+from orchestration.definitions.landing import drop_folder, landing
+from orchestration.definitions.marketing_row import analytics_platform_stats
+from orchestration.definitions.run_failures import SENSORS
+from orchestration.definitions.scheduled_runs import JOBS
+from orchestration.definitions.schedules import SCHEDULES, dropped_files
+from warehouse import process
+
+# Dagster starts this module by itself, also without the command line.
+process.isolate()
+
+defs = dg.Definitions(
+    assets=[drop_folder, *DBT_ASSETS, analytics_platform_stats, *BOOKKEEPING],
+    asset_checks=CHECKS,
+    jobs=[landing, retention, *JOBS],
+    schedules=SCHEDULES,
+    sensors=[dropped_files, *SENSORS],
+    resources={"dbt": dbt_resource()},
+)

@@ -1,0 +1,101 @@
+"""Alerts, and what people do about them by hand; what tells of them is `marts.alert_history`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import LiteralString
+
+import psycopg
+from psycopg.rows import class_row
+
+from orchestration.operations.status import require_built
+from warehouse.errors import WarehouseError
+
+
+class AlertError(WarehouseError):
+    """There is no such alert, or nothing left to do about it."""
+
+
+class Action(StrEnum):
+    """What a person does about an alert."""
+
+    ACKNOWLEDGED = "acknowledged"
+    RESOLVED = "resolved"
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A row of `marts.alert_history`."""
+
+    alert_id: str
+    alert_type: str
+    severity: str
+    category: str
+    title: str
+    message: str
+    created_at: datetime
+    acknowledged_by: str | None
+    acknowledged_at: datetime | None
+    resolved: bool
+    resolved_by: str | None
+    resolved_at: datetime | None
+
+
+OF_ALERTS = """
+    select
+        alert_id, alert_type, severity, category, title, message, created_at,
+        acknowledged_by, acknowledged_at, resolved, resolved_by, resolved_at
+    from marts.alert_history
+"""
+
+
+def alerts(connection: psycopg.Connection, resolved_too: bool) -> list[Alert]:
+    """Return the alerts, those that stand or all, the newest first. Raises NothingBuiltError."""
+    return _alerts(
+        connection, "where %s or not resolved order by created_at desc, alert_id", resolved_too
+    )
+
+
+def act(
+    connection: psycopg.Connection,
+    reader: psycopg.Connection,
+    alert_id: str,
+    action: Action,
+    by: str,
+) -> Alert:
+    """Acknowledge or resolve an alert; return it as it is now.
+
+    ``reader`` reads alerts, which builders wrote; ``connection`` notes what is done. Raises
+    AlertError, and NothingBuiltError before the first build.
+    """
+    alert = _alert(reader, alert_id)
+    if action is Action.RESOLVED and alert.resolved:
+        by_whom = f" by {alert.resolved_by}" if alert.resolved_by else ""
+        raise AlertError(f"{alert_id} is resolved{by_whom} since {alert.resolved_at}.")
+    if action is Action.ACKNOWLEDGED and alert.acknowledged_by:
+        raise AlertError(
+            f"{alert_id} is acknowledged by {alert.acknowledged_by} since {alert.acknowledged_at}."
+        )
+    connection.execute(
+        "insert into warehouse.alert_actions (alert_id, action, taken_by) values (%s, %s, %s) "
+        # Of two at once the first stands.
+        "on conflict do nothing",
+        (alert_id, action, by),
+    )
+    connection.commit()
+    return _alert(reader, alert_id)
+
+
+def _alert(connection: psycopg.Connection, alert_id: str) -> Alert:
+    found = _alerts(connection, "where alert_id = %s", alert_id)
+    if not found:
+        raise AlertError(f"There is no alert {alert_id!r}; see `warehouse alerts list --all`.")
+    return found[0]
+
+
+def _alerts(connection: psycopg.Connection, which: LiteralString, value: object) -> list[Alert]:
+    require_built(connection, "marts.alert_history")
+    cursor = connection.cursor(row_factory=class_row(Alert))
+    return cursor.execute(OF_ALERTS + which, (value,)).fetchall()

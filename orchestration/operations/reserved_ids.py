@@ -1,0 +1,119 @@
+"""Words that no identifier is: the warehouse writes them into rows of everybody."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from functools import cache
+
+import msgspec
+import psycopg
+
+from ingestion.contract.consent import BROWSER_SOURCES
+from ingestion.contract.line import Reason
+from ingestion.contract.tracking_plan import Member, tracking_plan
+from ingestion.load import ledger
+from ingestion.load.entities import SHAPES
+from ingestion.privacy.name_forms import ERASED
+from orchestration.operations.build import DBT_PROJECT
+
+# What neither the plan, nor entities, nor the catalogue name, by what writes it into rows. A test
+# loads and builds, and asks an erasure of every short text of a row that no line brought.
+_WRITTEN: dict[str, tuple[str, ...]] = {
+    "in place of what is absent": ("_platform", "none", "unknown", "null", "infinity"),
+    "where lines come from": ("api", "demo", "erase", "replay"),
+    "states of loads, builds, exports and receipts": (
+        "running", "finished", "failed", "abandoned", "done", "refused", "begun", "removed",
+        "verified",
+    ),
+    "checks": (
+        "dbt", "great_expectations", "error", "warn", "warned", "passed", "constraints only",
+    ),
+    "targets of exports": ("warehouse", "export"),
+    "events of the warehouse": (
+        "load_done", "load_failed", "build_done", "build_failed", "export_done", "export_refused",
+        "run_failed", "run_recovered", "check_failed", "check_recovered", "file_set_aside",
+    ),
+    "causes of restatements": ("late events", "entity change", "rebuild", "expiry"),
+    "access to marts": (
+        "staging", "intermediate", "marts", "analysts", "builders", "client", "client_and_user",
+        "user", "shared",
+    ),
+    "alerts": (
+        "info", "warning", "low", "medium", "high", "critical", "performance", "usage",
+        "acknowledged", "resolved", "API errors", "system",
+    ),
+    "limits of users": ("normal", "approaching", "limit_reached"),
+    "metrics": (
+        "mrr", "daily_revenue", "daily_active_users", "conversion_rate", "USD", "percent", "count",
+    ),
+    "response times": ("Under 1 min", "1-5 min", "5-15 min", "15-60 min", "Over 1 hour"),
+    "steps and sources of traffic": (
+        "visit", "engaged", "converted", "direct", "referral", "organic", "social", "other",
+    ),
+    "periods of the dashboard": ("1h", "24h", "7d", "30d"),
+    "members of JSON in marts": ("section", "count", "detail"),
+}  # fmt: skip
+# Months, and days as texts, are values of marts.
+_is_period = re.compile(r"\d{4}-\d\d(-\d\d)?").fullmatch
+
+
+def is_reserved(identifier: str) -> bool:
+    """Tell whether everybody's rows may hold it, whoever is called so."""
+    return identifier in reserved_ids() or bool(_is_period(identifier))
+
+
+@cache
+def reserved_ids() -> frozenset[str]:
+    """Return the words of the plan, of entities, of what seeds name, and those declared here."""
+    plan = tracking_plan()
+    words = {ledger.EVENTS, ledger.ERASURE, ERASED.decode(), *plan.events, *BROWSER_SOURCES}
+    words.update(word for group in _WRITTEN.values() for word in group)
+    for members in (plan.actor, plan.context, *(e.properties for e in plan.events.values())):
+        words.update(_of_members(members))
+    for kind, shape in SHAPES.items():
+        words.update((kind.value, *_of_shape(shape)))
+    words.update(reason.value for reason in Reason)
+    for file in DBT_PROJECT.glob("seeds/*.csv"):
+        for row in csv.DictReader(file.read_text("utf-8").splitlines()):
+            words.update(row[column] for column in ("site", "medium") if row.get(column))
+    return frozenset(words)
+
+
+def names_kept(connection: psycopg.Connection) -> set[str]:
+    """Return the names of tables, columns, checks and jobs, which rows hold as values."""
+    return {
+        name
+        for (name,) in connection.execute(
+            "with relations as ("
+            "select c.oid, n.nspname, c.relname from pg_class as c "
+            "inner join pg_namespace as n on c.relnamespace = n.oid "
+            "where n.nspname in ('staging', 'intermediate', 'marts', 'export', 'warehouse') "
+            "and c.relkind in ('r', 'p', 'v', 'm') and pg_has_role(c.relowner, 'usage')"
+            ") select relname from relations "
+            "union select nspname || '.' || relname from relations "
+            "union select a.attname from pg_attribute as a "
+            "inner join relations as r on a.attrelid = r.oid where a.attnum > 0 "
+            "union select p.proname from pg_proc as p inner join pg_namespace as n "
+            "on p.pronamespace = n.oid where n.nspname in ('marts', 'staging', 'warehouse') "
+            "union select check_name from warehouse.check_results "
+            "union select job from warehouse.run_events where event <> 'file_set_aside'"
+        )
+    }
+
+
+def _of_members(members: dict[str, Member]) -> Iterator[str]:
+    for name, member in members.items():
+        yield name
+        yield from member.one_of or ()
+        yield from _of_members(member.members)
+
+
+def _of_shape(shape: type[msgspec.Struct]) -> Iterator[str]:
+    """Yield the columns of an entity, and the values of those that have only some."""
+    for field in msgspec.structs.fields(shape):
+        yield field.name
+    for field in msgspec.inspect.type_info(shape).fields:
+        for one in getattr(field.type, "types", (field.type,)):
+            yield from getattr(one, "values", ())

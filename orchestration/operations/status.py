@@ -1,0 +1,60 @@
+"""Tells how every mart stands: rows, how far it has read, how old it is, and its last checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import psycopg
+from psycopg.rows import class_row
+
+from warehouse.errors import WarehouseError
+
+
+class NothingBuiltError(WarehouseError):
+    """There are no marts yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class MartStatus:
+    """How one mart stands; ``batches_behind`` is how many batches have landed since."""
+
+    mart: str
+    rows: int | None
+    batch_seq: int | None
+    batches_behind: int
+    built_as_of: datetime | None
+    freshness_seconds: int | None
+    last_check_status: str | None
+    last_check_at: datetime | None
+
+
+STATUSES = """
+    select
+        s.mart,
+        s.row_count as rows,
+        s.batch_seq,
+        (
+            select count(*) from staging.event_batches as b
+            where b.batch_seq > coalesce(s.batch_seq, 0)
+        ) as batches_behind,
+        s.built_as_of,
+        s.freshness_seconds,
+        s.last_check_status,
+        s.last_check_at
+    from marts.mart_status as s
+    order by s.mart
+"""
+
+
+def require_built(connection: psycopg.Connection, relation: str) -> None:
+    """Make sure that a mart is there. Raises NothingBuiltError before the first build."""
+    found = connection.execute("select to_regclass(%s)", (relation,)).fetchone()
+    if found is None or found[0] is None:
+        raise NothingBuiltError("Nothing is built yet: run `warehouse build`.")
+
+
+def mart_statuses(connection: psycopg.Connection) -> list[MartStatus]:
+    """Return how every mart stands, by name. Raises NothingBuiltError before the first build."""
+    require_built(connection, "marts.mart_status")
+    return connection.cursor(row_factory=class_row(MartStatus)).execute(STATUSES).fetchall()

@@ -1,0 +1,175 @@
+"""Dagster on one machine: its instance, web server and daemon, started and stopped as one."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import IO
+
+from orchestration.definitions.instance import dagster_environment, end_lost_runs
+from warehouse import private_files
+from warehouse.errors import WarehouseError
+from warehouse.schema.migrate import migrate
+from warehouse.settings import settings
+
+DEFINITIONS = "orchestration.definitions.code_location"
+CODE_SERVER = "code server"
+WEB = (sys.executable, "-m", "orchestration.serve.web")
+# What a run has to end in after SIGTERM; a statement of its that still runs is cancelled.
+STOP_SECONDS = 60
+POLL_SECONDS = 0.2
+
+
+class ServeError(WarehouseError):
+    """Dagster can't run here."""
+
+
+def serve(host: str, port: int, docs_port: int, *, dev: bool = False) -> None:
+    """Run Dagster, and the docs it links to, until SIGTERM or SIGINT, or until one of them ends.
+
+    With ``dev`` the UI's "Reload definitions" reads code that has changed. Raises ServeError where
+    one of the processes ends by itself, or where Dagster runs here already.
+    """
+    lock = only_one_here()
+    if settings().web_password is None and host not in ("127.0.0.1", "::1", "localhost"):
+        print(
+            f"Whoever reaches {host} can start, change and stop everything: set "
+            "WAREHOUSE_DAGSTER_PASSWORD, or let only a proxy that asks who it is reach it.",
+            file=sys.stderr,
+        )
+    private_files.tighten_home(settings().home)
+    _prepare()
+    environment = dagster_environment()
+    end_lost_runs(environment)
+    stopping: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: stopping.append(number))
+    # A private folder: who can write to the socket can start runs.
+    with tempfile.TemporaryDirectory(prefix="warehouse-") as folder:
+        code_socket = Path(folder) / "code"
+        workspace = Path(folder) / "workspace.yaml"
+        workspace.write_text(_workspace(code_socket), "utf-8")
+        commands = {
+            CODE_SERVER: _code_server(code_socket, dev),
+            "web server": [*WEB, "dagster", host, str(port), str(workspace)],
+            "daemon": [_program("dagster-daemon"), "run", "-w", str(workspace)],
+            "docs server": [*WEB, "docs", host, str(docs_port)],
+        }
+        processes: dict[str, subprocess.Popen[bytes]] = {}
+        docs = _write_docs()
+        try:
+            for name, command in commands.items():
+                # Each leads a group of its own; runs are in that of the code server.
+                processes[name] = subprocess.Popen(
+                    command, env=environment, start_new_session=True, pass_fds=[lock.fileno()]
+                )
+                print(processes[name].pid, file=lock, flush=True)
+                is_code = name == CODE_SERVER
+                while not stopping and _live(processes) and is_code and not code_socket.exists():
+                    time.sleep(POLL_SECONDS)
+            while not stopping and _live(processes):
+                time.sleep(POLL_SECONDS)
+            ended = [name for name, process in processes.items() if process.poll() is not None]
+        finally:
+            _stop([*processes.values(), docs])
+    if ended and not stopping:
+        raise ServeError(f"The {ended[0]} has ended by itself; its words are above.")
+
+
+def _code_server(socket: Path, dev: bool) -> list[str]:
+    """Return the command of the server that holds the definitions.
+
+    That for developing starts another one in itself, which "Reload definitions" replaces.
+    """
+    kind = ("code-server", "start") if dev else ("api", "grpc")
+    where = ("--socket", str(socket), "--location-name", DEFINITIONS)
+    return [_program("dagster"), *kind, "-m", DEFINITIONS, *where]
+
+
+def only_one_here() -> IO[str]:
+    """Take the lock of this instance, for this process and those that it hands it on to.
+
+    Two daemons would start every scheduled run twice, and each take the other's runs for lost.
+    What a killed one has left behind holds it, too. Raises ServeError where somebody does.
+    """
+    path = settings().dagster_home / "serve.lock"
+    private_files.make_folder(path.parent)
+    lock = path.open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        raise ServeError(
+            f"Dagster runs on {path.parent} already, as {', '.join(lock.read().split())}: end "
+            "these processes first, or go on with them."
+        ) from None
+    lock.truncate(0)
+    print(os.getpid(), file=lock, flush=True)
+    return lock
+
+
+def _live(processes: dict[str, subprocess.Popen[bytes]]) -> bool:
+    return all(process.poll() is None for process in processes.values())
+
+
+def _workspace(code_socket: Path) -> str:
+    import yaml
+
+    server = {"host": "localhost", "socket": str(code_socket), "location_name": DEFINITIONS}
+    return yaml.safe_dump({"load_from": [{"grpc_server": server}]})
+
+
+def _prepare() -> None:
+    from orchestration.operations.lineage import manifest_path
+
+    migrate()
+    private_files.make_folder(settings().docs)
+    # Once, before several processes would make it at the same time.
+    manifest_path()
+
+
+def _write_docs() -> subprocess.Popen[bytes]:
+    """Begin to write the site that models link to; without it all else works, and it says why."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "orchestration.cli.app", "docs"],
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _program(name: str) -> str:
+    return str(Path(sys.executable).with_name(name))
+
+
+def _stop(processes: list[subprocess.Popen[bytes]]) -> None:
+    """End processes and their whole groups, runs included."""
+    for process in processes:
+        _signal(process, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    while any(_group_lives(process) for process in processes) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    for process in processes:
+        _signal(process, signal.SIGKILL)
+        process.wait()
+
+
+def _signal(process: subprocess.Popen[bytes], number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def _group_lives(process: subprocess.Popen[bytes]) -> bool:
+    # What has ended stays in its group until it is waited for.
+    process.poll()
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,0 +1,215 @@
+"""What people are told, and that it reaches them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import dagster as dg
+import psycopg
+import pytest
+
+from orchestration.definitions.run_failures import failures, recoveries
+from orchestration.operations import notifications
+from orchestration.operations.notifications import Happened, note, note_checks, note_set_aside, send
+from tests.support.lines import rows, value
+from tests.support.webhook import free_port, webhook
+from warehouse.settings import settings
+
+broken: set[str] = set()
+
+
+def _asset(name: str) -> dg.AssetsDefinition:
+    @dg.asset(name=name)
+    def one() -> None:
+        if name in broken:
+            raise dg.Failure("planted")
+
+    return one
+
+
+ASSETS = [_asset(name) for name in ("apples", "pears", "plums")]
+FRUIT = dg.Definitions(assets=ASSETS, jobs=[dg.define_asset_job("apple_job", selection=["apples"])])
+
+
+class Dagster:
+    """Runs of some assets, and the sensors that look at them."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self._instance = instance
+        self._cursors: dict[str, str | None] = {}
+        self.tick()
+
+    def run(self, *assets: str, job: str | None = None) -> None:
+        """Run a job, or assets as the UI does."""
+        if job:
+            FRUIT.resolve_job_def(job).execute_in_process(
+                instance=self._instance, raise_on_error=False
+            )
+            return
+        FRUIT.get_implicit_global_asset_job_def().execute_in_process(
+            instance=self._instance,
+            asset_selection=[dg.AssetKey(name) for name in assets],
+            raise_on_error=False,
+        )
+
+    def tick(self) -> list[str]:
+        """Let the sensors look; return their errors."""
+        errors = []
+        for sensor in (failures, recoveries):
+            context = dg.build_sensor_context(
+                instance=self._instance,
+                cursor=self._cursors.get(sensor.name),
+                repository_def=FRUIT.get_repository_def(),
+            )
+            ticked = sensor.evaluate_tick(context)
+            self._cursors[sensor.name] = context.cursor
+            errors += [one.error.message for one in ticked.dagster_run_reactions if one.error]
+        return errors
+
+
+@pytest.fixture
+def dagster() -> Iterator[Dagster]:
+    broken.clear()
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Dagster(instance)
+
+
+@pytest.fixture
+def port(warehouse: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The port of the webhook that is set; nobody listens there yet."""
+    port = free_port()
+    monkeypatch.setenv("WAREHOUSE_ALERT_WEBHOOK", f"http://127.0.0.1:{port}/hook")
+    monkeypatch.setattr(notifications, "BACKOFF_SECONDS", 0)
+    settings.cache_clear()
+    return port
+
+
+@pytest.fixture
+def posted(port: int) -> Iterator[list[str]]:
+    """What comes to the webhook, the first line of each."""
+    with webhook(port) as (_, posted):
+        yield posted
+
+
+def kept(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
+    return rows(connection, "select event, job from warehouse.run_events order by occurred_at")
+
+
+def test_what_a_webhook_that_is_down_does_not_take_is_kept_and_posted_when_it_is_up(
+    warehouse: psycopg.Connection, port: int, dagster: Dagster
+) -> None:
+    broken.add("apples")
+    for _ in range(2):
+        dagster.run(job="apple_job")
+        assert any("did not take a message" in error for error in dagster.tick())
+    assert kept(warehouse) == [("run_failed", "apple_job")] * 2
+    with webhook(port) as (_, posted):
+        # Any run will do.
+        dagster.run("pears")
+        assert dagster.tick() == []
+        assert len(posted) == 1
+        assert posted[0].startswith(":red_circle: apple_job fails since ")
+        assert "planted" in posted[0]
+        # Told of within the hour.
+        dagster.run(job="apple_job")
+        broken.clear()
+        dagster.run(job="apple_job")
+        assert dagster.tick() == []
+        assert len(posted) == 2
+        assert "apple_job works again; it failed since " in posted[1]
+        assert dagster.tick() == []
+        assert len(posted) == 2
+
+
+def test_a_failure_is_told_of_without_the_database(
+    warehouse: psycopg.Connection,
+    posted: list[str],
+    dagster: Dagster,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("WAREHOUSE_DATABASE_URL", "postgresql://me@127.0.0.1:9/gone")
+        settings.cache_clear()
+        broken.add("apples")
+        for _ in range(2):
+            dagster.run(job="apple_job")
+            assert any("127.0.0.1:9/gone can't be used" in error for error in dagster.tick())
+    settings.cache_clear()
+    assert len(posted) == 1
+    assert kept(warehouse) == []
+
+
+def test_runs_of_other_assets_are_outages_of_their_own(
+    warehouse: psycopg.Connection, posted: list[str], dagster: Dagster
+) -> None:
+    broken.update(["apples", "pears"])
+    for assets in (["apples"], ["pears"], ["apples"], ["plums"]):
+        dagster.run(*assets)
+        assert dagster.tick() == []
+    assert [one.partition(" fails")[0] for one in posted] == [
+        ":red_circle: a run of apples",
+        ":red_circle: a run of pears",
+    ]
+    broken.clear()
+    dagster.run("apples")
+    assert dagster.tick() == []
+    assert "a run of apples works again" in posted[2]
+    assert ("run_recovered", "a run of apples") in kept(warehouse)
+
+
+def test_the_watch_tells_of_each_check_by_itself_and_in_one_post(
+    warehouse: psycopg.Connection, posted: list[str]
+) -> None:
+    volume = "landed_volume_is_as_usual"
+
+    def watch(run: str, **found: Sequence[str]) -> list[str]:
+        before = len(posted)
+        note_checks(run, {"is_fresh of export": (), volume: (), **found})
+        send()
+        return posted[before:]
+
+    assert watch("1") == []
+    assert watch("2", **{volume: ["Found: 3"]})[0].splitlines()[1].endswith("UTC: Found: 3")
+    # One that goes on all day does not hide the next.
+    stale = {"is_fresh of export": ["analytics_platform_stats (age 0:31:00, may be 0:30:00)"]}
+    (told,) = watch("3", **{volume: ["Found: 3"]}, **stale)
+    assert volume not in told
+    assert told.splitlines()[1].startswith("is_fresh of export, since ")
+    assert "analytics_platform_stats (age 0:31:00, may be 0:30:00)" in told
+    assert watch("4", **{volume: ["Found: 3"]}, **stale) == []
+    (told,) = watch("5", **{volume: ["Found: 3"]})
+    assert told.splitlines()[1].startswith("is_fresh of export, wrong since ")
+    # An hour later the one that goes on is told of again.
+    warehouse.execute("update warehouse.run_events set occurred_at = occurred_at - interval '1 h'")
+    (told,) = watch("6", **{volume: ["Found: 3"]}, **stale)
+    assert [line.partition(",")[0] for line in told.splitlines()[1:-1]] == [
+        "is_fresh of export",
+        volume,
+    ]
+    watch("7")
+    assert watch("8") == []
+
+
+def test_the_name_of_a_file_calls_nobody(warehouse: psycopg.Connection, posted: list[str]) -> None:
+    note_set_aside("a run", "events/<!channel> & co\n.gz", "no gzip")
+    send()
+    assert len(posted) == 1
+    assert "events/&lt;!channel&gt; &amp; co .gz can't be loaded" in posted[0]
+    assert kept(warehouse) == [("file_set_aside", "events/<!channel> & co\n.gz")]
+
+
+def test_what_is_noted_twice_is_told_of_once(
+    warehouse: psycopg.Connection, posted: list[str]
+) -> None:
+    for _ in range(2):
+        note(warehouse, [Happened("a run", "run_failed", "a job", "why")], "once")
+    send()
+    assert posted == ["once"]
+
+
+def test_nothing_waits_where_no_webhook_is_set(warehouse: psycopg.Connection) -> None:
+    note(warehouse, [Happened("a run", "run_failed", "a job", "why")], "for nobody")
+    send()
+    assert kept(warehouse) == [("run_failed", "a job")]
+    assert value(warehouse, "select count(*) from warehouse.posts") == 0

@@ -1,0 +1,179 @@
+"""Line by line, the judge says what the contract says; no bytes make it stumble."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, time, timedelta
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingestion.contract.line import is_commonly_written, is_rfc3339
+from ingestion.contract.validator import (
+    EPOCH,
+    Accepted,
+    Judge,
+    Rejected,
+    Suppressed,
+    Verdict,
+    earliest_event,
+)
+from ingestion.load.chunks import Place, cut
+from ingestion.load.intake import Receipt, judge_chunk
+from tests.conftest import examples
+from tests.properties.strategies import (
+    RECEIVED_AT,
+    files,
+    lines,
+    literals_near_bounds,
+    number_literals,
+)
+from tests.reference import intake as reference
+
+SALT = b"s" * 32
+RECEIPT = Receipt(RECEIVED_AT, SALT, batch_id=1)
+
+
+def judged(line: bytes) -> Verdict:
+    return Judge(RECEIPT.at, RECEIPT.salt, RECEIPT.batch_id).judge(line)
+
+
+def key_of(event: Accepted) -> reference.Key:
+    moment = EPOCH + timedelta(microseconds=event.microseconds)
+    return event.client_id.decode(), str(UUID(bytes=event.event_id)), moment
+
+
+@st.composite
+def spoilt_lines(draw: st.DrawFn) -> bytes:
+    """Lines with bytes of any kind put in place of some of theirs."""
+    line = bytearray(draw(lines())[:5_000])
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(line)))
+        until = at + draw(st.integers(0, 3))
+        line[at:until] = draw(st.binary(max_size=3) | st.sampled_from((b"\\", b'"', b"{", b"[")))
+    return bytes(line)
+
+
+@examples(1000)
+@given(lines())
+def test_every_line_gets_the_fate_and_a_reason_that_the_contract_gives(line: bytes) -> None:
+    verdict, outcome = judged(line), reference.judge(line, RECEIVED_AT, set())
+    assert verdict.sequence == outcome.sequence
+    if isinstance(verdict, Accepted):
+        assert (outcome.kind, outcome.key) == ("accepted", key_of(verdict))
+    elif isinstance(verdict, Suppressed):
+        assert outcome.kind == "suppressed"
+        assert (verdict.event, verdict.day) == (outcome.event, outcome.day)
+    else:
+        assert outcome.kind == "rejected"
+        assert verdict.reason in outcome.reasons, verdict.detail
+
+
+@examples(500)
+@given(st.binary(max_size=300) | spoilt_lines())
+def test_any_bytes_get_a_fate_and_the_same_one_as_in_the_reference(line: bytes) -> None:
+    verdict, outcome = judged(line), reference.judge(line, RECEIVED_AT, set())
+    if isinstance(verdict, Rejected):
+        assert verdict.reason in outcome.reasons, verdict.detail
+        assert verdict.detail
+    else:
+        assert type(verdict).__name__.lower() == outcome.kind
+
+
+@examples(500)
+@given(literal=number_literals(), before=st.sampled_from(("", " ", "[1,", '{"a":')), data=st.data())
+def test_every_number_is_bounded_wherever_it_stands(
+    literal: str, before: str, data: st.DataObject
+) -> None:
+    after = data.draw(st.sampled_from(("", " ", "\t", "\r"))) + {"[": "]", "{": "}"}.get(
+        before[:1], ""
+    )
+    text = before + literal + after
+    if data.draw(st.booleans()):
+        # Beside strings that look like numbers out of bounds.
+        text += f', "3e999,": "{"7" * 50}"'
+    event = {
+        "event": "system_metric",
+        "timestamp": "2026-01-10T08:30:00Z",
+        "actor": {"client_id": "acme"},
+        "properties": {"metric_type": "m", "metric_value": 0, "server_id": "s", "x": 5},
+    }
+    place = data.draw(st.sampled_from(('"metric_value": 0', '"x": 5', '"client_id": "acme"')))
+    line = json.dumps(event).replace(place, f"{place}, {place.partition(':')[0]}: {text}")
+    if data.draw(st.booleans()):
+        line = line.replace(text, f"{text}, {place}")
+    verdict, outcome = judged(line.encode()), reference.judge(line.encode(), RECEIVED_AT, set())
+    assert type(verdict).__name__.lower() == outcome.kind, line
+
+
+NUMBERS: list[tuple[str, dict[str, object]]] = [
+    ("chat", {"cost_prompt": "HERE"}),
+    ("chat", {"user_query_length": "HERE"}),
+    ("system_metric", {"metric_type": "m", "metric_value": "HERE", "server_id": "s"}),
+    ("chat_feedback", {"message_id": "m", "rating": "HERE"}),
+    (
+        "api_request",
+        {"endpoint": "/", "method": "GET", "response_time_ms": 1, "status_code": "HERE"},
+    ),
+    ("signup", {"x": "HERE"}),
+]
+
+
+@examples(500)
+@given(literals_near_bounds(), st.sampled_from(NUMBERS), st.booleans())
+def test_bounds_hold_for_numbers_as_they_are_written(
+    literal: str, place: tuple[str, dict[str, object]], is_sequence: bool
+) -> None:
+    name, properties = place
+    content = {
+        "event": name,
+        "timestamp": "2026-01-10T08:30:00Z",
+        "actor": {"client_id": "acme"},
+        "context": {"producer": "p", "sequence": "HERE" if is_sequence else 7},
+        "properties": {} if is_sequence else properties,
+    }
+    line = json.dumps(content).replace('"HERE"', literal).encode()
+    verdict, outcome = judged(line), reference.judge(line, RECEIVED_AT, set())
+    assert type(verdict).__name__.lower() == outcome.kind, literal
+    assert verdict.sequence == outcome.sequence
+
+
+@examples(2000)
+@given(st.lists(st.tuples(st.integers(0, 23), st.sampled_from("0123459-+:.,ZTW tz٣")), max_size=3))
+def test_what_python_reads_of_commonly_written_times_is_a_time_by_the_contract(
+    changes: list[tuple[int, str]],
+) -> None:
+    characters = list("2026-01-31T23:59:59.123Z")
+    for at, character in changes:
+        characters[at] = character
+    timestamp = "".join(characters)
+    try:
+        datetime.fromisoformat(timestamp)
+    except ValueError:
+        return
+    assert is_rfc3339(timestamp) or not is_commonly_written(timestamp)
+
+
+@examples(200)
+@given(st.datetimes(datetime(2001, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)))
+def test_the_earliest_day_is_ten_years_before_receipt(received_at: datetime) -> None:
+    earliest = earliest_event(received_at)
+    assert earliest.date() == reference.earliest_day(received_at)
+    assert (earliest - datetime.combine(earliest, time(), UTC)).total_seconds() == 0
+
+
+@examples(40)
+@given(files(max_lines=20) | st.binary(max_size=300))
+def test_no_line_of_a_file_is_lost_and_none_has_two_fates(content: bytes) -> None:
+    expected = [number for number, _, _ in reference.judge_file(content, RECEIVED_AT)]
+    fates = 0
+    numbers: list[int] = []
+    for chunk in cut(iter([content]), Place()):
+        verdicts = judge_chunk(chunk, RECEIPT)
+        numbers += [number for number, _ in chunk.lines]
+        fates += len(verdicts.accepted) + verdicts.duplicates + verdicts.suppressed.total()
+        fates += len(verdicts.rejected)
+        assert {number for number, _, _ in verdicts.rejected} <= set(numbers)
+    assert numbers == expected
+    assert fates == len(expected)

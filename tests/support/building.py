@@ -1,0 +1,323 @@
+"""What tests of builds share: events to land, builds by a warm dbt, and the state they leave."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import parsedatetime
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.rows import class_row, dict_row
+
+from ingestion.load.entities import EntityKind, load_entities
+from ingestion.load.ledger import Counts
+from ingestion.load.loader import load
+from ingestion.sources.files import open_source
+from orchestration.operations import build as builds
+from orchestration.operations.build import BuildOptions, BuildResult, build
+from orchestration.operations.lineage import with_ancestors
+from tests.conftest import Server
+from tests.reference.stats import DayParts, Event, MarketingRow
+from warehouse.schema.access import roles
+
+FACTS = {
+    "session": "int_session_events",
+    "chat": "int_chat_events",
+    "pdf_download": "int_pdf_download_events",
+}
+MODELS = (*FACTS.values(), "int_platform_activity_daily", "int_platform_stats")
+
+if TYPE_CHECKING:
+    from dbt.contracts.graph.manifest import Manifest
+
+_file_numbers = itertools.count()
+
+
+def event(
+    name: str, at: datetime, unit: str | None = None, client: str = "acme", id: str | None = None
+) -> Event:
+    """Make an event of the plan; without a unit it is of a visitor."""
+    actor = {"client_id": client, "anonymous_id": "a1"}
+    return {
+        "event_id": id or str(uuid.uuid4()),
+        "event": name,
+        "timestamp": at.isoformat(),
+        "actor": actor if unit is None else actor | {"unit_id": unit},
+    }
+
+
+def land(directory: Path, events: Iterable[Event]) -> Counts:
+    """Load the events as one file, that is one batch."""
+    return load(open_source(str(_file(directory, events)))).counts
+
+
+def land_units(directory: Path, unit_ids: Iterable[str], updated_at: datetime) -> None:
+    """Load units as one file, that is one batch."""
+    rows = ({"unit_id": unit, "updated_at": updated_at.isoformat()} for unit in unit_ids)
+    land_entities(directory, EntityKind.UNITS, rows)
+
+
+def land_entities(directory: Path, kind: EntityKind, rows: Iterable[dict[str, Any]]) -> Counts:
+    """Load entities as one file, that is one batch."""
+    return load_entities(kind, open_source(str(_file(directory, rows))))
+
+
+def build_at(as_of: datetime, **options: Any) -> BuildResult:
+    """Build as `warehouse build --as-of` does."""
+    return build(BuildOptions(as_of=as_of, **options))
+
+
+@contextmanager
+def warm_warehouse(server: Server, only: Sequence[str] = ()) -> Iterator[psycopg.Connection]:
+    """Give a migrated database that the settings point to, and a dbt that knows its project.
+
+    Builds of this process are of the models, or folders of them, ``only`` and of what those are
+    built from.
+
+    dbt reads its project anew for every database's name, which takes longer than all else: all of
+    these bear one name, and tests share one, made fresh by `start_afresh`.
+    """
+    url = server.new_database(name="warm")
+    _made.clear()
+    with (
+        server.environment(url),
+        psycopg.connect(url, autocommit=True) as connection,
+        _warm_dbt() as manifest,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        if only:
+            beside = _models_beside(manifest, only)
+            patch.setattr(builds, "EXCLUDED", (*builds.EXCLUDED, *beside))
+        yield connection
+    server.drop_database(url)
+
+
+def _models_beside(manifest: Manifest, only: Sequence[str]) -> list[str]:
+    models = {id: node for id, node in manifest.nodes.items() if node.resource_type == "model"}
+    models |= manifest.functions
+    named = [id for id, node in models.items() if set(only) & {node.name, *node.fqn}]
+    needed = with_ancestors(named, {id: node.depends_on.nodes for id, node in models.items()})
+    return sorted(node.name for id, node in models.items() if id not in needed)
+
+
+# dbt's own runner, while a warm one stands in for it.
+_cold: list[Callable[..., Any]] = []
+
+
+class _WarmDbt:
+    """Stands in for dbt's runner: knows the project, and writes neither log nor artifacts.
+
+    These take a third of a build's time; what failed is in the error.
+    """
+
+    def __init__(self, manifest: Manifest, callbacks: Sequence[Callable[..., Any]] = ()) -> None:
+        self._runner = cold_dbt()(manifest, list(callbacks))
+
+    def invoke(self, arguments: list[str]) -> Any:
+        quick = ["--log-level", "none", "--log-level-file", "none", "--no-write-json"]
+        return self._runner.invoke([*quick, *arguments])
+
+
+@contextmanager
+def _warm_dbt() -> Iterator[Manifest]:
+    from dbt.cli import main
+    from dbt_common.behavior_flags import BehaviorFlagRendered
+
+    _cold.append(main.dbtRunner)
+    manifest = _parsed_project()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(main, "dbtRunner", partial(_WarmDbt, manifest))
+        # Every result of a query makes two of them anew, from a hundred expressions.
+        patch.setattr(parsedatetime, "Constants", cache(parsedatetime.Constants))
+        # To name whom a warning is about, every build looks for each frame of the stack through all
+        # modules: seconds, under a test runner's deep stack and many modules.
+        patch.setattr(BehaviorFlagRendered, "_default_source", staticmethod(lambda: "dbt"))
+        try:
+            yield manifest
+        finally:
+            _cold.pop()
+
+
+@cache
+def _parsed_project() -> Manifest:
+    with builds.environment(builds.dbt_environment()):
+        parsed = cold_dbt()().invoke(["--quiet", "parse"])
+    assert parsed.success, parsed.exception
+    return parsed.result
+
+
+def cold_dbt() -> Callable[..., Any]:
+    """Return dbt's own runner, which reads the project anew: for tests that change it."""
+    from dbt.cli import main
+
+    return _cold[-1] if _cold else main.dbtRunner
+
+
+def start_afresh(connection: psycopg.Connection) -> None:
+    """Bring the warehouse back to what migrations leave: nothing landed, nothing built."""
+    for schema in ("intermediate", "marts"):
+        connection.execute(f"drop schema if exists {schema} cascade")
+        connection.execute(f"create schema {schema} authorization {roles.BUILDER}")
+    tables = connection.execute(
+        "select schemaname, tablename from pg_tables "
+        "where schemaname in ('staging', 'warehouse', 'export') and tablename <> 'migrations'"
+    ).fetchall()
+    connection.execute(
+        sql.SQL("truncate {}").format(
+            sql.SQL(", ").join(sql.Identifier(*table) for table in tables)
+        )
+    )
+
+
+T = TypeVar("T")
+# By database and name: which tables were kept, and what their maker returned.
+_made: dict[tuple[str, str], tuple[list[tuple[int, str, str]], Any]] = {}
+
+
+def made_once(connection: psycopg.Connection, name: str, make: Callable[[], T]) -> T:
+    """Give a warehouse as ``make`` leaves it, after `start_afresh`, and what it returns.
+
+    Made by the first caller and brought back for the others, which takes a tenth of the time; made
+    again where `start_afresh` has dropped its tables.
+    """
+    key = (connection.info.dbname, name)
+    tables = _tables(connection)
+    if key in _made and _made[key][0] == tables:
+        restore = sql.SQL("; ").join(
+            sql.SQL("delete from {table}; insert into {table} overriding system value table {kept}")
+            .format(table=sql.Identifier(schema, table), kept=sql.Identifier(name, str(oid)))
+            for oid, schema, table in tables
+        )  # fmt: skip
+        with connection.transaction():
+            connection.execute(restore)
+        return _made[key][1]
+    start_afresh(connection)
+    value = make()
+    tables = _tables(connection)
+    connection.execute(sql.SQL("drop schema if exists {} cascade").format(sql.Identifier(name)))
+    connection.execute(sql.SQL("create schema {}").format(sql.Identifier(name)))
+    for oid, schema, table in tables:
+        connection.execute(
+            sql.SQL("create table {} as table {}").format(
+                sql.Identifier(name, str(oid)), sql.Identifier(schema, table)
+            )
+        )
+    _made[key] = (tables, value)
+    return value
+
+
+def _tables(connection: psycopg.Connection) -> list[tuple[int, str, str]]:
+    """Return oid, schema and name of all tables of the warehouse, partitions as one."""
+    return connection.execute(
+        "select c.oid, n.nspname, c.relname from pg_class as c "
+        "inner join pg_namespace as n on c.relnamespace = n.oid "
+        "where n.nspname in ('staging', 'warehouse', 'export', 'intermediate', 'marts') "
+        "and c.relkind in ('r', 'p') and not c.relispartition and c.relname <> 'migrations' "
+        "order by c.oid"
+    ).fetchall()
+
+
+def stats_row(connection: psycopg.Connection) -> MarketingRow:
+    """Return the candidate of the marketing row."""
+    rows = connection.cursor(row_factory=class_row(MarketingRow)).execute(
+        "select active_users, questions_answered, pdf_downloads, engagement_rate, updated_at "
+        "from intermediate.int_platform_stats"
+    )
+    (row,) = rows.fetchall()
+    return row
+
+
+def days(connection: psycopg.Connection) -> list[DayParts]:
+    """Return the parts of all days, in order."""
+    return (
+        connection.cursor(row_factory=class_row(DayParts))
+        .execute(
+            "select activity_on, chats, pdf_downloads "
+            "from intermediate.int_platform_activity_daily order by activity_on"
+        )
+        .fetchall()
+    )
+
+
+def rows_of_models(connection: psycopg.Connection) -> dict[str, list[dict[str, Any]]]:
+    """Return all rows of all incremental models, less what says when a row was computed.
+
+    The marketing row's `updated_at` is part of what it says, and stays.
+    """
+    models = connection.execute(
+        "select t.schemaname, t.tablename from warehouse.model_offsets as o "
+        "inner join pg_tables as t on o.model = t.tablename "
+        "where t.schemaname in ('intermediate', 'marts')"
+    ).fetchall()
+    return {name: _rows(connection, schema, name) for schema, name in models}
+
+
+def _rows(connection: psycopg.Connection, schema: str, name: str) -> list[dict[str, Any]]:
+    cursor = connection.cursor(row_factory=dict_row)
+    rows = cursor.execute(
+        sql.SQL("select * from {}").format(sql.Identifier(schema, name))
+    ).fetchall()
+    if name != "int_platform_stats":
+        for row in rows:
+            for column in ("updated_at", "built_batch_seq", "built_as_of"):
+                row.pop(column, None)
+    return sorted(rows, key=repr)
+
+
+def touched(
+    connection: psycopg.Connection, cells: Mapping[str, str], do: Callable[[], object]
+) -> dict[str, set[str]]:
+    """Return the cells of each mart whose `updated_at` is another after ``do``.
+
+    ``cells`` says in SQL, by mart, what names a cell.
+    """
+    before = _updated_at(connection, cells)
+    do()
+    after = _updated_at(connection, cells)
+    return {
+        mart: {
+            cell for cell in before[mart].keys() | after[mart].keys()
+            if before[mart].get(cell) != after[mart].get(cell)
+        }
+        for mart in cells
+    }  # fmt: skip
+
+
+def _updated_at(
+    connection: psycopg.Connection, cells: Mapping[str, str]
+) -> dict[str, dict[str, datetime]]:
+    return {
+        mart: dict(
+            connection.execute(
+                sql.SQL("select {}, max(updated_at) from {} group by 1").format(
+                    sql.SQL(cell), sql.Identifier("marts", mart)
+                )
+            ).fetchall()
+        )
+        for mart, cell in cells.items()
+    }
+
+
+def offsets(connection: psycopg.Connection) -> dict[str, tuple[int, datetime | None]]:
+    """Return how far each of MODELS has read; `as_of` is None for facts: they hold every event."""
+    rows = connection.execute(
+        "select model, batch_seq, nullif(as_of, 'infinity') from warehouse.model_offsets "
+        "where model = any(%s)",
+        (list(MODELS),),
+    ).fetchall()
+    return {model: (batch_seq, as_of) for model, batch_seq, as_of in rows}
+
+
+def _file(directory: Path, rows: Iterable[dict[str, Any]]) -> Path:
+    path = directory / f"{next(_file_numbers)}.ndjson"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path

@@ -1,0 +1,495 @@
+"""Faults planted in the mechanism of builds, to prove that the tests would notice them.
+
+`python -m tests.support.mutants [NAME…]` plants one fault after the other in a copy of the project
+and runs a fast subset of the tests there. It prints which test caught which fault and exits with 1
+if one survives, with 2 if the tests are not green to begin with.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from warehouse.settings import PROJECT_DIR
+
+PARTS = (
+    "warehouse",
+    "ingestion",
+    "expectations",
+    "orchestration",
+    "dbt_project",
+    "tests",
+    "pyproject.toml",
+)
+CELLS = "dbt_project/macros/cells.sql"
+OFFSETS = "dbt_project/macros/offsets.sql"
+DAYS = "dbt_project/models/intermediate/int_platform_activity_daily.sql"
+STATS = "dbt_project/models/intermediate/int_platform_stats.sql"
+FUNCTIONS = "warehouse/schema/functions/warehouse/"
+REFUSE_EARLIER = FUNCTIONS + "refuse_earlier_as_of.sql"
+BEGIN_MODEL = FUNCTIONS + "begin_model.sql"
+RATED = "dbt_project/models/intermediate/int_rated_chats.sql"
+AI_USAGE = "dbt_project/models/marts/ai_usage/"
+END_MODEL = FUNCTIONS + "end_model.sql"
+HAS_NEWS = FUNCTIONS + "has_news.sql"
+SLIDE = FUNCTIONS + "slide.sql"
+INTERMEDIATE = "dbt_project/models/intermediate/"
+CLIENTS = "dbt_project/models/marts/clients/"
+PLATFORM = "dbt_project/models/marts/platform/"
+TRAFFIC = "dbt_project/models/marts/traffic/"
+OPERATIONS = "dbt_project/models/marts/operations/"
+PERCENTILE = FUNCTIONS + "percentile.sql"
+PROTECTION = FUNCTIONS + "protection.sql"
+RIGHTS = FUNCTIONS + "rights.sql"
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Text that is replaced in a file, wherever it stands there."""
+
+    file: str
+    old: str
+    new: str
+
+
+MUTANTS: dict[str, tuple[Edit, ...]] = {
+    "the offset moves in a transaction before that of the rows": (
+        Edit(
+            OFFSETS,
+            "{{ list_touched_cells() }}{% endif %}\n",
+            "{{ list_touched_cells() }}{% endif %}\n"
+            "        select warehouse.end_model("
+            "'{{ model.name }}', '{{ model_checksum() }}', '{{ this }}');\n"
+            "        commit; begin;\n",
+        ),
+        # What the rows need outlives that transaction.
+        Edit(CELLS, " on commit drop as", " as"),
+        Edit(BEGIN_MODEL, "run_mode, true)", "run_mode, false)"),
+        Edit(BEGIN_MODEL, "::text, true)", "::text, false)"),
+        Edit(BEGIN_MODEL, "::text, ''), true)", "::text, ''), false)"),
+    ),
+    "the pinned batch itself is not read": (
+        Edit(CELLS, "batch_seq <= {{ to_batch() }}", "batch_seq < {{ to_batch() }}"),
+    ),
+    "an event at as_of is seen": (
+        Edit(CELLS, "occurred_at < {{ as_of() }}", "occurred_at <= {{ as_of() }}"),
+    ),
+    "events that as_of has passed are forgotten": (
+        Edit(
+            CELLS,
+            "        or (\n            occurred_on >=",
+            "        or false and (\n            occurred_on >=",
+        ),
+    ),
+    "an event at the last as_of is taken as seen before": (
+        Edit(
+            CELLS,
+            "and occurred_at >= {{ from_as_of() }}",
+            "and occurred_at > {{ from_as_of() }}",
+        ),
+    ),
+    "one stream touches no cells": (
+        Edit(
+            DAYS,
+            "'select occurred_on from new_rows',\n            },",
+            "'select occurred_on from new_rows where false',\n            },",
+        ),
+    ),
+    "a cell's old rows are not deleted": (
+        Edit(CELLS, "where current_setting('warehouse.mode') <> 'full'\"", 'where false"'),
+    ),
+    "a full refresh deletes nothing": (
+        Edit(CELLS, "where current_setting('warehouse.mode') = 'full'\"", 'where false"'),
+    ),
+    "a window's rows that no event stands behind stay": (
+        Edit(CELLS, "where current_setting('warehouse.mode') = 'window'\"", 'where false"'),
+    ),
+    "a window moves the offset": (
+        Edit(END_MODEL, "if current_setting('warehouse.mode') = 'window' then", "if false then"),
+    ),
+    "the first instant of the 720 hours is left out": (
+        Edit(STATS, "occurred_at >= {{ active_since() }}", "occurred_at > {{ active_since() }}"),
+    ),
+    "a model moves past its upstream": (
+        Edit(BEGIN_MODEL, "least(pin.batch_seq, min(o.batch_seq))", "pin.batch_seq"),
+    ),
+    "an earlier as_of is taken": (
+        Edit(REFUSE_EARLIER, "if wanted_as_of < warehouse.last_as_of() then", "if false then"),
+    ),
+    "a build without dbt overlooks what has become visible": (
+        Edit(HAS_NEWS, "        or exists (\n", "        or false and exists (\n"),
+    ),
+    "a build without dbt leaves the sliding rows": (
+        Edit(SLIDE, "execute one_statement;", "null;"),
+    ),
+    "a changed view does not rebuild what reads it": (
+        Edit(
+            OFFSETS,
+            "select digest from warehouse.view_digests",
+            "select '' from warehouse.view_digests",
+        ),
+    ),
+    "the pin is read twice": (
+        Edit(
+            BEGIN_MODEL,
+            "least(pin.batch_seq, min(o.batch_seq))",
+            "(select max(b.batch_seq) from staging.event_batches as b)",
+        ),
+    ),
+    "feedback touches its own day": (
+        Edit(
+            AI_USAGE + "user_daily_usage.sql",
+            "occurred_on from {{ chats_of('new_rows') }}",
+            "(new_rows.feedback_at at time zone 'utc')::date "
+            "from new_rows cross join (select null as user_id) as nobody",
+        ),
+    ),
+    "the first feedback wins": (
+        Edit(RATED, "order by occurred_at desc, event_id desc", "order by occurred_at, event_id"),
+    ),
+    "a later chat of the same message takes the feedback": (
+        Edit(
+            RATED,
+            "message_id order by occurred_at, event_id\n",
+            "message_id order by occurred_at desc, event_id desc\n",
+        ),
+    ),
+    "a limit is reached only above it": (
+        Edit(
+            "dbt_project/macros/chats.sql",
+            "tokens_so_far >= {{ share }}",
+            "tokens_so_far > {{ share }}",
+        ),
+    ),
+    "a late chat leaves its user new on the old day": (
+        Edit(
+            AI_USAGE + "system_daily_metrics.sql",
+            "where known.first_on > arrived.first_on",
+            "where false",
+        ),
+    ),
+    "a changed limit touches no month": (
+        Edit(
+            CELLS,
+            "{{ is_changed(['created_at', 'churned_at'] | select('in', node.columns)) }}",
+            "false",
+        ),
+    ),
+    "an outbound message at the same instant answers": (
+        Edit(
+            INTERMEDIATE + "int_inbound_messages.sql",
+            "messages.occurred_at > asked",
+            "messages.occurred_at >= asked",
+        ),
+    ),
+    "an answer touches its own day alone": (
+        Edit(
+            INTERMEDIATE + "int_inbound_messages.sql",
+            "direction = 'outbound'\n                            and {{ is_increment",
+            "false\n                            and {{ is_increment",
+        ),
+    ),
+    "an earlier creation leaves its lead new on the old day": (
+        Edit(
+            INTERMEDIATE + "int_client_activity_daily.sql",
+            'where {{ is_increment() }}\n                "',
+            'where false\n                "',
+        ),
+    ),
+    "an earlier creation leaves its source on none of the lead's events": (
+        Edit(
+            CLIENTS + "funnel_events.sql",
+            "event = 'lead_created'\n                            and {{ is_increment",
+            "false\n                            and {{ is_increment",
+        ),
+    ),
+    "a late stage change touches its own day alone": (
+        Edit(
+            CLIENTS + "analytics_daily.sql",
+            "least(next_change.occurred_on, next_creation.occurred_on),",
+            "staged.occurred_on + 1,",
+        ),
+    ),
+    "a late stage change leaves the next one as it was": (
+        Edit(
+            INTERMEDIATE + "int_lead_stage_changes_daily.sql",
+            "and {{ is_increment() }}",
+            "and false",
+        ),
+    ),
+    "a new day has no rows until something happens": (
+        Edit(
+            "dbt_project/macros/clients.sql",
+            "where spans.first_on <= spans.last_on\n        {%",
+            "where false\n        {%",
+        ),
+    ),
+    "a week is not compared anew when the one before changes": (
+        Edit(CLIENTS + "analytics_weekly.sql", "(values (0), (7))", "(values (0))"),
+    ),
+    "what is outstanding forgets the months before": (
+        Edit(
+            CLIENTS + "analytics_monthly.sql",
+            "client_months.month_start >= sums.month_start",
+            "client_months.month_start = sums.month_start",
+        ),
+    ),
+    "a late win leaves the revenue of its lead's source": (
+        Edit(CLIENTS + "lead_sources.sql", "in ('lead_created', 'job_won')", "in ('lead_created')"),
+    ),
+    "a cohort that matures stays as it was": (
+        Edit(
+            CLIENTS + "lead_cohort_funnel.sql",
+            "and {{ matures_at('lead_created_at') }} <= {{ as_of() }}\n                \"",
+            'and false\n                "',
+        ),
+    ),
+    "a month that begins leaves the earnings of cohorts": (
+        Edit(
+            CLIENTS + "client_cohorts.sql",
+            "< {{ start_of('month', day_of(as_of())) }}",
+            "< {{ start_of('month', day_of(as_of())) }} and false",
+        ),
+    ),
+    "an event after its client's last day is no news": (
+        Edit(INTERMEDIATE + "int_clients.sql", "or new_rows.occurred_on > known.last_on", ""),
+    ),
+    "what a bill changes is told of its own month alone": (
+        Edit(
+            CLIENTS + "analytics_monthly.sql",
+            "where event in ('invoice_sent', 'payment_received')",
+            "where false",
+        ),
+    ),
+    "a client that vanishes keeps its days": (
+        Edit(
+            "dbt_project/macros/clients.sql",
+            "            select client_id from new_rows\n            except",
+            "            select client_id from new_rows where false\n            except",
+        ),
+    ),
+    "an earlier creation leaves the stages that the next one counted": (
+        Edit(
+            INTERMEDIATE + "int_lead_stage_changes_daily.sql",
+            "(values ('lead_created'), ('lead_stage_changed'))",
+            "(values ('lead_stage_changed'))",
+        ),
+    ),
+    "a moment of an entity that comes to pass is no news": (
+        Edit(
+            CELLS,
+            "or ({{ moment }} >= {{ from_as_of() }} and {{ moment }} < {{ as_of() }})",
+            "",
+        ),
+    ),
+    "amounts beyond bigint stop the build": (
+        Edit(
+            "dbt_project/macros/arithmetic.sql",
+            "least(greatest({{ x }}, -9223372036854775807), 9223372036854775807)",
+            "{{ x }}",
+        ),
+    ),
+    "a window takes only weeks and months that begin in it": (
+        Edit(CELLS, "'{{ period }}', nullif", "'day', nullif"),
+    ),
+    "a share of a limit is rounded before it is held against its steps": (
+        Edit(
+            "dbt_project/macros/arithmetic.sql",
+            "div(abs({{ x }})::numeric * 2e{{ digits }} + {{ y }}, nullif(2 * {{ y }}, 0)",
+            "round(abs({{ x }})::numeric * 1e{{ digits }} / nullif({{ y }}, 0)",
+        ),
+    ),
+    "a step after 90 days counts": (
+        Edit(
+            "dbt_project/macros/clients.sql",
+            "< make_interval(hours => {{ var('cohort_hours') }})",
+            "<= make_interval(hours => {{ var('cohort_hours') }})",
+        ),
+    ),
+    "a client that comes back pays for the first time": (
+        Edit(
+            PLATFORM + "platform_analytics.sql",
+            "date = min(date) over (partition by client_id) as is_first",
+            "sum(change) over until_the_days_end = change as is_first",
+        ),
+    ),
+    "an open day's figures are restated": (
+        Edit(
+            "dbt_project/macros/trust.sql",
+            "{{ restated.closes_at }} <= (select",
+            "{{ restated.closes_at }} is distinct from (select",
+        ),
+    ),
+    "a session ends a moment later than the gap": (
+        Edit(
+            TRAFFIC + "sessions.sql",
+            "occurred_at - view_before_at >= {{ session_gap() }}",
+            "occurred_at - view_before_at > {{ session_gap() }}",
+        ),
+    ),
+    "a late view is cut by itself": (
+        Edit(
+            "dbt_project/macros/traffic.sql",
+            "                and {{ is_increment() }}\n        ) as changed",
+            "                and false\n        ) as changed",
+        ),
+    ),
+    "five percent of errors are too many": (
+        Edit(
+            INTERMEDIATE + "int_api_error_windows.sql",
+            "and 100 * error_calls >",
+            "and 100 * error_calls >=",
+        ),
+    ),
+    "a window is told of before it is complete": (
+        Edit(
+            OPERATIONS + "alert_history.sql",
+            "where window_start + interval '5 minutes' <= {{",
+            "where window_start <= {{",
+        ),
+    ),
+    "what was done by hand is known by the alert's last name alone": (
+        Edit(
+            OPERATIONS + "alert_history.sql",
+            "actions.alert_id = any(found.known_as)",
+            "actions.alert_id = found.alert_id",
+        ),
+    ),
+    "a late number leaves the hole after it as it was": (
+        Edit(
+            OPERATIONS + "ingest_loss_daily.sql",
+            "changed.was_first_on is null",
+            "false",
+        ),
+    ),
+    "a number counts on every day that used it": (
+        Edit(
+            OPERATIONS + "ingest_loss_daily.sql",
+            "and uses.occurred_on < used_numbers.occurred_on",
+            "and false",
+        ),
+    ),
+    "what as_of has not passed is modelled": (
+        Edit(
+            OPERATIONS + "ingest_reconciliation_daily.sql",
+            "count(*) filter (where events.occurred_at < {{ as_of() }}) as modelled",
+            "count(*) as modelled",
+        ),
+    ),
+    "percentiles do not lie between": (Edit(PERCENTILE, "* (spot - place)", "* 0"),),
+    "changed code is not rebuilt": (
+        Edit(BEGIN_MODEL, "or stands.checksum <> code_checksum or", "or"),
+    ),
+    "a user sees what tells of the whole client": (
+        Edit(PROTECTION, "|| ' and ' || format(mapped, 't.user_id is null')", ""),
+    ),
+    "views of marts show what their owner sees": (
+        Edit("dbt_project/macros/views.sql", "security_invoker = true", "security_invoker = false"),
+    ),
+    "everybody may go on doing what they may by default": (
+        Edit(RIGHTS, "        a.grantee = 0\n        or r.rolname", "        r.rolname"),
+    ),
+}
+
+OF_DBT = "tests/integration/test_dbt.py::test_"
+OF_BUILDS = "tests/integration/test_offsets.py::test_"
+OF_AI_USAGE = "tests/integration/test_ai_usage.py::test_"
+OF_CLIENTS = "tests/integration/test_clients.py::test_"
+OF_TRAFFIC = "tests/integration/test_traffic.py::test_"
+OF_OPERATIONS = "tests/integration/test_operations.py::test_"
+OF_ACCESS = "tests/integration/test_access.py::test_"
+# In the order of their running time; a fault is caught by the first that turns red.
+TESTS = (
+    OF_DBT + "every_unit_test_of_the_models_passes_whatever_the_time_zone_of_the_session[18]",
+    OF_BUILDS + "a_unit_falls_out_of_the_720_hours_a_microsecond_after_they_have_passed",
+    OF_BUILDS + "an_earlier_as_of_is_refused_for_one_model_too[int_platform_stats]",
+    OF_BUILDS + "a_full_refresh_may_go_to_an_earlier_as_of_and_back",
+    OF_BUILDS + "a_batch_recomputes_exactly_the_days_that_it_touches",
+    OF_BUILDS + "a_window_is_recomputed_as_of_the_last_build_and_moves_no_offset",
+    OF_BUILDS + "a_downstream_model_built_alone_goes_as_far_as_the_lowest_upstream",
+    OF_AI_USAGE + "a_new_chat_touches_its_own_cells_alone",
+    OF_AI_USAGE + "feedback_touches_the_day_of_the_chat_and_not_its_own",
+    OF_AI_USAGE + "a_changed_limit_touches_the_months_of_its_user_alone",
+    OF_CLIENTS + "a_late_answer_touches_the_day_of_the_question_and_its_own",
+    OF_CLIENTS + "a_late_stage_change_touches_the_days_until_the_next_one",
+    OF_CLIENTS + "an_earlier_creation_moves_the_lead_with_all_that_is_counted_of_it",
+    OF_CLIENTS + "a_new_day_without_events_adds_its_rows_and_touches_no_other",
+    OF_CLIENTS + "a_first_build_and_a_new_day_restate_nothing",
+    OF_CLIENTS + "a_window_takes_the_week_and_the_month_that_it_begins_in_whole",
+    OF_CLIENTS + "amounts_of_any_size_stop_no_build",
+    OF_CLIENTS + "what_comes_late_and_what_comes_to_pass_end_as_a_rebuild_does",
+    OF_AI_USAGE + "means_and_shares_are_rounded_once",
+    OF_TRAFFIC + "a_late_view_that_joins_two_sessions_touches_their_hours_and_day",
+    OF_OPERATIONS + "a_number_touches_its_day_and_that_of_the_next_greater_one",
+    OF_ACCESS + "every_role_may_call_the_functions_that_it_should_and_no_others",
+    OF_ACCESS + "a_client_sees_all_of_its_own_rows_and_none_of_others[acme_app-acme]",
+    OF_ACCESS + "a_user_sees_their_own_rows_and_none_of_others",
+    OF_BUILDS + "a_batch_that_lands_while_a_build_runs_waits_for_the_next_build",
+    OF_BUILDS + "an_event_appears_once_as_of_has_passed_it_without_a_new_batch",
+    OF_BUILDS + "a_changed_model_is_rebuilt_and_so_are_its_descendants_and_no_other",
+    OF_BUILDS + "a_killed_build_leaves_rows_and_offsets_in_step_and_started_again_ends_like_an_"
+    "unbroken_one[int_platform_activity_daily-rows]",
+)  # fmt: skip
+
+_red = re.compile(r"^(?:FAILED|ERROR) \S+::(?:test_)?(\w+)", re.MULTILINE)
+
+
+def main(names: list[str]) -> int:
+    """Plant the named faults, all by default; return the exit code."""
+    if unknown := set(names) - set(MUTANTS):
+        print(f"No such mutant: {', '.join(sorted(unknown))}.")
+        return 2
+    if caught := _first_red(()):
+        print(f"The tests are red without any fault: {caught}")
+        return 2
+    survivors = 0
+    print("| fault | caught by |\n|---|---|")
+    for name in names or MUTANTS:
+        caught = _first_red(MUTANTS[name])
+        survivors += not caught
+        print(f"| {name} | {caught or '**nothing**'} |", flush=True)
+    return int(survivors > 0)
+
+
+def _first_red(edits: tuple[Edit, ...]) -> str | None:
+    """Run the tests on a copy with the edits; return the name of the first red one."""
+    with tempfile.TemporaryDirectory(prefix="mutant-") as directory:
+        copy = Path(directory)
+        for part in PARTS:
+            source = PROJECT_DIR / part
+            if source.is_dir():
+                ignored = shutil.ignore_patterns("__pycache__", "target", "logs")
+                shutil.copytree(source, copy / part, ignore=ignored)
+            else:
+                shutil.copy(source, copy / part)
+        for edit in edits:
+            file = copy / edit.file
+            text = file.read_text("utf-8")
+            if edit.old not in text:
+                raise SystemExit(f"{edit.file} no longer holds what a mutant changes: {edit.old!r}")
+            file.write_text(text.replace(edit.old, edit.new), "utf-8")
+        run = subprocess.run(
+            [sys.executable, "-m", "pytest", "-n0", "-x", "-q", "--tb=no", *TESTS],
+            cwd=copy,
+            # The copy comes before the installed project, also in processes that tests start.
+            env={**os.environ, "PYTHONPATH": str(copy)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if run.returncode == 0:
+        return None
+    if found := _red.search(run.stdout):
+        return found[1]
+    # Not red but broken: collection failed, or pytest was called wrongly.
+    raise SystemExit(f"pytest ended with {run.returncode}:\n{run.stdout}\n{run.stderr}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""The database, and what everything else depends on."""

@@ -1,0 +1,1 @@
+"""Tables, functions and access of the database."""

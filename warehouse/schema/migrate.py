@@ -1,0 +1,49 @@
+"""Brings a database to the schema that this version needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from warehouse import database
+from warehouse.schema.access import roles
+
+MIGRATIONS = Path(__file__).parent / "tables"
+
+
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """What was done: the revisions that ran, and what a DBA must run, for this role may not."""
+
+    ran: list[str]
+    for_dba: list[str]
+
+
+def migrate() -> Migrated:
+    """Run the pending migrations in one transaction, oldest first, then set the roles up.
+
+    Safe to run at any time and from many places at once: the second waits for the first and then
+    finds nothing to do. Raises ``database.DatabaseError`` where the server can't be used.
+    """
+    from alembic import command
+    from alembic.config import Config
+    from alembic.migration import MigrationContext
+    from sqlalchemy import create_engine, pool
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    engine = create_engine(
+        "postgresql+psycopg://", creator=database.connect, poolclass=pool.NullPool
+    )
+    ran: list[str] = []
+    config.attributes["on_version_apply"] = lambda *, step, **_: ran.append(step.up_revision_id)
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        current = MigrationContext.configure(
+            connection, opts={"version_table": "migrations", "version_table_schema": "warehouse"}
+        ).get_current_revision()
+    if current is None:
+        raise RuntimeError(f"no migration found in {MIGRATIONS}")
+    return Migrated(ran, roles.set_up())

@@ -1,0 +1,11 @@
+"""What tells whether marts can be trusted: how many rows they have, and what was restated."""
+
+from warehouse.schema.tables.sql import run_sql_beside
+
+revision = "0004"
+down_revision = "0003"
+
+
+def upgrade() -> None:
+    """Apply the SQL beside this file."""
+    run_sql_beside(__file__)

@@ -1,0 +1,11 @@
+"""What people do about alerts, and what erasure took from a batch."""
+
+from warehouse.schema.tables.sql import run_sql_beside
+
+revision = "0005"
+down_revision = "0004"
+
+
+def upgrade() -> None:
+    """Apply the SQL beside this file."""
+    run_sql_beside(__file__)
