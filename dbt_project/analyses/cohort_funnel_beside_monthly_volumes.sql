@@ -48,6 +48,7 @@ select * from compared
 where
     -- Six months back: about three mature cohorts, and those that mature next.
     month >= to_char(
-        {{ stands_at('lead_cohort_funnel') }} at time zone 'utc' - interval '6 months', 'YYYY-MM'
+        {{ current_as_of('lead_cohort_funnel') }} at time zone 'utc' - interval '6 months',
+        'YYYY-MM'
     )
 order by month desc, stage_order asc

@@ -11,7 +11,7 @@ select
 from {{ ref('response_time_distribution') }}
 where
     month = to_char(
-        {{ stands_at('response_time_distribution') }} at time zone 'utc' - interval '1 month',
+        {{ current_as_of('response_time_distribution') }} at time zone 'utc' - interval '1 month',
         'YYYY-MM'
     )
 group by client_id

@@ -7,7 +7,7 @@ leads as (
         *,
         extract(epoch from first_response_at - lead_created_at) as seconds_to_answer
     from {{ ref('lead_funnel') }}
-    where lead_created_at <= {{ stands_at('lead_funnel') }} - interval '720 hours'
+    where lead_created_at <= {{ current_as_of('lead_funnel') }} - interval '720 hours'
 ),
 
 answered as (

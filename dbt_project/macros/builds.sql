@@ -4,6 +4,7 @@
 #}
 {% macro pin_build() -%}
     {% if execute and flags.WHICH in ['build', 'run'] %}
+        {{ check_declared_columns() }}
         {% set given = namespace(values=[]) %}
         {% for name, type in [
             ('WAREHOUSE_BUILD_AS_OF', 'timestamptz'),

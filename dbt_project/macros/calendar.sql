@@ -34,3 +34,27 @@
 {% macro iso_of(instant) -%}
     to_char({{ instant }} at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
 {%- endmacro %}
+
+
+{# The Monday of the week that a day lies in. #}
+{% macro start_of_week(day) -%}
+    {{ start_of('week', day) }}
+{%- endmacro %}
+
+
+{# The first day of the month that a day lies in. #}
+{% macro start_of_month(day) -%}
+    {{ start_of('month', day) }}
+{%- endmacro %}
+
+
+{# A day's year. #}
+{% macro year_of(day) -%}
+    extract(year from {{ day }})::integer
+{%- endmacro %}
+
+
+{# A day's month, from 1 to 12. #}
+{% macro month_number_of(day) -%}
+    extract(month from {{ day }})::integer
+{%- endmacro %}

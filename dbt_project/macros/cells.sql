@@ -1,13 +1,6 @@
 {#
-    Cells: the units in which a mart is recomputed and replaced. A model names them in its meta:
-
-        cells        the columns that make a cell, such as [client_id, date]
-        touched_by   by upstream model, the select that turns its new rows (`new_rows`) into cells;
-                     may hold Jinja, which is rendered when the build runs. Rows that an erasure
-                     took are among them, marked by `is_erased`
-        window_on    the cell column that a backfill's --start and --end speak of
-
-    A model without cells is small: it is rewritten whole.
+    Cells: the units in which a mart is recomputed and replaced. What a model declares of them is
+    described in declared_cells.sql. A model without cells is small: it is rewritten whole.
 #}
 
 
@@ -78,7 +71,7 @@
 {%- endmacro %}
 
 
-{# The rows of an entity that are news: changed by a new batch, or a moment of theirs came to pass. #}
+{# The unread rows of an entity: changed by a new batch, or with a moment that as_of has passed since. #}
 {% macro is_changed(moments) -%}
     (batch_seq > {{ from_batch() }} and batch_seq <= {{ to_batch() }})
     {% for moment in moments %}
@@ -99,14 +92,16 @@
 {%- endmacro %}
 
 
-{# What is news depends on what the upstream model is: a fact, an entity, or a model of cells. #}
-{% macro is_news(upstream) -%}
-    {% for node in graph.nodes.values() if node.resource_type == 'model' and node.name == upstream %}
-        {% if node.config.materialized == 'view' %}{{ is_changed(['created_at', 'churned_at'] | select('in', node.columns)) }}
-        {% elif node.config.incremental_strategy == 'append_new' %}{{ is_new() }}
-        {% else %}{{ is_rebuilt() }}
-        {% endif %}
-    {% endfor %}
+{# Which rows of an upstream model are unread depends on what it is: a fact, an entity, or a model of cells. #}
+{% macro is_unread(upstream) -%}
+    {% set node = graph.nodes['model.' ~ project_name ~ '.' ~ upstream] %}
+    {% if node.config.materialized == 'view' %}
+        {{ is_changed(['created_at', 'churned_at'] | select('in', node.columns)) }}
+    {% elif node.config.incremental_strategy == 'append_new' %}
+        {{ is_new() }}
+    {% else %}
+        {{ is_rebuilt() }}
+    {% endif %}
 {%- endmacro %}
 
 
@@ -116,8 +111,8 @@
 {%- endmacro %}
 
 
-{# The instant that a mart looks from, for views on it. #}
-{% macro stands_at(mart) -%}
+{# The as_of of a mart's last build, for views on it. #}
+{% macro current_as_of(mart) -%}
     (select warehouse.stands_at('{{ mart }}'))
 {%- endmacro %}
 
@@ -147,7 +142,7 @@
 
 {# Narrows an input to the cells that are recomputed; columns stand in the order of meta.cells. #}
 {% macro in_touched_cells(columns) -%}
-    ({{ columns | join(', ') }}) in (select {{ config.get('meta').cells | join(', ') }} from {{ touched_table() }})
+    ({{ columns | join(', ') }}) in (select {{ model.config.meta.cells | join(', ') }} from {{ touched_table() }})
 {%- endmacro %}
 
 
@@ -166,33 +161,33 @@
 {%- endmacro %}
 
 
-{% macro list_touched_cells() -%}
-    {% set meta = config.get('meta') %}
-    {% set touching = {} %}
+{#
+    Before the first build there is no table yet. An empty one takes its place here, so that the text of
+    the touched cells is the same in every build.
+#}
+{% macro list_touched_cells(is_new) -%}
+    {% set meta = model.config.meta %}
     {% set has_erased = run_query('select exists (select from warehouse.erased_rows)').columns[0].values()[0] %}
-    {% for upstream, cells_of_new_rows in meta.touched_by.items() %}
-        {# Nothing is asked where there is nothing yet that could be touched. #}
-        {% set cells = render(cells_of_new_rows) | trim %}
-        {% do touching.update({upstream: cells}) if cells %}
-    {% endfor %}
+    {% if is_new %}create table {{ this }} {{ postgres__get_table_columns_and_constraints() }};{% endif %}
     create temporary table touched_{{ model.name }} on commit drop as
     select distinct {{ meta.cells | join(', ') }}
     from (
-        {% for upstream, cells in touching.items() %}
+        {% for upstream, declared in meta.touched_by.items() %}
         {{ 'union all' if not loop.first }}
         select *
         from (
             with new_rows as (
-                select *, false as is_erased from {{ ref(upstream) }} where {{ is_news(upstream) }}
+                select *, false as is_erased from {{ ref(upstream) }} where {{ is_unread(upstream) }}
                 {% if has_erased %}union all {{ erased_rows(upstream) }}{% endif %}
             )
 
-            {{ cells }}
+            {{ cells_touched_by(upstream, declared) }}
         ) as touched_by_{{ upstream }}
         {% endfor %}
     ) as touched ({{ meta.cells | join(', ') }})
     where {{ in_window(meta.window_on) }};
     analyze {{ touched_table() }};
+    {% if is_new %}drop table {{ this }};{% endif %}
 {%- endmacro %}
 
 
@@ -220,7 +215,7 @@
     before the erasure: they hear of it when they go past that, and not before.
 #}
 {% macro note_replaced_sql(target_relation) -%}
-    {% set cells = config.get('meta').cells | join(', ') %}
+    {% set cells = model.config.meta.cells | join(', ') %}
     insert into warehouse.erased_rows (model, batch_seq, content)
     select
         '{{ model.name }}',
@@ -245,12 +240,11 @@
 #}
 {% macro in_window(column) -%}
     {% if column %}
-    {% set period = (config.get('meta') or {}).get('period', 'day') %}
     (
         current_setting('warehouse.mode') <> 'window'
         or (
             {{ column }} >= date_trunc(
-                '{{ period }}', nullif(current_setting('warehouse.window_start'), '')::timestamp
+                '{{ period_of_cells() }}', nullif(current_setting('warehouse.window_start'), '')::timestamp
             )::date
             and {{ column }} < nullif(current_setting('warehouse.window_end'), '')::date
         )
@@ -280,8 +274,8 @@
     each. In full mode all were: end_model tells of them.
 #}
 {% macro note_touched_periods_sql(source) -%}
-    {% set meta = config.get('meta', {}) %}
-    {% if meta.get('window_on') %}
+    {% set meta = model.config.meta %}
+    {% if meta.window_on %}
     insert into warehouse.touched_periods
         (invocation_id, model, period_start, rows_written, from_batch, to_batch)
     select '{{ invocation_id }}', '{{ model.name }}', period_start, sum(rows_written), {{ from_batch() }}, {{ to_batch() }}
@@ -301,13 +295,13 @@
     case, so that each finds its rows by an index: a case that is not given costs nothing.
 #}
 {% macro replace_rows_sql(target_relation, source, columns) -%}
-    {% set meta = config.get('meta', {}) %}
+    {% set meta = model.config.meta %}
     {% set names = columns | map(attribute='quoted') | join(', ') %}
     {% set statements = [] %}
-    {% if meta.get('restated') %}
+    {% if meta.restated %}
         {% do statements.append(note_restatements_sql(target_relation, source)) %}
     {% endif %}
-    {% if meta.get('cells') %}
+    {% if meta.cells %}
         {% set cells = meta.cells | join(', ') %}
         {% if 'built_batch_seq' in columns | map(attribute='name') %}
             {% do statements.append(note_replaced_sql(target_relation)) %}
@@ -319,7 +313,7 @@
             "delete from " ~ target_relation ~ " where current_setting('warehouse.mode') <> 'full'"
             ~ " and (" ~ cells ~ ") in (select " ~ cells ~ " from " ~ touched_table() ~ ")"
         ) %}
-        {% if meta.get('window_on') %}
+        {% if meta.window_on %}
             {% do statements.append(
                 "delete from " ~ target_relation ~ " where current_setting('warehouse.mode') = 'window'"
                 ~ " and " ~ in_window(meta.window_on)

@@ -1,20 +1,5 @@
 {# What the AI-usage marts share. #}
 
-{#
-    The chats whose feedback may have changed with these rows of int_rated_chats: all of the same
-    message, because a chat that arrives late takes the feedback from the one that was first before.
-#}
-{% macro chats_of(rated) -%}
-    (
-        select chats.*
-        from {{ rated }} as rated
-        inner join
-            {{ ref('int_chat_events') }} as chats
-            on rated.client_id = chats.client_id and rated.message_id = chats.message_id
-    ) as chats
-{%- endmacro %}
-
-
 {# Sums, means and percentiles over chats, the same for a day and for a month. #}
 {% macro chat_measures() -%}
     count(*) as message_count,

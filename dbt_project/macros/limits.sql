@@ -4,9 +4,3 @@
     or coalesce(tokens_total >= {{ share }} * monthly_token_limit, false)
     or coalesce(cost_total >= {{ share }} * monthly_cost_limit, false)
 {%- endmacro %}
-
-
-{# A day's year and month, as two whole numbers. #}
-{% macro year_and_month(day) -%}
-    extract(year from {{ day }})::integer, extract(month from {{ day }})::integer
-{%- endmacro %}

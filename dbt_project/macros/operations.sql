@@ -1,7 +1,7 @@
 {# What the marts of operations and of the business share. #}
 
 {# Whether an HTTP status tells of an error. #}
-{% macro is_error(status_code) -%}
+{% macro is_error(status_code='status_code') -%}
     {{ status_code }} >= 400
 {%- endmacro %}
 
@@ -9,9 +9,9 @@
 {# How API calls ended and how long they took, the same for an hour, a day and a summary. #}
 {% macro call_outcomes() -%}
     count(*) as total_calls,
-    count(*) filter (where {{ is_error('status_code') }}) as error_calls,
-    {{ pct2('count(*) filter (where ' ~ is_error('status_code') ~ ')', 'count(*)') }} as error_rate,
-    {{ pct2('count(*) filter (where not ' ~ is_error('status_code') ~ ')', 'count(*)') }} as success_rate,
+    count(*) filter (where {{ is_error() }}) as error_calls,
+    {{ pct2('count(*) filter (where ' ~ is_error() ~ ')', 'count(*)') }} as error_rate,
+    {{ pct2('count(*) filter (where not ' ~ is_error() ~ ')', 'count(*)') }} as success_rate,
     {{ mean_response_time_ms() }} as avg_response_time_ms
 {%- endmacro %}
 
@@ -25,9 +25,9 @@
 {%- endmacro %}
 
 
-{# The payments that convert a user: an upgrade is of one who has converted. #}
-{% macro converting_payments() -%}
-    ('subscription', 'purchase')
+{# Whether a payment converts a user: an upgrade is by a user who has already converted. #}
+{% macro is_converting_payment(column='type') -%}
+    {{ column }} in ('subscription', 'purchase')
 {%- endmacro %}
 
 

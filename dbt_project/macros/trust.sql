@@ -26,7 +26,7 @@
                     closes_at: when that is over, of_entities: figures that entities make
 #}
 {% macro note_restatements_sql(target_relation, source) -%}
-    {% set meta = config.get('meta') %}
+    {% set meta = model.config.meta %}
     {% set restated = meta.restated %}
     {% set same_cell = [] %}
     {% for cell in meta.cells %}{% do same_cell.append('old.' ~ cell ~ ' = new.' ~ cell) %}{% endfor %}

@@ -1,23 +1,3 @@
-{{
-    config(
-        meta={
-            'cells': ['member_type', 'member_id', 'month_start'],
-            'touched_by': {
-                'int_actor_days': "
-                    select 'client', client_id, {{ start_of('month', 'occurred_on') }} from new_rows
-                    where {{ is_client() }}
-                    union all
-                    select 'user', user_id, {{ start_of('month', 'occurred_on') }} from new_rows
-                    where user_id is not null
-                ",
-            },
-            'window_on': 'month_start',
-            'period': 'month',
-        },
-        indexes=[{'columns': ['built_batch_seq']}, {'columns': ['built_as_of']}],
-    )
-}}
-
 with
 
 touched as (

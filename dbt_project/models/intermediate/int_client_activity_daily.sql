@@ -1,32 +1,4 @@
-{#
-    The parts of every figure of clients that is a sum over days. A lead counts on the day of its
-    earliest lead_created: one that arrives late moves it there from another day.
-#}
-{{
-    config(
-        meta={
-            'cells': ['client_id', 'date'],
-            'touched_by': {
-                'int_lead_events': "
-                    select client_id, occurred_on from new_rows
-                    union all
-                    select client_id, occurred_on
-                    from {{ creations_of(\"(select * from new_rows where event = 'lead_created')\") }} as moved
-                    where {{ is_increment() }}
-                ",
-                'int_inbound_messages': 'select client_id, occurred_on from new_rows',
-                'int_api_cost_events': 'select client_id, occurred_on from new_rows',
-            },
-            'window_on': 'date',
-        },
-        indexes=[
-            {'columns': ['date']},
-            {'columns': ['built_batch_seq']},
-            {'columns': ['built_as_of']},
-        ],
-    )
-}}
-
+{# The parts of client figures that are sums over days. A lead counts on the day it was created. #}
 with
 
 events as (

@@ -1,35 +1,7 @@
 {#
-    How many leads more, or less, stand in each stage at the end of a day than at the end of the day
-    before. What arrives late changes its own day, that of the lead's next change, which comes from
-    another stage now, and that of the next creation, which does not bring the lead in any more.
+    How many more, or fewer, leads are in each stage at the end of a day than at the end of the day
+    before.
 #}
-{{
-    config(
-        meta={
-            'cells': ['client_id', 'date'],
-            'touched_by': {
-                'int_lead_events': "
-                    select client_id, occurred_on from new_rows
-                    where event in ('lead_created', 'lead_stage_changed')
-                    union all
-                    select arrived.client_id, next_changes.occurred_on
-                    from (
-                        select distinct client_id, lead_id, occurred_on from new_rows
-                        where
-                            event in ('lead_created', 'lead_stage_changed')
-                            and {{ is_increment() }}
-                    ) as arrived
-                    cross join (values ('lead_created'), ('lead_stage_changed')) as kinds (event)
-                    cross join lateral (
-                        {{ next_of_lead('kinds.event', 'arrived') }}
-                    ) as next_changes
-                ",
-            },
-            'window_on': 'date',
-        },
-    )
-}}
-
 with
 
 -- Looked up by its indexes, as often as it takes.

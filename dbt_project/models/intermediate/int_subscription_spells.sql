@@ -1,14 +1,3 @@
-{{
-    config(
-        meta={
-            'cells': ['client_id', 'subscription_id'],
-            'touched_by': {
-                'int_subscription_events': 'select client_id, subscription_id from new_rows',
-            },
-        },
-    )
-}}
-
 with
 
 events as (

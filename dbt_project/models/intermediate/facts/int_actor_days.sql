@@ -1,14 +1,3 @@
-{{
-    config(
-        indexes=[
-            {'columns': ['batch_seq']},
-            {'columns': ['occurred_on']},
-            {'columns': ['client_id', 'occurred_at']},
-            {'columns': ['user_id', 'occurred_at']},
-        ],
-    )
-}}
-
 with
 
 new_days as (

@@ -1,5 +1,3 @@
-{{ config(materialized='view') }}
-
 with
 
 months as (
@@ -7,7 +5,7 @@ months as (
     where
         user_id <> 'none'
         and year_month = to_char(
-            {{ stands_at('user_monthly_usage') }} at time zone 'utc', 'YYYY-MM'
+            {{ current_as_of('user_monthly_usage') }} at time zone 'utc', 'YYYY-MM'
         )
 )
 

@@ -1,20 +1,3 @@
-{{
-    config(
-        meta={
-            'cells': ['user_id', 'year', 'month'],
-            'touched_by': {
-                'int_chat_events': "select coalesce(user_id, 'none'), " ~ year_and_month('occurred_on') ~ " from new_rows",
-                'int_rated_chats': "select coalesce(user_id, 'none'), " ~ year_and_month('occurred_on') ~ " from {{ chats_of('new_rows') }}",
-                'stg_users': "select chats.user_id, " ~ year_and_month('chats.occurred_on')
-                    ~ " from new_rows inner join {{ ref('int_chat_events') }} as chats on new_rows.user_id = chats.user_id",
-            },
-            'window_on': 'make_date(year, month, 1)',
-            'period': 'month',
-        },
-    )
-}}
-
--- depends_on: {{ ref('int_chat_events') }}, {{ ref('int_rated_chats') }}
 with
 
 touched as (

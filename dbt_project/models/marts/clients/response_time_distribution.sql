@@ -1,16 +1,3 @@
-{{
-    config(
-        meta={
-            'cells': ['client_id', 'month'],
-            'touched_by': {
-                'int_inbound_messages': "select client_id, {{ month_of('occurred_on') }} from new_rows",
-            },
-            'window_on': "to_date(month, 'YYYY-MM')",
-            'period': 'month',
-        },
-    )
-}}
-
 with
 
 touched as (

@@ -1,9 +1,7 @@
 {#
-    A view: an alert is resolved, and a window complete, by the passing of time alone, and what people
-    do by hand shows at once. Its rows come of bad windows and of users' months, which are few.
+    A view, because the passing of time alone resolves an alert or completes a window, and because what
+    people do by hand is visible at once. Its inputs are small: bad windows and users' months.
 #}
-{{ config(materialized='view') }}
-
 with
 
 -- An alert is a run of windows next to each other: their number less their time is the same.
@@ -12,7 +10,7 @@ complete_windows as (
         *,
         window_start - row_number() over (order by window_start) * interval '5 minutes' as run
     from {{ ref('int_api_error_windows') }}
-    where window_start + interval '5 minutes' <= {{ stands_at('int_api_error_windows') }}
+    where window_start + interval '5 minutes' <= {{ current_as_of('int_api_error_windows') }}
 ),
 
 error_windows as (
@@ -72,7 +70,7 @@ found as (
         || to_char(ended_at at time zone 'utc', 'YYYY-MM-DD HH24:MI') || ' UTC.' as message,
         'performance' as category,
         case
-            when ended_at + interval '5 minutes' <= {{ stands_at('int_api_error_windows') }}
+            when ended_at + interval '5 minutes' <= {{ current_as_of('int_api_error_windows') }}
                 then ended_at
         end as resolved_at,
         created_at,
@@ -88,7 +86,7 @@ found as (
         'User ' || user_id || ' came to ' || percent || ' % of a limit of ' || year_month || '.'
             as message,
         'usage' as category,
-        case when ended_at <= {{ stands_at('user_monthly_usage') }} then ended_at end
+        case when ended_at <= {{ current_as_of('user_monthly_usage') }} then ended_at end
             as resolved_at,
         created_at,
         updated_at

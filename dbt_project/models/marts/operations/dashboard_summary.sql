@@ -1,5 +1,3 @@
-{{ config(materialized='view') }}
-
 with
 
 -- Hours, for a day of a session's time zone may have another length.

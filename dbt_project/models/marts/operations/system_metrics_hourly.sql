@@ -1,16 +1,3 @@
-{{
-    config(
-        meta={
-            'cells': ['server_id', 'metric_type', 'hour'],
-            'touched_by': {
-                'int_system_metric_events': 'select server_id, metric_type, occurred_hour from new_rows',
-            },
-            'window_on': "(hour at time zone 'utc')::date",
-        },
-        indexes=[{'columns': ['hour']}],
-    )
-}}
-
 with
 
 readings as (

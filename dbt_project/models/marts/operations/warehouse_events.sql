@@ -1,5 +1,3 @@
-{{ config(materialized='view') }}
-
 with
 
 -- Columns by name: what is named here analysts may read (ingestion/roles.py).
