@@ -16,6 +16,6 @@ where
     )
 group by client_id
 -- A handful of messages says little.
-having sum(responses) >= 20
+having sum(responses) >= {{ var('fewest_for_a_share') }}
 order by within_5_min_percent asc, client_id asc
 limit 20

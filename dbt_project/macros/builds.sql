@@ -77,7 +77,7 @@
         where invocation_id = '{{ invocation_id }}';
         delete from warehouse.touched_periods as t
         using warehouse.builds as b
-        where t.invocation_id = b.invocation_id and b.started_at < now() - interval '7 days';
+        where t.invocation_id = b.invocation_id and b.started_at < now() - make_interval(days => {{ var('touched_periods_days') }});
         commit;
     {% else %}
         select 1

@@ -24,9 +24,21 @@
 {%- endmacro %}
 
 
-{# The start of the five minutes of the clock that an instant lies in. #}
-{% macro five_minutes_of(instant) -%}
-    date_bin('5 minutes', {{ instant }}, '1970-01-01T00:00:00Z'::timestamptz)
+{# The length of a window of API errors and of uptime. #}
+{% macro window_length() -%}
+    make_interval(mins => {{ var('window_minutes') }})
+{%- endmacro %}
+
+
+{# The start of the window of the clock that an instant lies in. #}
+{% macro window_start_of(instant) -%}
+    date_bin({{ window_length() }}, {{ instant }}, '1970-01-01T00:00:00Z'::timestamptz)
+{%- endmacro %}
+
+
+{# The length of a period of the last hours, such as 7d. #}
+{% macro length_of_period(period) -%}
+    make_interval(hours => {{ var('period_hours')[period] }})
 {%- endmacro %}
 
 

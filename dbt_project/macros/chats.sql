@@ -51,3 +51,26 @@
         or cost_so_far >= {{ share }} * monthly_cost_limit
     )
 {%- endmacro %}
+
+
+{# What is measured of a user's month, as user_monthly_usage names it: for the views on it. #}
+{% macro user_month_measures() -%}
+    message_count,
+    conversation_count,
+    document_count,
+    tokens_total,
+    tokens_cached,
+    cache_hit_count,
+    cost_total,
+    cost_saved_by_cache,
+    avg_response_time_ms,
+    median_response_time_ms,
+    p95_response_time_ms,
+    error_count,
+    avg_feedback_rating,
+    feedback_count,
+    active_days,
+    cache_hit_rate,
+    error_rate,
+    last_activity_at
+{%- endmacro %}

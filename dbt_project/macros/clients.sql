@@ -96,3 +96,47 @@
 {% macro matures_at(created_at) -%}
     ((date_trunc('month', {{ created_at }} at time zone 'utc') + interval '1 month') at time zone 'utc' + make_interval(hours => {{ var('cohort_hours') }}))
 {%- endmacro %}
+
+
+{# The place of the bucket, from 1, that a time to an answer belongs to. #}
+{% macro response_bucket_order(seconds) -%}
+    case
+        {%- for bucket in var('response_time_buckets') if bucket.most_seconds %}
+        when {{ seconds }} <= {{ bucket.most_seconds }} then {{ loop.index }}
+        {%- endfor %}
+        else {{ var('response_time_buckets') | length }}
+    end
+{%- endmacro %}
+
+
+{# The buckets as rows: the name and its place, from 1. #}
+{% macro response_buckets() -%}
+    (
+        values
+        {% for bucket in var('response_time_buckets') %}
+        ('{{ bucket.name }}', {{ loop.index }}){{ ',' if not loop.last }}
+        {% endfor %}
+    )
+{%- endmacro %}
+
+
+{# What is counted of a client's day, beside its new leads. #}
+{% macro client_day_counts() -%}
+    {{ return([
+        'total_conversations', 'ai_responses', 'human_responses', 'inbound_messages',
+        'outbound_messages', 'escalations', 'appointments_booked', 'quotes_requested',
+        'quotes_sent', 'jobs_won', 'jobs_lost', 'review_requests_sent', 'reviews_received',
+    ]) }}
+{%- endmacro %}
+
+
+{# The amounts in cents of a client's day. #}
+{% macro client_day_amounts() -%}
+    {{ return(['revenue_attributed_cents', 'invoices_sent_cents', 'payments_collected_cents']) }}
+{%- endmacro %}
+
+
+{# The sources of leads that have a column of their own, such as leads_from_web_forms. #}
+{% macro counted_lead_sources() -%}
+    {{ return(['missed_call', 'web_form', 'referral']) }}
+{%- endmacro %}

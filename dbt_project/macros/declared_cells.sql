@@ -87,7 +87,7 @@
 {# The macros that a column of a declaration may be made by. #}
 {% macro column_macros() -%}
     {{ return([
-        'day_of', 'hour_of', 'five_minutes_of', 'start_of_week', 'start_of_month', 'month_of',
+        'day_of', 'hour_of', 'window_start_of', 'start_of_week', 'start_of_month', 'month_of',
         'year_of', 'month_number_of',
     ]) }}
 {%- endmacro %}
@@ -140,7 +140,7 @@
     {{ touched__rows_of_removed_clients() }} {{ touched__sessions_of_conversions() }}
     {{ touched__sessions_of_views() }} {{ touched__starts_of_sessions() }}
     {{ touched__unless_known() }}
-    {{ day_of() }} {{ hour_of() }} {{ five_minutes_of() }} {{ start_of_week() }} {{ start_of_month() }}
+    {{ day_of() }} {{ hour_of() }} {{ window_start_of() }} {{ start_of_week() }} {{ start_of_month() }}
     {{ month_of() }} {{ year_of() }} {{ month_number_of() }}
     {{ is_client() }} {{ is_converting_payment() }} {{ is_error() }} {{ is_funnel_event() }}
     {{ is_funnel_step() }} {{ is_of_visitor() }}

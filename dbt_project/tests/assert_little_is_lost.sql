@@ -10,4 +10,4 @@ select *
 from {{ ref('ingest_loss_daily') }}
 where
     loss_percent > {{ var('tolerable_loss_percent') }}
-    and date > {{ day_of(current_as_of('ingest_loss_daily')) }} - 7
+    and date > {{ day_of(current_as_of('ingest_loss_daily')) }} - {{ var('loss_warning_days') }}

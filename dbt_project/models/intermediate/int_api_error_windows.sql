@@ -6,7 +6,7 @@ with
 
 calls as (
     select
-        {{ five_minutes_of('occurred_at') }} as window_start,
+        {{ window_start_of('occurred_at') }} as window_start,
         status_code
     from {{ ref('int_api_request_events') }}
     where {{ is_visible() }} and {{ in_touched('occurred_hour', hour_of('window_start')) }}

@@ -4,7 +4,7 @@ chats as (
     select * from {{ ref('chat_events') }}
     where
         user_id is not null
-        and created_at >= {{ current_as_of('chat_events') }} - interval '168 hours'
+        and created_at >= {{ current_as_of('chat_events') }} - {{ length_of_period('7d') }}
         and created_at < {{ current_as_of('chat_events') }}
 ),
 

@@ -60,37 +60,23 @@ days as (
         client_days.date,
 
         coalesce(activity.new_leads, 0) as new_leads,
-        coalesce(activity.leads_from_missed_calls, 0) as leads_from_missed_calls,
-        coalesce(activity.leads_from_web_forms, 0) as leads_from_web_forms,
-        coalesce(activity.leads_from_referrals, 0) as leads_from_referrals,
+        {% for source in counted_lead_sources() %}
+        coalesce(activity.leads_from_{{ source }}s, 0) as leads_from_{{ source }}s,
+        {% endfor %}
         coalesce(
-            activity.new_leads - activity.leads_from_missed_calls
-            - activity.leads_from_web_forms - activity.leads_from_referrals,
+            activity.new_leads
+            {% for source in counted_lead_sources() %}
+            - activity.leads_from_{{ source }}s
+            {% endfor %},
             0
         ) as leads_from_other,
 
-        coalesce(activity.total_conversations, 0) as total_conversations,
-        coalesce(activity.ai_responses, 0) as ai_responses,
-        coalesce(activity.human_responses, 0) as human_responses,
-        coalesce(activity.inbound_messages, 0) as inbound_messages,
-        coalesce(activity.outbound_messages, 0) as outbound_messages,
-        coalesce(activity.escalations, 0) as escalations,
+        {% for figure in client_day_counts() + client_day_amounts() %}
+        coalesce(activity.{{ figure }}, 0) as {{ figure }},
+        {% endfor %}
         {{ whole_mean(
             'activity.seconds_to_answer_total', 'activity.answered_messages'
         ) }} as avg_response_time_seconds,
-
-        coalesce(activity.appointments_booked, 0) as appointments_booked,
-        coalesce(activity.quotes_requested, 0) as quotes_requested,
-        coalesce(activity.quotes_sent, 0) as quotes_sent,
-        coalesce(activity.jobs_won, 0) as jobs_won,
-        coalesce(activity.jobs_lost, 0) as jobs_lost,
-        coalesce(activity.review_requests_sent, 0) as review_requests_sent,
-        coalesce(activity.reviews_received, 0) as reviews_received,
-
-        coalesce(activity.revenue_attributed_cents, 0) as revenue_attributed_cents,
-        coalesce(activity.invoices_sent_cents, 0) as invoices_sent_cents,
-        coalesce(activity.payments_collected_cents, 0) as payments_collected_cents,
-
         round(
             activity.ratings_total::numeric / nullif(activity.reviews_received, 0), 2
         ) as avg_rating,

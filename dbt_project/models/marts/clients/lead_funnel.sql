@@ -9,16 +9,9 @@ events as (
         and ({{ is_funnel_event() }} or event = 'lead_stage_changed')
 ),
 
--- No aggregate: of a lead that was created again and again all its campaigns would stand in memory.
 creations as (
-    select distinct on (client_id, lead_id)
-        client_id,
-        lead_id,
-        source,
-        campaign
-    from events
-    where event = 'lead_created'
-    order by client_id asc, lead_id asc, occurred_at asc, event_id asc
+    select * from {{ ref('int_lead_creations') }}
+    where {{ in_touched_cells(['client_id', 'lead_id']) }}
 ),
 
 leads as (

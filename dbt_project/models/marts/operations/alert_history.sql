@@ -8,9 +8,9 @@ with
 complete_windows as (
     select
         *,
-        window_start - row_number() over (order by window_start) * interval '5 minutes' as run
+        window_start - row_number() over (order by window_start) * {{ window_length() }} as run
     from {{ ref('int_api_error_windows') }}
-    where window_start + interval '5 minutes' <= {{ current_as_of('int_api_error_windows') }}
+    where window_start + {{ window_length() }} <= {{ current_as_of('int_api_error_windows') }}
 ),
 
 error_windows as (
@@ -26,7 +26,7 @@ error_alerts as (
         {{ error_alert_id('alert_start') }} as alert_id,
         array_agg({{ error_alert_id('window_start') }}) as known_as,
         alert_start as created_at,
-        max(window_start) + interval '5 minutes' as ended_at,
+        max(window_start) + {{ window_length() }} as ended_at,
         sum(total_calls) as total_calls,
         sum(error_calls) as error_calls,
         max({{ error_severity('error_calls', 'total_calls') }}) as severity_rank,
@@ -53,7 +53,9 @@ usage_alerts as (
     from months
     cross join
         lateral (
-            values (80, months.limit_approached_at), (100, months.limit_reached_at)
+            values
+            ({{ (100 * var('approaching_share')) | int }}, months.limit_approached_at),
+            (100, months.limit_reached_at)
         ) as thresholds (percent, reached_at)
     where thresholds.reached_at is not null
 ),
@@ -70,7 +72,7 @@ found as (
         || to_char(ended_at at time zone 'utc', 'YYYY-MM-DD HH24:MI') || ' UTC.' as message,
         'performance' as category,
         case
-            when ended_at + interval '5 minutes' <= {{ current_as_of('int_api_error_windows') }}
+            when ended_at + {{ window_length() }} <= {{ current_as_of('int_api_error_windows') }}
                 then ended_at
         end as resolved_at,
         created_at,

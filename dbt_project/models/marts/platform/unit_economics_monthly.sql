@@ -77,17 +77,10 @@ amounts as (
 
 months as (
     select
-        client_id,
-        month,
-        revenue_attributed_cents,
-        mrr_cents,
-        ai_cost_usd,
-        api_cost_cents,
-        credits_cost_usd,
+        *,
         {{ to_bigint(
             'mrr_cents - api_cost_cents - round(100 * (ai_cost_usd + credits_cost_usd))'
         ) }} as margin_cents,
-        new_leads,
         now() as updated_at
     from amounts
 )
