@@ -1,6 +1,6 @@
 {#
-    What a build is pinned to comes from the environment while it runs: read at parse time it would
-    make dbt parse anew whenever it changes.
+    The build's as_of and window are read from the environment while it runs: read at parse time,
+    every change of them would make dbt parse the whole project again.
 #}
 {% macro pin_build() -%}
     {% if execute and flags.WHICH in ['build', 'run'] %}
@@ -47,7 +47,7 @@
 {%- endmacro %}
 
 
-{# Notes how the build ended and what its tests found: the export stands still on a failure. #}
+{# Records how the build ended and the results of its tests: a failure blocks the export. #}
 {% macro finish_build(results) -%}
     {% if execute and flags.WHICH in ['build', 'run', 'test'] %}
         {% set bad = ['error', 'fail', 'runtime error', 'skipped', 'partial success'] %}

@@ -4,31 +4,31 @@
 #}
 
 
-{# The instant that the build looks from. #}
+{# as_of of the build: it sees what happened before. #}
 {% macro as_of() -%}
     current_setting('warehouse.to_as_of')::timestamptz
 {%- endmacro %}
 
 
-{# The instant that the model has looked from before. #}
+{# as_of of the model's current offset. #}
 {% macro from_as_of() -%}
     current_setting('warehouse.from_as_of')::timestamptz
 {%- endmacro %}
 
 
-{# Whether the build goes on from where the model stands: in all others every row is a new one. #}
+{# Whether the build continues from the model's current offset: in all other builds every row is new. #}
 {% macro is_increment() -%}
     current_setting('warehouse.mode') = 'incremental'
 {%- endmacro %}
 
 
-{# Whether an erasure lies between where the model stands and what this build reads. #}
+{# Whether there is an erasure between the model's current offset and its target. #}
 {% macro is_past_erasure() -%}
     current_setting('warehouse.is_past_erasure', true) = 'true'
 {%- endmacro %}
 
 
-{# The last batch that the model has read before. #}
+{# The last batch that the model has read so far. #}
 {% macro from_batch() -%}
     current_setting('warehouse.from_batch')::bigint
 {%- endmacro %}
@@ -40,7 +40,7 @@
 {%- endmacro %}
 
 
-{# What a fact's rows, by an alias where several are joined, must fulfil to be seen by this build. #}
+{# Whether this build sees a row of a fact. With an alias where several are joined. #}
 {% macro is_visible(alias=none) -%}
     {% set of = alias ~ '.' if alias else '' -%}
     {{ of }}batch_seq <= {{ to_batch() }}
@@ -49,8 +49,8 @@
 
 
 {#
-    The rows of a fact that this build reads for the first time: those of new batches, and those of
-    old ones that as_of has passed since. The day stands beside the instant because it is indexed.
+    The unread rows of a fact: those of new batches, and those of earlier batches that as_of has
+    passed since. The condition on the day is there because the day is indexed.
 #}
 {% macro is_new() -%}
     {{ is_visible() }}
@@ -64,7 +64,7 @@
 {%- endmacro %}
 
 
-{# The rows of a fact, here by an alias, that this build's model has read before. #}
+{# The rows of a fact, by its alias, that the model has already read. #}
 {% macro was_visible(alias) -%}
     {{ alias }}.batch_seq <= {{ from_batch() }}
     and {{ alias }}.occurred_at < {{ from_as_of() }}
@@ -92,7 +92,10 @@
 {%- endmacro %}
 
 
-{# Which rows of an upstream model are unread depends on what it is: a fact, an entity, or a model of cells. #}
+{#
+    Which rows of an upstream model are unread depends on what it is: a fact, an entity, or a model
+    of cells.
+#}
 {% macro is_unread(upstream) -%}
     {% set node = graph.nodes['model.' ~ project_name ~ '.' ~ upstream] %}
     {% if node.config.materialized == 'view' %}
@@ -105,7 +108,7 @@
 {%- endmacro %}
 
 
-{# How far the build has read that writes a row, for models downstream (see is_rebuilt). #}
+{# The last batch that the build which writes a row has read, for downstream models (see is_rebuilt). #}
 {% macro built_batch_seq() -%}
     {{ to_batch() }}
 {%- endmacro %}
@@ -117,7 +120,7 @@
 {%- endmacro %}
 
 
-{# The instant that the last build looked from, for views and functions that read facts alone. #}
+{# as_of of the last build, for views and functions that read only facts. #}
 {% macro last_as_of() -%}
     (select warehouse.last_as_of())
 {%- endmacro %}
@@ -130,7 +133,7 @@
 {%- endmacro %}
 
 
-{# The batches before those that an erasure among the new ones has taken events out of. #}
+{# The batches already read from which an erasure among the unread ones removed events. #}
 {% macro batches_erased_from() -%}
     select erased_from.batch_seq from {{ ref('stg_event_batches') }} as erased_from
     where
@@ -140,16 +143,16 @@
 {%- endmacro %}
 
 
-{# Narrows an input to the cells that are recomputed; columns stand in the order of meta.cells. #}
+{# Limits an input to the cells that are recomputed. Columns in the order of meta.cells. #}
 {% macro in_touched_cells(columns) -%}
     ({{ columns | join(', ') }}) in (select {{ model.config.meta.cells | join(', ') }} from {{ touched_table() }})
 {%- endmacro %}
 
 
 {#
-    Narrows an input by one column of the touched cells, beside in_touched_cells: so that it is read
-    by an index on that column where none is on the whole cell. (An array is no join: the other
-    condition alone is one, on all columns at once.)
+    Limits an input by one column of the touched cells, in addition to in_touched_cells, so that an
+    index on that column is used where there is none on the whole cell. An array keeps this from
+    being a second join.
 #}
 {% macro in_touched(column, cell) -%}
     {{ column }} = any(array(select distinct {{ cell }} from {{ touched_table() }}))
@@ -162,8 +165,8 @@
 
 
 {#
-    Before the first build there is no table yet. An empty one takes its place here, so that the text of
-    the touched cells is the same in every build.
+    Before the first build there is no table yet. An empty one takes its place here, so that the
+    text of the touched cells is the same in every build.
 #}
 {% macro list_touched_cells(is_new) -%}
     {% set meta = model.config.meta %}
@@ -192,8 +195,8 @@
 
 
 {#
-    The rows of an upstream model that an erasure took, or for which one had it replaced, as they
-    were: among the new rows they touch the cells that they were in. Look-ups do not find them.
+    The rows of an upstream model that an erasure removed or replaced, as they were: as new rows
+    they touch the cells that they belonged to. Look-ups do not find them.
 #}
 {% macro erased_rows(upstream) -%}
     select gone.*, true as is_erased
@@ -210,9 +213,9 @@
 
 
 {#
-    Notes the rows that a model is about to replace for an erasure, where models downstream look for
-    rebuilt rows: of one that vanishes they would not hear. A backfill leaves its model standing
-    before the erasure: they hear of it when they go past that, and not before.
+    Records the rows that a model is about to replace for an erasure: downstream models look for
+    rebuilt rows and would miss a row that disappears. A backfill leaves the model's offset before
+    the erasure, so downstream models read this once their offset passes the erasure.
 #}
 {% macro note_replaced_sql(target_relation) -%}
     {% set cells = model.config.meta.cells | join(', ') %}
@@ -235,8 +238,8 @@
 
 
 {#
-    True outside a backfill. A cell without a day of its own belongs to every window, a week or month
-    to each that holds some of its days.
+    True outside a backfill. A cell without a day belongs to every window, a week or month to each
+    window that has some of its days.
 #}
 {% macro in_window(column) -%}
     {% if column %}
@@ -257,7 +260,7 @@
 
 {#
     Strategy of the marts: the touched cells' rows are replaced, in full mode all rows, in a
-    backfill all rows of the window, so that rows which no event stands behind any more vanish.
+    backfill all rows of the window, so that rows without any event left disappear.
 #}
 {% macro get_incremental_replace_cells_sql(arg_dict) -%}
     {% for statement in replace_rows_sql(
@@ -270,8 +273,8 @@
 
 
 {#
-    Tells, for whoever watches builds, which periods were touched and how many rows were written to
-    each. In full mode all were: end_model tells of them.
+    Records, for monitoring, which periods were touched and how many rows were written to each. In
+    full mode that is all of them, which end_model records.
 #}
 {% macro note_touched_periods_sql(source) -%}
     {% set meta = model.config.meta %}
@@ -292,7 +295,7 @@
 
 {#
     Returns the statements that replace a model's rows by those of `source`. One delete for each
-    case, so that each finds its rows by an index: a case that is not given costs nothing.
+    case, so that each finds its rows by an index and a case that does not apply costs nothing.
 #}
 {% macro replace_rows_sql(target_relation, source, columns) -%}
     {% set meta = model.config.meta %}
@@ -330,8 +333,8 @@
 
 
 {#
-    Strategy of the typed facts: events are added, never changed. Their own key makes sure that a
-    file loaded again after its raw partition was dropped adds nothing.
+    Strategy of the typed facts: events are added, never changed. The primary key ensures that a
+    file which is loaded again after its raw partition was dropped adds nothing.
 #}
 {% macro get_incremental_append_new_sql(arg_dict) -%}
     {% set names = arg_dict.dest_columns | map(attribute='quoted') | join(', ') %}

@@ -19,13 +19,13 @@
 {%- endmacro %}
 
 
-{# Response times may have any decimals: Postgres' own mean of them is rounded already. #}
+{# Response times may have any number of decimals: Postgres' own mean is already rounded. #}
 {% macro mean_response_time_ms() -%}
     ({{ rounded_ratio('sum(response_time_ms)', 'count(response_time_ms)', 0) }})::bigint
 {%- endmacro %}
 
 
-{# A conversation belongs to its client; a chat without one is in none. #}
+{# A conversation belongs to its client; a chat without one belongs to none. #}
 {% macro count_conversations() -%}
     count(distinct (client_id, conversation_id)) filter (where conversation_id is not null)
 {%- endmacro %}
@@ -42,8 +42,8 @@
 {%- endmacro %}
 
 
-{# When a month's running sums first come to a share of any limit. #}
-{% macro comes_to(share) -%}
+{# When a month's running sums first reach a share of any limit. #}
+{% macro first_time_at_share(share) -%}
     min(created_at) filter (
         where
         messages_so_far >= {{ share }} * monthly_message_limit
@@ -53,7 +53,7 @@
 {%- endmacro %}
 
 
-{# What is measured of a user's month, as user_monthly_usage names it: for the views on it. #}
+{# The measures of a user's month in user_monthly_usage, for the views on it. #}
 {% macro user_month_measures() -%}
     message_count,
     conversation_count,

@@ -10,7 +10,7 @@
 {%- endmacro %}
 
 
-{# The stages that a lead can stand in. #}
+{# The stages of a lead. #}
 {% macro lead_stages() -%}
     {{ return(['new', 'qualifying', 'nurturing', 'hot', 'booked', 'lost']) }}
 {%- endmacro %}
@@ -40,8 +40,8 @@
 
 
 {#
-    Whether a lead has reached a step in order: no step before it has a later first time. One that
-    was itself out of order lies before one that was reached, and so forbids nothing more.
+    Whether a lead has reached a step in order: no earlier step has a later first time. (An earlier
+    step that was itself out of order is before one that was reached, and so excludes nothing more.)
 #}
 {% macro reached_in_order(step) -%}
     {% set steps = funnel_step_names() -%}
@@ -51,13 +51,13 @@
 {%- endmacro %}
 
 
-{# Events that belong to no client are filed under this one. #}
+{# Events of no client have the client `_platform`. #}
 {% macro is_client(column='client_id') -%}
     {{ column }} <> '_platform'
 {%- endmacro %}
 
 
-{# The span of each client, cut off at as_of's day; empty where it ends before it starts. #}
+{# The span of each client, limited to the day of as_of; empty if it ends before it starts. #}
 {% macro client_spans(clients) -%}
     (
         select
@@ -69,7 +69,7 @@
 {%- endmacro %}
 
 
-{# The touched cells of a dense mart that lie in a span; `start_on` is the period's first day. #}
+{# The touched cells of a dense mart within a client's span; `start_on` is the period's first day. #}
 {% macro touched_client_periods(unit, column, start_on) -%}
     (
         select
@@ -86,13 +86,13 @@
 {%- endmacro %}
 
 
-{# Whether a step counts for its lead's cohort: every cohort is given the same time. #}
+{# Whether a step counts for its lead's cohort: every lead has the same time. #}
 {% macro in_cohort_window(time_from_created) -%}
     {{ time_from_created }} < make_interval(hours => {{ var('cohort_hours') }})
 {%- endmacro %}
 
 
-{# When the youngest leads of the month of `created_at` have had their time. #}
+{# When the youngest leads of the month of `created_at` have had that time. #}
 {% macro matures_at(created_at) -%}
     ((date_trunc('month', {{ created_at }} at time zone 'utc') + interval '1 month') at time zone 'utc' + make_interval(hours => {{ var('cohort_hours') }}))
 {%- endmacro %}
@@ -120,7 +120,7 @@
 {%- endmacro %}
 
 
-{# What is counted of a client's day, beside its new leads. #}
+{# The counts of a client's day, except its new leads. #}
 {% macro client_day_counts() -%}
     {{ return([
         'total_conversations', 'ai_responses', 'human_responses', 'inbound_messages',

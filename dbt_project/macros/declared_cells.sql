@@ -19,7 +19,7 @@
         restated         for marts whose published figures are kept when they change: see trust.sql
         access           who may read it: see access.sql
 
-    Columns stand in the order of `cells`. Each is a name, an SQL expression, or one of
+    Columns are in the order of `cells`. Each is a name, an SQL expression, or one of
     `column_macros` with a name, such as month_of(occurred_on). A condition is SQL, or the name of a
     macro such as is_client. New rows that an erasure took have `is_erased` set.
 
@@ -123,8 +123,8 @@
 
 
 {#
-    dbt reads a model again when a macro changes that it calls by name. Declarations name macros where
-    dbt does not look, so they are called here, where nothing runs.
+    dbt reads a model again when a macro changes that it calls by name. Declarations name macros
+    where dbt does not look, so they are called here, where nothing runs.
 #}
 {% macro named_in_declarations() -%}
     {{ touched__answered_messages() }} {{ touched__chats_of_message() }} {{ touched__chats_of_user() }}

@@ -79,7 +79,7 @@
 {%- endmacro %}
 
 
-{# A typed fact holds every event, visible or not: what marts may see is decided where they read. #}
+{# A typed fact has every event, visible or not: models that read it decide what is visible. #}
 {% macro is_fact() -%}
     {{ return(config.get('incremental_strategy') == 'append_new') }}
 {%- endmacro %}
@@ -105,9 +105,9 @@
 
 
 {#
-    Of what the model says, and of what it is built from as the database knows that: the texts of
-    views, the checksums of models and of seeds. So a macro shows wherever it is used; where any of
-    this changes, the model's rows do not follow from its offset any more, and it is rebuilt.
+    A digest of the model's SQL and of what it is built from, as stored in the database: the texts
+    of views, the checksums of models and of seeds. It is made of rendered SQL, so it covers macros.
+    When it changes, the model's rows no longer follow from its offset, and the model is rebuilt.
 #}
 {% macro model_checksum() -%}
     {% set built_from = run_query(
@@ -116,7 +116,7 @@
         ~ "select checksum from warehouse.model_offsets where model = any(array['"
         ~ upstream_models(model) | join("', '") ~ "']) order by 1"
     ) %}
-    {# Of the declaration, the cells, as they are rendered: no other part of it decides on rows. #}
+    {# Of the declaration only the cells, as rendered: no other part of it affects rows. #}
     {% set cells = [model.config.meta.cells | default([]) | join(', ')] %}
     {% for upstream, declared in (model.config.meta.touched_by or {}).items() %}
         {% do cells.append(upstream ~ ': ' ~ cells_touched_by(upstream, declared)) %}
@@ -127,7 +127,7 @@
 {%- endmacro %}
 
 
-{# What the seeds hold that a model reads itself. #}
+{# The checksums of the seeds that a model reads directly. #}
 {% macro seed_checksums(node) -%}
     {% set found = [] %}
     {% for unique_id in node.depends_on.nodes | sort if unique_id.startswith('seed.') %}

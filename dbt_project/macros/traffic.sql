@@ -1,8 +1,8 @@
 {# What the marts of traffic share. #}
 
 {#
-    Whose page view counts: a visitor's who is known and no bot. The others stay in the facts and
-    are left out of the marts.
+    Whether a page view counts: its visitor is known and not a bot. Others stay in the facts and are
+    left out of the marts.
 #}
 {% macro is_of_visitor(alias=none) -%}
     {% set of = alias ~ '.' if alias else '' -%}
@@ -11,14 +11,14 @@
 {%- endmacro %}
 
 
-{# What is counted of page views, whatever they are grouped by. #}
+{# The measures of page views, for every grouping. #}
 {% macro view_measures() -%}
     count(*) as page_views,
     count(distinct visitor_id) as unique_visitors
 {%- endmacro %}
 
 
-{# What is measured of sessions by when they started, the same for an hour and for a day. #}
+{# The measures of sessions by their start, the same for an hour and for a day. #}
 {% macro session_measures() -%}
     count(*) as sessions,
     count(*) filter (where is_bounce) as bounces,
@@ -26,14 +26,14 @@
 {%- endmacro %}
 
 
-{# What is counted of conversions, the same for an hour and for a day. #}
+{# The measures of conversions, the same for an hour and for a day. #}
 {% macro conversion_measures() -%}
     count(*) filter (where event = 'contact_submitted') as contact_submissions,
     count(*) filter (where event = 'signup') as signups
 {%- endmacro %}
 
 
-{# From this time without a page view on, the next one begins a new session. #}
+{# After this time without a page view, the next one begins a new session. #}
 {% macro session_gap() -%}
     make_interval(mins => {{ var('session_gap_minutes') }})
 {%- endmacro %}
@@ -46,8 +46,8 @@
 
 
 {#
-    The id of the session that a page view without one would begin. An array's text reads alike for
-    no other client, visitor and instant, and in every time zone.
+    The id of the session that a page view without a session would begin. The text of an array is
+    unique to client, visitor and instant, and the same in every time zone.
 #}
 {% macro cut_session_id(client_id, visitor_id, started_at) -%}
     left(encode({{ hashed(
@@ -57,7 +57,7 @@
 {%- endmacro %}
 
 
-{# An address's host in lower case, without user, port and `www.`; NULL where it says no scheme. #}
+{# An address's host in lower case, without user, port and `www.`; NULL if it has no scheme. #}
 {% macro host_of(address) -%}
     nullif(regexp_replace(lower(regexp_replace(regexp_replace(
         substring({{ address }} from '^[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)'), '^.*@', ''

@@ -25,7 +25,10 @@
 {%- endmacro %}
 
 
-{# The day of a user's first chat so far, where an earlier chat has arrived: the user is no longer new on it. #}
+{#
+    The day of a user's first chat so far, where an earlier chat has arrived: the user is no longer
+    new on it.
+#}
 {% macro touched__former_first_days_of_users() -%}
     select known.first_on
     from (

@@ -1,12 +1,13 @@
 {#
     Cells of dense marts, that is of marts with a row for every client and period of its span. The
-    period is that of the mart (`period` in its meta, a day by default), and `start_on` its first day.
+    period is that of the mart (`period` in its meta, a day by default), and `start_on` its first
+    day.
 #}
 
 {#
-    From new rows of int_clients: the periods that began since the last build and, of changed clients,
-    those that entered the span or left it. `and_next` adds the period after each, for marts that
-    compare a period with the one before.
+    From new rows of int_clients: the periods that began since the last build and, of changed
+    clients, those that entered the span or left it. `and_next` adds the period after each, for
+    marts that compare a period with the one before.
 #}
 {% macro touched__periods_of_span(columns, and_next=false) -%}
     {% set unit = period_of_cells() %}

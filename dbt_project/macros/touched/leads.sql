@@ -1,8 +1,8 @@
 {# Cells that depend on other events of the same lead. #}
 
 {#
-    The day of each lead's earliest lead_created, now and as of the last build, where that was later:
-    everything that is counted by a lead's creation moves with it.
+    The day of each lead's earliest lead_created, now and as of the last build, where that was
+    later: everything that is counted by a lead's creation moves with it.
 #}
 {% macro touched__creations_of_leads(columns, where) -%}
     select {{ columns | join(', ') }}
@@ -93,8 +93,8 @@
 
 
 {#
-    The inbound messages that a new outbound message answers: those since the outbound message before
-    it. Older ones have their answer already.
+    The inbound messages that a new outbound message answers: those since the outbound message
+    before it. Older ones have their answer already.
 #}
 {% macro touched__answered_messages() -%}
     select asked.client_id, asked.event_id, asked.occurred_at
@@ -150,7 +150,7 @@
 
 
 {#
-    The days on which a lead stands in the stage that a new row gives it: up to its next stage change
+    The days on which a lead is in the stage that a new row gives it: up to its next stage change
     and, after a creation, up to its next creation, which leaves it where it is.
 #}
 {% macro touched__days_in_stage() -%}

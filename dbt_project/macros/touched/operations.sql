@@ -1,7 +1,7 @@
 {#
-    Of a producer's new sequence numbers: the first day that used each, which it is counted on. A new
-    number also touches the day of the next greater one, because the gap before that gets smaller; a
-    known number that an earlier day used touches both days.
+    Of a producer's new sequence numbers: the first day that used each, which it is counted on. A
+    new number also touches the day of the next greater one, because the gap before that gets
+    smaller; a known number that an earlier day used touches both days.
 #}
 {% macro touched__days_of_sequence_numbers() -%}
     select changed.producer, days.date

@@ -1,12 +1,12 @@
 {#
-    Touched cells of sessions, by new page views. Of a session that is cut, every view is a cell: it
+    Cells of sessions that new page views touch. Of a session that is cut, every view is a cell: it
     may begin a session, or have begun one before.
 
-    A new view changes no session but these: the one that it falls in, or that ended less than the
-    gap before it; and the following ones, up to the first that would begin at this instant whatever
-    comes before, because the gap lies between. Sessions are cut from their start on, so what lies
-    before stays. Both ends are starts of sessions as they stood, found by an index: what a view
-    costs depends on the sessions around it, not on its visitor's history.
+    A new view changes only these sessions: the one that contains it, or that ended less than the
+    gap before it; and the following ones, up to the first that begins a full gap after the view
+    before it, which starts a session in any case. Sessions are cut from their start on, so earlier
+    ones stay. Both ends are starts of known sessions, found by an index: the cost of a view depends
+    on the sessions around it, not on its visitor's history.
 #}
 {% macro touched__sessions_of_views() -%}
     select client_id, session_key, session_id is null
@@ -31,7 +31,8 @@
                                 and known.is_cut
                                 and known.ended_at > arrived.occurred_at - {{ session_gap() }}
                             order by known.ended_at
-                            -- One that was cut off, and the one after it: the next begins a gap later.
+                            -- The session that contains the view, and the one after it; a third
+                            -- begins a gap later.
                             limit 2
                         ) as nearest
                         where nearest.started_at <= arrived.occurred_at
@@ -85,7 +86,7 @@
         offset 0
     ) as views
     union all
-    -- A backfill takes the visitors of its days whole: it does not rely on how sessions stood.
+    -- A backfill recomputes all views of its days' visitors: it does not rely on known sessions.
     select client_id, session_key, true from new_rows
     where
         current_setting('warehouse.mode') = 'window'
@@ -101,7 +102,7 @@
 {%- endmacro %}
 
 
-{# Touched cells of sessions, by new conversions: of a session that is cut, all its views. #}
+{# Cells of sessions that new conversions touch: of a session that is cut, all its views. #}
 {% macro touched__sessions_of_conversions() -%}
     select client_id, session_id, false from new_rows
     where
@@ -122,7 +123,7 @@
             where session_id is null and {{ is_of_visitor() }} and {{ is_increment() }}
             group by client_id, visitor_id
         ) as arrived
-        -- One visitor at a time, and each session once, however many conversions lie in it.
+        -- One visitor at a time, and each session once, however many conversions it has.
         cross join lateral (
             select
                 known.client_id, known.visitor_id, known.session_id, known.is_cut,
@@ -153,22 +154,22 @@
 {%- endmacro %}
 
 
-{# Where sessions that were rewritten begin (see moments_of_sessions). #}
+{# When sessions that were rewritten begin (see moments_of_sessions). #}
 {% macro touched__starts_of_sessions(columns) -%}
     select {{ columns | join(', ') }} from {{ moments_of_sessions('started_at') }}
 {%- endmacro %}
 
 
-{# Where sessions that were rewritten end (see moments_of_sessions). #}
+{# When sessions that were rewritten end (see moments_of_sessions). #}
 {% macro touched__ends_of_sessions(columns) -%}
     select {{ columns | join(', ') }} from {{ moments_of_sessions('ended_at') }}
 {%- endmacro %}
 
 
 {#
-    Where sessions that were rewritten (`new_rows`) begin, or where they end, now and as the model has
-    seen it before. Of a session that is cut any view may have begun one, or ended one: that is taken
-    to be so in every hour of it.
+    When sessions that were rewritten (`new_rows`) begin or end, now and as the model has read them
+    before. Any view of a session that is cut may have begun or ended one before: every hour of it
+    counts.
 #}
 {% macro moments_of_sessions(bound) -%}
     (

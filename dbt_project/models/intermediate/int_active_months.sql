@@ -4,7 +4,7 @@ touched as (
     select * from {{ touched_table() }}
 ),
 
--- Looked up by its indexes, as often as it takes.
+-- `not materialized`: looked up by its indexes, once per row.
 events as not materialized (
     select * from {{ ref('int_actor_days') }}
     where {{ is_visible() }}

@@ -10,13 +10,13 @@ entities as (
     where created_at < {{ as_of() }}
 ),
 
--- Looked up by its indexes, as often as it takes.
+-- `not materialized`: looked up by its indexes, once per row.
 events as not materialized (
     select * from {{ ref('int_actor_days') }}
     where {{ is_visible() }}
 ),
 
--- Each by the index, however long the client's history is.
+-- One look-up by the index each, however long the client's history is.
 seen as (
     select
         touched.client_id,

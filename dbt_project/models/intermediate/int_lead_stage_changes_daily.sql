@@ -4,7 +4,7 @@
 #}
 with
 
--- Looked up by its indexes, as often as it takes.
+-- `not materialized`: looked up by its indexes, once per row.
 events as not materialized (
     select * from {{ ref('int_lead_events') }}
     where event in ('lead_created', 'lead_stage_changed') and {{ is_visible() }}
@@ -24,7 +24,7 @@ days_of_leads as (
     group by client_id, lead_id, occurred_on
 ),
 
--- The last change before the day, and whether the lead was there at all.
+-- The last change before the day, and whether the lead existed at all.
 days_with_the_one_before as (
     select
         days_of_leads.*,
@@ -44,7 +44,7 @@ days_with_the_one_before as (
         limit 1
     ) as changes on true
     left join lateral (
-        -- A lead that was created again stays where it is.
+        -- A lead that is created again stays in its stage.
         select true as is_found from events
         where
             events.client_id = days_of_leads.client_id

@@ -17,7 +17,7 @@ payments as (
         and {{ in_touched_cells(['user_id', 'occurred_on']) }}
 ),
 
--- The day is asked for twice: as itself, for many days at once, and as a range that has an index.
+-- Two conditions on the day: one for many days at once, and a range that has an index.
 active as (
     select
         touched.user_id,

@@ -14,7 +14,7 @@ events as (
     where {{ is_visible() }}
 ),
 
--- By the index, however long the user's history is.
+-- One look-up by the index, however long the user's history is.
 seen as (
     select
         touched.user_id,

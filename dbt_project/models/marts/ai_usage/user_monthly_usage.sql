@@ -38,7 +38,8 @@ running as (
         sum(chats.tokens_total) over so_far as tokens_so_far,
         sum(chats.cost_total) over so_far as cost_so_far
     from chats
-    -- `none` is everybody unknown, also where events or an entity bear that name: it has no limits.
+    -- `none` stands for all unknown users, also if events or an entity use that name: it has no
+    -- limits.
     left join users on chats.user_key = users.user_id and users.user_id <> 'none'
     window so_far as (
         partition by chats.user_key, chats.year, chats.month
@@ -59,8 +60,8 @@ months as (
         monthly_message_limit,
         monthly_token_limit,
         monthly_cost_limit,
-        {{ comes_to(var('approaching_share')) }} as limit_approached_at,
-        {{ comes_to(1) }} as limit_reached_at
+        {{ first_time_at_share(var('approaching_share')) }} as limit_approached_at,
+        {{ first_time_at_share(1) }} as limit_reached_at
     from running
     group by
         user_key, year, month, monthly_message_limit, monthly_token_limit, monthly_cost_limit

@@ -8,7 +8,7 @@ chats as (
         and created_at < {{ current_as_of('chat_events') }}
 ),
 
--- What this view reads its readers may read: no more of a document than it shows.
+-- Readers of this view need access to what it reads: no more of a document than it shows.
 documents as (
     select
         document_id,

@@ -15,8 +15,8 @@ stage_changes as (
     where client_id in (select client_days.client_id from client_days)
 ),
 
--- The leads of a stage are all that ever came into it, less all that left it: a row for each day
--- with a change, of these clients alone, however many leads they have.
+-- The leads in a stage are all that ever entered it less all that left it: one row per day with a
+-- change, of these clients only, however many leads they have.
 stage_steps as (
     select
         {% for stage in lead_stages() %}

@@ -19,7 +19,7 @@ qualifications as (
     where event = 'qualified' and {{ is_visible() }}
 ),
 
--- Every month of these clients with activity: what is outstanding sums up all before it.
+-- Every month of these clients with activity, because outstanding amounts sum up all months before.
 sums as (
     select
         client_id,

@@ -14,7 +14,7 @@ messages as (
     where event = 'message' and {{ is_visible() }}
 ),
 
--- The touched weeks, and those that they are compared with.
+-- The touched weeks, and the weeks that they are compared with.
 weeks_read as (
     select
         client_id,

@@ -1,10 +1,10 @@
 {#
-    A view, because the passing of time alone resolves an alert or completes a window, and because what
-    people do by hand is visible at once. Its inputs are small: bad windows and users' months.
+    A view, because the passing of time alone resolves an alert or completes a window, and because
+    what people do by hand is visible at once. Its inputs are small: bad windows and users' months.
 #}
 with
 
--- An alert is a run of windows next to each other: their number less their time is the same.
+-- An alert is a run of consecutive windows: all of them have the same start less row number.
 complete_windows as (
     select
         *,
@@ -95,7 +95,7 @@ found as (
     from usage_alerts
 ),
 
--- What people did by hand, of an alert under any of the names that it has had.
+-- What people did by hand, for an alert under any of its ids so far.
 by_hand as (
     select distinct on (found.alert_id, actions.action)
         found.alert_id,

@@ -1,6 +1,6 @@
 with
 
--- Hours, for a day of a session's time zone may have another length.
+-- In hours, because a day may have another length in the session's time zone.
 periods as (
     select
         listed.period,
@@ -123,7 +123,7 @@ latest_readings as (
     group by period
 ),
 
--- The windows that lie wholly in the period, from the one with the first reading ever.
+-- The windows completely within the period, from the one with the first reading ever.
 windows as (
     select
         periods.period,

@@ -1,12 +1,12 @@
 {#
-    A number counts on the first day that used it, together with the gap before it. A producer's name
-    can be of any length: its hash is indexed.
+    A number counts on the first day that used it, together with the gap before it. A producer's
+    name can be of any length: its hash is indexed.
 #}
 {{ config(indexes=[{'columns': ['date', hashed('producer')], 'unique': true}]) }}
 
 with
 
--- Looked up by its index, as often as it takes.
+-- `not materialized`: looked up by its index, once per row.
 uses as not materialized (
     select * from {{ ref('int_sequence_uses') }}
     where {{ is_visible() }}
@@ -23,7 +23,7 @@ used_numbers as (
         and {{ in_touched_cells(['producer', 'occurred_on']) }}
 ),
 
--- Each number on its first day alone, and how many are missing before it.
+-- Each number on its first day only, and how many are missing before it.
 numbers as (
     select
         used_numbers.producer,

@@ -5,7 +5,7 @@ batches as (
     where batch_seq <= {{ to_batch() }} and {{ in_touched_cells(['received_on']) }}
 ),
 
--- Counted where the models read, not where the loader counted.
+-- Counted in what the models read, independently of the loader's counts.
 events as (
     select
         batches.received_on,

@@ -12,7 +12,7 @@ hours as (
         server_id,
         metric_type,
         occurred_hour as hour,
-        -- Two clients may have read at one instant, with one id.
+        -- Readings of two clients may have the same instant and id.
         (array_agg(
             metric_value order by occurred_at desc, event_id desc, client_id collate "C" desc
         ))[1] as latest,

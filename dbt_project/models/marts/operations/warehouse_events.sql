@@ -1,6 +1,6 @@
 with
 
--- Columns by name: what is named here analysts may read (ingestion/roles.py).
+-- Columns by name: analysts are granted these (ingestion/roles.py).
 loads as (
     select
         load_id,

@@ -1,6 +1,6 @@
 {#
-    Dense, over the span of platform_analytics. A user's day counts in the conversion rates of all days
-    whose window it lies in.
+    Dense, over the span of platform_analytics. A user's day counts in the conversion rates of all
+    days whose window it lies in.
 #}
 with
 
@@ -32,7 +32,7 @@ user_days as (
     where date in (select window_days.date from window_days)
 ),
 
--- A user counts from a day on, until the next one does it again or the window has passed.
+-- A user counts from a day on, until the user's next day or the end of the window.
 active_spells as (
     select
         date as starts_on,
@@ -54,7 +54,7 @@ converted_spells as (
     where has_converted
 ),
 
--- Of many users the same: a few rows for every day.
+-- The same for all users together: a few rows per day.
 spells as (
     select
         starts_on,

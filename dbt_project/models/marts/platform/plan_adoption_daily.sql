@@ -16,7 +16,7 @@ spells as (
         and (spells.ended_on is null or spells.ended_on > touched.first_on)
 ),
 
--- From when to when no subscription of a client begins or ends.
+-- Periods in which no subscription of a client begins or ends.
 client_spans as (
     select
         client_id,
@@ -75,7 +75,7 @@ named as (
     from ranked
 ),
 
--- By how much a plan's figures are others from a day's end on.
+-- By how much a plan's figures change at a day's end.
 changes as (
     select
         plan,

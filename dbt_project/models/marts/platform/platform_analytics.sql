@@ -25,8 +25,8 @@ spells as (
     where mrr_cents > 0
 ),
 
--- By how much a client's MRR is another from a day's end on: spells are told by their ends alone,
--- for there may be many of one client, and many days.
+-- By how much a client's MRR changes at a day's end: only the ends of spells are read, because a
+-- client may have many of them, over many days.
 changes as (
     select
         client_id,
@@ -49,8 +49,8 @@ changes as (
     group by client_id, date
 ),
 
--- What each client paid at the end of the day of a change, and before it. Its first change is the
--- first that it ever pays.
+-- Each client's MRR at the end of the day of a change, and before it. The first change is the first
+-- MRR ever.
 client_revenues as (
     select
         client_id,

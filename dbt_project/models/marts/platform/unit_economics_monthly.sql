@@ -22,7 +22,7 @@ cost_days as (
     select * from {{ ref('int_client_costs_daily') }}
 ),
 
--- What was live when the month ended, or is now.
+-- What was live at the month's end, or is live now.
 subscribed as (
     select
         client_months.client_id,

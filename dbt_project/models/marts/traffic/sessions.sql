@@ -1,6 +1,6 @@
 with recursive
 
--- Looked up by its indexes, as often as it takes.
+-- `not materialized`: looked up by its indexes, once per row.
 all_views as not materialized (
     select * from {{ ref('int_page_view_events') }}
     where {{ is_of_visitor() }} and {{ is_visible() }}
@@ -54,7 +54,7 @@ starts as (
         ended_at as run_ended_at
     from runs
     union all
-    -- A run that is longer than a session may be goes on in the next session.
+    -- A run that is longer than the longest session continues in the next one.
     select
         starts.client_id,
         starts.visitor_id,

@@ -1,4 +1,4 @@
-{# A session counts as a whole where it started, with all its page views so far. #}
+{# A session counts once, in the day in which it started, with all its page views so far. #}
 with
 
 views as (

@@ -5,7 +5,7 @@
     )
 }}
 
--- The last week's days: what was lost before is known, and stays lost.
+-- Only the last days: older losses are known, and cannot be repaired.
 select *
 from {{ ref('ingest_loss_daily') }}
 where
