@@ -218,11 +218,24 @@ def test_a_declared_column_that_the_upstream_lacks_stops_a_build_before_any_mode
     assert "`ocurred_on`. It has: " in message
 
 
-def test_dbt_knows_every_macro_that_declarations_may_name(parsed: tuple[Any, list[str]]) -> None:
+def test_dbt_knows_every_macro_that_a_declaration_may_name(
+    parsed: tuple[Any, list[str]],
+) -> None:
     manifest, _ = parsed
-    named = manifest.macros[f"macro.{PROJECT_NAME}.named_in_declarations"]
-    callable_by_name = {id for id in manifest.macros if f".{PROJECT_NAME}.touched__" in id}
-    assert callable_by_name <= set(named.depends_on.macros)
+    prefix = f"macro.{PROJECT_NAME}."
+    known = {
+        id.removeprefix(prefix)
+        for id in manifest.macros[f"{prefix}named_in_declarations"].depends_on.macros
+    }
+    declarable = {id.removeprefix(prefix) for id in manifest.macros if f"{prefix}touched__" in id}
+    listed = manifest.macros[f"{prefix}column_macros"].macro_sql
+    declarable |= set(re.findall(r"'(\w+)'", listed))
+    for model in models(manifest):
+        for declared in model.config.meta.get("touched_by", {}).values():
+            parts = declared if isinstance(declared, list) else [declared]
+            conditions = {part["where"] for part in parts if "where" in part}
+            declarable |= {name for name in conditions if name.isidentifier()}
+    assert declarable <= known
 
 
 def test_every_column_of_the_database_is_in_the_contract_with_its_type(
