@@ -1,5 +1,5 @@
 -- How many of a month's leads really get to each stage, and what do the month's volumes suggest?
--- The cohort follows the same leads for 90 days, the volumes count whoever came to the stage in the
+-- The cohort follows the same leads for 90 days, the volumes count all who reached the stage in the
 -- month. Where the cohort is not mature, its later stages are still to grow.
 with
 

@@ -48,7 +48,7 @@
 {%- endmacro %}
 
 
-{# Notes, for whoever watches builds, how many rows of the model this build has written. #}
+{# Records, for monitoring, how many rows of the model this build has written. #}
 {% macro note_what_was_written() -%}
     insert into warehouse.touched_periods (invocation_id, model, rows_written, from_batch, to_batch)
     select

@@ -32,7 +32,7 @@
 {%- endmacro %}
 
 
-{# The same for a mart that every new row's own day is a cell of: other builds find all days there. #}
+{# The same in incremental builds only, for a mart whose cells include the days of all new rows. #}
 {% macro touched__moved_creations_of_leads(columns, where) -%}
     select * from (
         {{ touched__creations_of_leads(columns, where) }}

@@ -1,4 +1,4 @@
-{# Few days, and cheap to compute anew: touched are those whose figures differ from the mart's. #}
+{# Few days, and cheap to recompute: the days whose figures differ from the mart's are touched. #}
 
 {# The days whose counts of clients differ, new days included. #}
 {% macro touched__days_of_changed_counts() -%}

@@ -1,5 +1,5 @@
 {#
-    Only the windows with too many errors: few, whatever the number of calls. Windows that are not
+    Only the windows with too many errors: few, however many calls. Windows that are not
     complete at as_of are here too; alert_history leaves them out.
 #}
 with

@@ -1,6 +1,6 @@
 {#
     Dense, over the span of platform_analytics. A user's day counts in the conversion rates of all
-    days whose window it lies in.
+    days whose window includes it.
 #}
 with
 
