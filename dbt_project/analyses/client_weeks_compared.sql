@@ -18,5 +18,5 @@ left join
         and this_week.week_start - 7 = previous_week.week_start
 where
     this_week.week_start
-    = date_trunc('week', {{ stands_at('analytics_weekly') }} at time zone 'utc')::date - 7
+    = date_trunc('week', {{ current_as_of('analytics_weekly') }} at time zone 'utc')::date - 7
 order by this_week.revenue_attributed_cents desc, this_week.client_id asc

@@ -5,16 +5,16 @@ with
 days as (
     select
         *,
-        (({{ stands_at('analytics_daily') }} at time zone 'utc')::date - 1 - date) / 30
+        (({{ current_as_of('analytics_daily') }} at time zone 'utc')::date - 1 - date) / 30
             as months_ago
     from {{ ref('analytics_daily') }}
     where
-        date >= ({{ stands_at('analytics_daily') }} at time zone 'utc')::date - 90
-        and date < ({{ stands_at('analytics_daily') }} at time zone 'utc')::date
+        date >= ({{ current_as_of('analytics_daily') }} at time zone 'utc')::date - 90
+        and date < ({{ current_as_of('analytics_daily') }} at time zone 'utc')::date
         -- Clients that have left are past being at risk.
         and client_id in (
             select client_id from {{ ref('analytics_daily') }}
-            where date = ({{ stands_at('analytics_daily') }} at time zone 'utc')::date
+            where date = ({{ current_as_of('analytics_daily') }} at time zone 'utc')::date
         )
 ),
 

@@ -1,5 +1,5 @@
 -- How many of a month's leads really get to each stage, and what do the month's volumes suggest?
--- The cohort follows the same leads for 90 days, the volumes count whoever came to the stage in the
+-- The cohort follows the same leads for 90 days, the volumes count all who reached the stage in the
 -- month. Where the cohort is not mature, its later stages are still to grow.
 with
 
@@ -48,6 +48,7 @@ select * from compared
 where
     -- Six months back: about three mature cohorts, and those that mature next.
     month >= to_char(
-        {{ stands_at('lead_cohort_funnel') }} at time zone 'utc' - interval '6 months', 'YYYY-MM'
+        {{ current_as_of('lead_cohort_funnel') }} at time zone 'utc' - interval '6 months',
+        'YYYY-MM'
     )
 order by month desc, stage_order asc

@@ -11,6 +11,6 @@ inner join {{ ref('document_popularity') }} as popularity
     on usage.document_id = popularity.document_id
 group by
     usage.document_id, popularity.city, popularity.avg_rating, popularity.last_accessed_at
-having sum(usage.query_count) >= 20
+having sum(usage.query_count) >= {{ var('fewest_for_a_share') }}
 order by popularity.avg_rating asc nulls last, errors desc
 limit 20

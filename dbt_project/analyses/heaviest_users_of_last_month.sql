@@ -10,7 +10,7 @@ from {{ ref('user_monthly_usage') }}
 where
     user_id <> 'none'
     and year_month = to_char(
-        {{ stands_at('user_monthly_usage') }} at time zone 'utc' - interval '1 month', 'YYYY-MM'
+        {{ current_as_of('user_monthly_usage') }} at time zone 'utc' - interval '1 month', 'YYYY-MM'
     )
 order by cost_usd desc, user_id asc
 limit 20

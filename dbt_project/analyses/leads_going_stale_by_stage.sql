@@ -4,17 +4,17 @@ with
 days as (
     select
         *,
-        date = ({{ stands_at('analytics_daily') }} at time zone 'utc')::date as is_today
+        date = ({{ current_as_of('analytics_daily') }} at time zone 'utc')::date as is_today
     from {{ ref('analytics_daily') }}
     where
         date in (
-            ({{ stands_at('analytics_daily') }} at time zone 'utc')::date,
-            ({{ stands_at('analytics_daily') }} at time zone 'utc')::date - 30
+            ({{ current_as_of('analytics_daily') }} at time zone 'utc')::date,
+            ({{ current_as_of('analytics_daily') }} at time zone 'utc')::date - 30
         )
         -- Clients that have left since take their leads with them.
         and client_id in (
             select client_id from {{ ref('analytics_daily') }}
-            where date = ({{ stands_at('analytics_daily') }} at time zone 'utc')::date
+            where date = ({{ current_as_of('analytics_daily') }} at time zone 'utc')::date
         )
 ),
 

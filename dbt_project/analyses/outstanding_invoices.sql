@@ -1,7 +1,7 @@
 -- Which clients are owed the most on their invoices, those that have left included?
 with
 
--- A client that has left stands as in its last month.
+-- A churned client is shown as of its last month.
 balances as (
     select distinct on (client_id)
         client_id,

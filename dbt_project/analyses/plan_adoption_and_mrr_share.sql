@@ -4,12 +4,12 @@ with
 plans as (
     select
         *,
-        date = ({{ stands_at('plan_adoption_daily') }} at time zone 'utc')::date as is_today
+        date = ({{ current_as_of('plan_adoption_daily') }} at time zone 'utc')::date as is_today
     from {{ ref('plan_adoption_daily') }}
     where
         date in (
-            ({{ stands_at('plan_adoption_daily') }} at time zone 'utc')::date,
-            ({{ stands_at('plan_adoption_daily') }} at time zone 'utc')::date - 30
+            ({{ current_as_of('plan_adoption_daily') }} at time zone 'utc')::date,
+            ({{ current_as_of('plan_adoption_daily') }} at time zone 'utc')::date - 30
         )
 ),
 

@@ -1,5 +1,5 @@
 -- Which sources bring the leads that bring the money?
--- Leads whose creation never came in have no source: their revenue is not here.
+-- Leads without a `lead_created` have no source: their revenue is not included.
 select
     source,
     sum(leads) as leads,

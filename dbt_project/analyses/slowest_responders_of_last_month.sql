@@ -11,11 +11,11 @@ select
 from {{ ref('response_time_distribution') }}
 where
     month = to_char(
-        {{ stands_at('response_time_distribution') }} at time zone 'utc' - interval '1 month',
+        {{ current_as_of('response_time_distribution') }} at time zone 'utc' - interval '1 month',
         'YYYY-MM'
     )
 group by client_id
 -- A handful of messages says little.
-having sum(responses) >= 20
+having sum(responses) >= {{ var('fewest_for_a_share') }}
 order by within_5_min_percent asc, client_id asc
 limit 20

@@ -7,22 +7,24 @@ leads as (
         *,
         extract(epoch from first_response_at - lead_created_at) as seconds_to_answer
     from {{ ref('lead_funnel') }}
-    where lead_created_at <= {{ stands_at('lead_funnel') }} - interval '720 hours'
+    where lead_created_at <= {{ current_as_of('lead_funnel') }} - {{ length_of_period('30d') }}
 ),
 
 answered as (
     select
         case
-            when seconds_to_answer is null or seconds_to_answer >= 720 * 3600 then 'not in 30 days'
+            when first_response_at is null then 'not in 30 days'
+            when first_response_at >= lead_created_at + {{ length_of_period('30d') }}
+                then 'not in 30 days'
             when seconds_to_answer < 0 then 'before the lead was created'
-            when seconds_to_answer <= 60 then '1 min or less'
-            when seconds_to_answer <= 300 then '1-5 min'
-            when seconds_to_answer <= 900 then '5-15 min'
-            when seconds_to_answer <= 3600 then '15-60 min'
-            else 'over 1 hour'
+            else (
+                select buckets.bucket
+                from {{ response_buckets() }} as buckets (bucket, bucket_order)
+                where buckets.bucket_order = {{ response_bucket_order('seconds_to_answer') }}
+            )
         end as answered_after,
         seconds_to_answer,
-        job_won_at < lead_created_at + interval '720 hours' as is_won,
+        job_won_at < lead_created_at + {{ length_of_period('30d') }} as is_won,
         won_value_cents
     from leads
 )

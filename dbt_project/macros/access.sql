@@ -1,15 +1,15 @@
 {#
-    Who may read what, as marts and functions say it in their meta:
+    Who may read what, as marts and functions declare it in their meta:
 
-        access   analysts          they alone
+        access   analysts          analysts alone
                  client            tenants, too: the rows of their client
                  client_and_user   those of their client, or of their user there
                  user              those of their user
-                 shared            of a view in intermediate: nobody's rows, which marts of tenants read
+                 shared            for views in intermediate that marts of tenants read: rows of no tenant
 
-    What declares no access is for whoever builds alone (`builders`). A table or view in intermediate
-    declares it where marts or functions of tenants read it. The database makes it so (warehouse.apply_access), here
-    and in `warehouse init`, and alters nothing that is so already.
+    Without a declaration only the role of builds may read it (`builders`). A table or view in
+    intermediate declares it where marts or functions of tenants read it. warehouse.apply_access
+    grants this, here and in `warehouse init`, and changes only what differs.
 #}
 {% macro declare_access() -%}
     {% if execute and flags.WHICH in ['build', 'run'] %}
@@ -43,8 +43,9 @@
 
 
 {#
-    A function's SQL is read when it is made, not when it is called: what it names is found whatever the
-    caller's search path, and the database knows what it reads. It runs with the rights of who calls.
+    PostgreSQL parses the function's SQL when it is created, not when it is called: names do not
+    depend on the caller's search path, and the database knows what it reads. It runs with the
+    caller's grants.
 #}
 {% macro postgres__scalar_function_sql(target_relation) -%}
     create or replace function {{ target_relation.render() }} ({{ formatted_scalar_function_args_sql() }})

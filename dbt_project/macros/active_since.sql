@@ -1,4 +1,4 @@
-{# From when on a session makes its unit an active one; elapsed hours, whatever the calendar. #}
+{# The instant from which a session makes its unit active: elapsed hours, not calendar days. #}
 {% macro active_since() -%}
     ({{ as_of() }} - make_interval(hours => {{ var('active_unit_hours') }}))
 {%- endmacro %}

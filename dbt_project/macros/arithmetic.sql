@@ -1,8 +1,8 @@
 {# Rates and means as the marts define them, and exact. #}
 
 {#
-    As bigint; what is beyond stops at its ends: no honest sum of cents comes to that, and one
-    tenant's must not stop everybody's build. What is added keeps NULL, which least() would lose.
+    As bigint, limited to its range: no real sum of cents exceeds it, and the sums of one tenant
+    must not fail the build for all. The added term keeps NULL, which least() would ignore.
 #}
 {% macro to_bigint(x) -%}
     (
@@ -42,8 +42,8 @@
 
 
 {#
-    round(x / y, digits) for a y above 0, NULL when y is 0. Postgres' own division is rounded, to 16
-    digits or so: rounded again it may be off. This divides whole numbers.
+    round(x / y, digits) for a y above 0, NULL when y is 0. Postgres' own division rounds to 16
+    digits or so, and rounding that again may be wrong. This divides whole numbers.
 #}
 {% macro rounded_ratio(x, y, digits) -%}
     sign(({{ x }})::numeric)

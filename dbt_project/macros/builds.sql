@@ -1,9 +1,10 @@
 {#
-    What a build is pinned to comes from the environment while it runs: read at parse time it would
-    make dbt parse anew whenever it changes.
+    The build's as_of and window are read from the environment while it runs: read at parse time,
+    every change of them would make dbt parse the whole project again.
 #}
 {% macro pin_build() -%}
     {% if execute and flags.WHICH in ['build', 'run'] %}
+        {{ check_declared_columns() }}
         {% set given = namespace(values=[]) %}
         {% for name, type in [
             ('WAREHOUSE_BUILD_AS_OF', 'timestamptz'),
@@ -46,7 +47,7 @@
 {%- endmacro %}
 
 
-{# Notes how the build ended and what its tests found: the export stands still on a failure. #}
+{# Records how the build ended and the results of its tests: a failure blocks the export. #}
 {% macro finish_build(results) -%}
     {% if execute and flags.WHICH in ['build', 'run', 'test'] %}
         {% set bad = ['error', 'fail', 'runtime error', 'skipped', 'partial success'] %}
@@ -76,7 +77,7 @@
         where invocation_id = '{{ invocation_id }}';
         delete from warehouse.touched_periods as t
         using warehouse.builds as b
-        where t.invocation_id = b.invocation_id and b.started_at < now() - interval '7 days';
+        where t.invocation_id = b.invocation_id and b.started_at < now() - make_interval(days => {{ var('touched_periods_days') }});
         commit;
     {% else %}
         select 1

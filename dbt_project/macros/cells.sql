@@ -1,41 +1,34 @@
 {#
-    Cells: the units in which a mart is recomputed and replaced. A model names them in its meta:
-
-        cells        the columns that make a cell, such as [client_id, date]
-        touched_by   by upstream model, the select that turns its new rows (`new_rows`) into cells;
-                     may hold Jinja, which is rendered when the build runs. Rows that an erasure
-                     took are among them, marked by `is_erased`
-        window_on    the cell column that a backfill's --start and --end speak of
-
-    A model without cells is small: it is rewritten whole.
+    Cells: the units in which a mart is recomputed and replaced. What a model declares of them is
+    described in declared_cells.sql. A model without cells is small: it is rewritten whole.
 #}
 
 
-{# The instant that the build looks from. #}
+{# as_of of the build: it sees what happened before. #}
 {% macro as_of() -%}
     current_setting('warehouse.to_as_of')::timestamptz
 {%- endmacro %}
 
 
-{# The instant that the model has looked from before. #}
+{# as_of of the model's current offset. #}
 {% macro from_as_of() -%}
     current_setting('warehouse.from_as_of')::timestamptz
 {%- endmacro %}
 
 
-{# Whether the build goes on from where the model stands: in all others every row is a new one. #}
+{# Whether the build continues from the model's current offset: in all other builds every row is new. #}
 {% macro is_increment() -%}
     current_setting('warehouse.mode') = 'incremental'
 {%- endmacro %}
 
 
-{# Whether an erasure lies between where the model stands and what this build reads. #}
+{# Whether there is an erasure between the model's current offset and its target. #}
 {% macro is_past_erasure() -%}
     current_setting('warehouse.is_past_erasure', true) = 'true'
 {%- endmacro %}
 
 
-{# The last batch that the model has read before. #}
+{# The last batch that the model has read so far. #}
 {% macro from_batch() -%}
     current_setting('warehouse.from_batch')::bigint
 {%- endmacro %}
@@ -47,7 +40,7 @@
 {%- endmacro %}
 
 
-{# What a fact's rows, by an alias where several are joined, must fulfil to be seen by this build. #}
+{# Whether this build sees a row of a fact. With an alias where several are joined. #}
 {% macro is_visible(alias=none) -%}
     {% set of = alias ~ '.' if alias else '' -%}
     {{ of }}batch_seq <= {{ to_batch() }}
@@ -56,8 +49,8 @@
 
 
 {#
-    The rows of a fact that this build reads for the first time: those of new batches, and those of
-    old ones that as_of has passed since. The day stands beside the instant because it is indexed.
+    The unread rows of a fact: those of new batches, and those of earlier batches that as_of has
+    passed since. The condition on the day is there because the day is indexed.
 #}
 {% macro is_new() -%}
     {{ is_visible() }}
@@ -71,14 +64,14 @@
 {%- endmacro %}
 
 
-{# The rows of a fact, here by an alias, that this build's model has read before. #}
+{# The rows of a fact, by its alias, that the model has already read. #}
 {% macro was_visible(alias) -%}
     {{ alias }}.batch_seq <= {{ from_batch() }}
     and {{ alias }}.occurred_at < {{ from_as_of() }}
 {%- endmacro %}
 
 
-{# The rows of an entity that are news: changed by a new batch, or a moment of theirs came to pass. #}
+{# The unread rows of an entity: changed by a new batch, or with a moment that as_of has passed since. #}
 {% macro is_changed(moments) -%}
     (batch_seq > {{ from_batch() }} and batch_seq <= {{ to_batch() }})
     {% for moment in moments %}
@@ -99,30 +92,35 @@
 {%- endmacro %}
 
 
-{# What is news depends on what the upstream model is: a fact, an entity, or a model of cells. #}
-{% macro is_news(upstream) -%}
-    {% for node in graph.nodes.values() if node.resource_type == 'model' and node.name == upstream %}
-        {% if node.config.materialized == 'view' %}{{ is_changed(['created_at', 'churned_at'] | select('in', node.columns)) }}
-        {% elif node.config.incremental_strategy == 'append_new' %}{{ is_new() }}
-        {% else %}{{ is_rebuilt() }}
-        {% endif %}
-    {% endfor %}
+{#
+    Which rows of an upstream model are unread depends on what it is: a fact, an entity, or a model
+    of cells.
+#}
+{% macro is_unread(upstream) -%}
+    {% set node = graph.nodes['model.' ~ project_name ~ '.' ~ upstream] %}
+    {% if node.config.materialized == 'view' %}
+        {{ is_changed(['created_at', 'churned_at'] | select('in', node.columns)) }}
+    {% elif node.config.incremental_strategy == 'append_new' %}
+        {{ is_new() }}
+    {% else %}
+        {{ is_rebuilt() }}
+    {% endif %}
 {%- endmacro %}
 
 
-{# How far the build has read that writes a row, for models downstream (see is_rebuilt). #}
+{# The last batch that the build which writes a row has read, for downstream models (see is_rebuilt). #}
 {% macro built_batch_seq() -%}
     {{ to_batch() }}
 {%- endmacro %}
 
 
-{# The instant that a mart looks from, for views on it. #}
-{% macro stands_at(mart) -%}
+{# The as_of of a mart's last build, for views on it. #}
+{% macro current_as_of(mart) -%}
     (select warehouse.stands_at('{{ mart }}'))
 {%- endmacro %}
 
 
-{# The instant that the last build looked from, for views and functions that read facts alone. #}
+{# as_of of the last build, for views and functions that read only facts. #}
 {% macro last_as_of() -%}
     (select warehouse.last_as_of())
 {%- endmacro %}
@@ -135,7 +133,7 @@
 {%- endmacro %}
 
 
-{# The batches before those that an erasure among the new ones has taken events out of. #}
+{# The batches already read from which an erasure among the unread ones removed events. #}
 {% macro batches_erased_from() -%}
     select erased_from.batch_seq from {{ ref('stg_event_batches') }} as erased_from
     where
@@ -145,16 +143,16 @@
 {%- endmacro %}
 
 
-{# Narrows an input to the cells that are recomputed; columns stand in the order of meta.cells. #}
+{# Limits an input to the cells that are recomputed. Columns in the order of meta.cells. #}
 {% macro in_touched_cells(columns) -%}
-    ({{ columns | join(', ') }}) in (select {{ config.get('meta').cells | join(', ') }} from {{ touched_table() }})
+    ({{ columns | join(', ') }}) in (select {{ model.config.meta.cells | join(', ') }} from {{ touched_table() }})
 {%- endmacro %}
 
 
 {#
-    Narrows an input by one column of the touched cells, beside in_touched_cells: so that it is read
-    by an index on that column where none is on the whole cell. (An array is no join: the other
-    condition alone is one, on all columns at once.)
+    Limits an input by one column of the touched cells, in addition to in_touched_cells, so that an
+    index on that column is used where there is none on the whole cell. An array keeps this from
+    being a second join.
 #}
 {% macro in_touched(column, cell) -%}
     {{ column }} = any(array(select distinct {{ cell }} from {{ touched_table() }}))
@@ -166,39 +164,39 @@
 {%- endmacro %}
 
 
-{% macro list_touched_cells() -%}
-    {% set meta = config.get('meta') %}
-    {% set touching = {} %}
+{#
+    Before the first build there is no table yet. An empty one takes its place here, so that the
+    text of the touched cells is the same in every build.
+#}
+{% macro list_touched_cells(is_new) -%}
+    {% set meta = model.config.meta %}
     {% set has_erased = run_query('select exists (select from warehouse.erased_rows)').columns[0].values()[0] %}
-    {% for upstream, cells_of_new_rows in meta.touched_by.items() %}
-        {# Nothing is asked where there is nothing yet that could be touched. #}
-        {% set cells = render(cells_of_new_rows) | trim %}
-        {% do touching.update({upstream: cells}) if cells %}
-    {% endfor %}
+    {% if is_new %}create table {{ this }} {{ postgres__get_table_columns_and_constraints() }};{% endif %}
     create temporary table touched_{{ model.name }} on commit drop as
     select distinct {{ meta.cells | join(', ') }}
     from (
-        {% for upstream, cells in touching.items() %}
+        {% for upstream, declared in meta.touched_by.items() %}
         {{ 'union all' if not loop.first }}
         select *
         from (
             with new_rows as (
-                select *, false as is_erased from {{ ref(upstream) }} where {{ is_news(upstream) }}
+                select *, false as is_erased from {{ ref(upstream) }} where {{ is_unread(upstream) }}
                 {% if has_erased %}union all {{ erased_rows(upstream) }}{% endif %}
             )
 
-            {{ cells }}
+            {{ cells_touched_by(upstream, declared) }}
         ) as touched_by_{{ upstream }}
         {% endfor %}
     ) as touched ({{ meta.cells | join(', ') }})
     where {{ in_window(meta.window_on) }};
     analyze {{ touched_table() }};
+    {% if is_new %}drop table {{ this }};{% endif %}
 {%- endmacro %}
 
 
 {#
-    The rows of an upstream model that an erasure took, or for which one had it replaced, as they
-    were: among the new rows they touch the cells that they were in. Look-ups do not find them.
+    The rows of an upstream model that an erasure removed or replaced, as they were: as new rows
+    they touch the cells that they belonged to. Look-ups do not find them.
 #}
 {% macro erased_rows(upstream) -%}
     select gone.*, true as is_erased
@@ -215,12 +213,12 @@
 
 
 {#
-    Notes the rows that a model is about to replace for an erasure, where models downstream look for
-    rebuilt rows: of one that vanishes they would not hear. A backfill leaves its model standing
-    before the erasure: they hear of it when they go past that, and not before.
+    Records the rows that a model is about to replace for an erasure: downstream models look for
+    rebuilt rows and would miss a row that disappears. A backfill leaves the model's offset before
+    the erasure, so downstream models read this once their offset passes the erasure.
 #}
 {% macro note_replaced_sql(target_relation) -%}
-    {% set cells = config.get('meta').cells | join(', ') %}
+    {% set cells = model.config.meta.cells | join(', ') %}
     insert into warehouse.erased_rows (model, batch_seq, content)
     select
         '{{ model.name }}',
@@ -240,17 +238,16 @@
 
 
 {#
-    True outside a backfill. A cell without a day of its own belongs to every window, a week or month
-    to each that holds some of its days.
+    True outside a backfill. A cell without a day belongs to every window, a week or month to each
+    window that has some of its days.
 #}
 {% macro in_window(column) -%}
     {% if column %}
-    {% set period = (config.get('meta') or {}).get('period', 'day') %}
     (
         current_setting('warehouse.mode') <> 'window'
         or (
             {{ column }} >= date_trunc(
-                '{{ period }}', nullif(current_setting('warehouse.window_start'), '')::timestamp
+                '{{ period_of_cells() }}', nullif(current_setting('warehouse.window_start'), '')::timestamp
             )::date
             and {{ column }} < nullif(current_setting('warehouse.window_end'), '')::date
         )
@@ -263,7 +260,7 @@
 
 {#
     Strategy of the marts: the touched cells' rows are replaced, in full mode all rows, in a
-    backfill all rows of the window, so that rows which no event stands behind any more vanish.
+    backfill all rows of the window, so that rows without any event left disappear.
 #}
 {% macro get_incremental_replace_cells_sql(arg_dict) -%}
     {% for statement in replace_rows_sql(
@@ -276,12 +273,12 @@
 
 
 {#
-    Tells, for whoever watches builds, which periods were touched and how many rows were written to
-    each. In full mode all were: end_model tells of them.
+    Records, for monitoring, which periods were touched and how many rows were written to each. In
+    full mode that is all of them, which end_model records.
 #}
 {% macro note_touched_periods_sql(source) -%}
-    {% set meta = config.get('meta', {}) %}
-    {% if meta.get('window_on') %}
+    {% set meta = model.config.meta %}
+    {% if meta.window_on %}
     insert into warehouse.touched_periods
         (invocation_id, model, period_start, rows_written, from_batch, to_batch)
     select '{{ invocation_id }}', '{{ model.name }}', period_start, sum(rows_written), {{ from_batch() }}, {{ to_batch() }}
@@ -298,16 +295,16 @@
 
 {#
     Returns the statements that replace a model's rows by those of `source`. One delete for each
-    case, so that each finds its rows by an index: a case that is not given costs nothing.
+    case, so that each finds its rows by an index and a case that does not apply costs nothing.
 #}
 {% macro replace_rows_sql(target_relation, source, columns) -%}
-    {% set meta = config.get('meta', {}) %}
+    {% set meta = model.config.meta %}
     {% set names = columns | map(attribute='quoted') | join(', ') %}
     {% set statements = [] %}
-    {% if meta.get('restated') %}
+    {% if meta.restated %}
         {% do statements.append(note_restatements_sql(target_relation, source)) %}
     {% endif %}
-    {% if meta.get('cells') %}
+    {% if meta.cells %}
         {% set cells = meta.cells | join(', ') %}
         {% if 'built_batch_seq' in columns | map(attribute='name') %}
             {% do statements.append(note_replaced_sql(target_relation)) %}
@@ -319,7 +316,7 @@
             "delete from " ~ target_relation ~ " where current_setting('warehouse.mode') <> 'full'"
             ~ " and (" ~ cells ~ ") in (select " ~ cells ~ " from " ~ touched_table() ~ ")"
         ) %}
-        {% if meta.get('window_on') %}
+        {% if meta.window_on %}
             {% do statements.append(
                 "delete from " ~ target_relation ~ " where current_setting('warehouse.mode') = 'window'"
                 ~ " and " ~ in_window(meta.window_on)
@@ -336,8 +333,8 @@
 
 
 {#
-    Strategy of the typed facts: events are added, never changed. Their own key makes sure that a
-    file loaded again after its raw partition was dropped adds nothing.
+    Strategy of the typed facts: events are added, never changed. The primary key ensures that a
+    file which is loaded again after its raw partition was dropped adds nothing.
 #}
 {% macro get_incremental_append_new_sql(arg_dict) -%}
     {% set names = arg_dict.dest_columns | map(attribute='quoted') | join(', ') %}

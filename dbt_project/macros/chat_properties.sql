@@ -1,4 +1,4 @@
-{# The plan's properties of `chat`: what else an event carries is its metadata. #}
+{# The properties of `chat` in the tracking plan: all others of an event are its metadata. #}
 {% macro chat_properties() -%}
     array[
         'conversation_id', 'message_id', 'document_id', 'model_name', 'model_version',

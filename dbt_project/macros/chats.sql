@@ -1,20 +1,5 @@
 {# What the AI-usage marts share. #}
 
-{#
-    The chats whose feedback may have changed with these rows of int_rated_chats: all of the same
-    message, because a chat that arrives late takes the feedback from the one that was first before.
-#}
-{% macro chats_of(rated) -%}
-    (
-        select chats.*
-        from {{ rated }} as rated
-        inner join
-            {{ ref('int_chat_events') }} as chats
-            on rated.client_id = chats.client_id and rated.message_id = chats.message_id
-    ) as chats
-{%- endmacro %}
-
-
 {# Sums, means and percentiles over chats, the same for a day and for a month. #}
 {% macro chat_measures() -%}
     count(*) as message_count,
@@ -34,13 +19,13 @@
 {%- endmacro %}
 
 
-{# Response times may have any decimals: Postgres' own mean of them is rounded already. #}
+{# Response times may have any number of decimals: Postgres' own mean is already rounded. #}
 {% macro mean_response_time_ms() -%}
     ({{ rounded_ratio('sum(response_time_ms)', 'count(response_time_ms)', 0) }})::bigint
 {%- endmacro %}
 
 
-{# A conversation belongs to its client; a chat without one is in none. #}
+{# A conversation belongs to its client; a chat without one belongs to none. #}
 {% macro count_conversations() -%}
     count(distinct (client_id, conversation_id)) filter (where conversation_id is not null)
 {%- endmacro %}
@@ -57,12 +42,35 @@
 {%- endmacro %}
 
 
-{# When a month's running sums first come to a share of any limit. #}
-{% macro comes_to(share) -%}
+{# When a month's running sums first reach a share of any limit. #}
+{% macro first_time_at_share(share) -%}
     min(created_at) filter (
         where
         messages_so_far >= {{ share }} * monthly_message_limit
         or tokens_so_far >= {{ share }} * monthly_token_limit
         or cost_so_far >= {{ share }} * monthly_cost_limit
     )
+{%- endmacro %}
+
+
+{# The measures of a user's month in user_monthly_usage, for the views on it. #}
+{% macro user_month_measures() -%}
+    message_count,
+    conversation_count,
+    document_count,
+    tokens_total,
+    tokens_cached,
+    cache_hit_count,
+    cost_total,
+    cost_saved_by_cache,
+    avg_response_time_ms,
+    median_response_time_ms,
+    p95_response_time_ms,
+    error_count,
+    avg_feedback_rating,
+    feedback_count,
+    active_days,
+    cache_hit_rate,
+    error_rate,
+    last_activity_at
 {%- endmacro %}

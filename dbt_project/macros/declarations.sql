@@ -1,7 +1,7 @@
 {#
     What a model declares of its table: columns with types, not null, checks, keys and indexes. dbt
-    says so to `create table` alone; here the table follows the declaration on every build
-    (warehouse.follow_declaration), in the model's own transaction.
+    applies this in `create table` only; warehouse.follow_declaration changes the table to match on
+    every build, in the model's own transaction.
 #}
 {% macro declaration() -%}
     {% set columns = [] %}
@@ -49,7 +49,7 @@
 {%- endmacro %}
 
 
-{# As dbt makes a table: with the names that the declaration has. #}
+{# The columns and constraints of dbt's `create table`, with the names of the declaration. #}
 {% macro postgres__get_table_columns_and_constraints() -%}
     {% set declared = declaration() -%}
     (
@@ -66,7 +66,7 @@
 {%- endmacro %}
 
 
-{# dbt's own name is another with every run. This one tells by its digest what is indexed. #}
+{# dbt's own name differs in every run. This one is a digest of what is indexed. #}
 {% macro index_name(index) -%}
     {{ return(model.name[:48] ~ '_' ~ local_md5(tojson(index, sort_keys=true))[:8] ~ '_idx') }}
 {%- endmacro %}

@@ -1,6 +1,7 @@
 {#
-    A text of any length as an index can hold it. By SHA-256: somebody who finds two texts with the
-    same hash could break every build. (A cast of text to bytea would read backslashes.)
+    A text of any length in a form that fits an index. SHA-256, because a producer who finds two
+    texts with the same hash could make every build fail. (A cast of text to bytea would interpret
+    backslashes.)
 #}
 {% macro hashed(text) -%}
     sha256(decode(replace({{ text }}, '\', '\\'), 'escape'))

@@ -1,6 +1,6 @@
 {#
-    The events that have landed, of these names or all, each with the batch that it came with and its
-    UTC day: what every staging model of events types.
+    The events that have landed, of these names or all, each with its batch and its UTC day: the
+    input of every staging model of events.
 #}
 {% macro landed_events(names=none) -%}
     (

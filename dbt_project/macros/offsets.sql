@@ -1,11 +1,14 @@
 {#
     The offset protocol around every incremental model. In one transaction: begin_model locks the
     model, decides what it reads and lists the cells that this touches; the strategy replaces them;
-    end_model moves the offset. The decisions are the database's (warehouse.begin_model); the
-    model's SQL reads them from transaction-local settings, so that its text never changes.
+    end_model moves the offset. The database decides (warehouse.begin_model); the model's SQL reads
+    the decisions from transaction-local settings, so that its text never changes.
 #}
 {% macro begin_model() -%}
-    {% if execute and config.get('materialized') == 'incremental' %}
+    {% if not execute %}
+        {{ check_declaration() }}
+    {% elif config.get('materialized') == 'incremental' %}
+        {% set is_new = load_cached_relation(this) is none %}
         set local work_mem = '{{ var('build_work_mem') }}';
         select warehouse.begin_model(
             '{{ model.name }}',
@@ -13,10 +16,11 @@
             '{{ model_checksum() }}',
             array[{{ "'" ~ upstream_models(model) | join("', '") ~ "'" if upstream_models(model) }}]::text [],
             {{ 'true' if is_fact() else 'false' }},
-            {{ 'true' if load_cached_relation(this) is none else 'false' }}
+            {{ 'true' if is_new else 'false' }},
+            {{ 'true' if model.config.meta.holds_every_event else 'false' }}
         );
-        {% if load_cached_relation(this) is not none %}{{ follow_declaration(is_written=false) }}{% endif %}
-        {% if config.get('meta', {}).get('cells') %}{{ list_touched_cells() }}{% endif %}
+        {% if not is_new %}{{ follow_declaration(is_written=false) }}{% endif %}
+        {% if model.config.meta.cells %}{{ list_touched_cells(is_new) }}{% endif %}
     {% endif %}
 {%- endmacro %}
 
@@ -26,7 +30,7 @@
         {{ follow_declaration(is_written=true) }}
         select warehouse.end_model('{{ model.name }}', '{{ model_checksum() }}', '{{ this }}');
         {{ note_what_was_written() }}
-        {% if config.get('meta', {}).get('slides') %}
+        {% if model.config.meta.time_dependent %}
             insert into warehouse.sliding_models (model, statements)
             values (
                 '{{ model.name }}',
@@ -44,7 +48,7 @@
 {%- endmacro %}
 
 
-{# Tells, for whoever watches builds, how much of the model this one has written. #}
+{# Records, for monitoring, how many rows of the model this build has written. #}
 {% macro note_what_was_written() -%}
     insert into warehouse.touched_periods (invocation_id, model, rows_written, from_batch, to_batch)
     select
@@ -64,18 +68,18 @@
             or pg_stat_get_xact_tuples_inserted('{{ this }}'::regclass) > 0
             or pg_stat_get_xact_tuples_deleted('{{ this }}'::regclass) > 0
         );
-    {%- if config.get('meta', {}).get('window_on') %}
+    {%- if model.config.meta.window_on %}
     insert into warehouse.touched_periods
         (invocation_id, model, period_start, rows_written, from_batch, to_batch)
     select '{{ invocation_id }}', '{{ model.name }}', written.period_start, count(*), {{ from_batch() }}, {{ to_batch() }}
-    from (select {{ config.get('meta').window_on }} as period_start from {{ this }}) as written
+    from (select {{ model.config.meta.window_on }} as period_start from {{ this }}) as written
     where current_setting('warehouse.mode') = 'full'
     group by written.period_start;
     {%- endif %}
 {%- endmacro %}
 
 
-{# A typed fact holds every event, visible or not: what marts may see is decided where they read. #}
+{# A typed fact has every event, visible or not: models that read it decide what is visible. #}
 {% macro is_fact() -%}
     {{ return(config.get('incremental_strategy') == 'append_new') }}
 {%- endmacro %}
@@ -101,9 +105,9 @@
 
 
 {#
-    Of what the model says, and of what it is built from as the database knows that: the texts of
-    views, the checksums of models and of seeds. So a macro shows wherever it is used; where any of
-    this changes, the model's rows do not follow from its offset any more, and it is rebuilt.
+    A digest of the model's SQL and of what it is built from, as stored in the database: the texts
+    of views, the checksums of models and of seeds. It is made of rendered SQL, so it covers macros.
+    When it changes, the model's rows no longer follow from its offset, and the model is rebuilt.
 #}
 {% macro model_checksum() -%}
     {% set built_from = run_query(
@@ -112,15 +116,18 @@
         ~ "select checksum from warehouse.model_offsets where model = any(array['"
         ~ upstream_models(model) | join("', '") ~ "']) order by 1"
     ) %}
-    {# Who may read it makes no other rows. #}
-    {% set meta = tojson(dict(config.get('meta', {}).items() | rejectattr(0, 'equalto', 'access')), sort_keys=true) %}
+    {# Of the declaration only the cells, as rendered: no other part of it affects rows. #}
+    {% set cells = [model.config.meta.cells | default([]) | join(', ')] %}
+    {% for upstream, declared in (model.config.meta.touched_by or {}).items() %}
+        {% do cells.append(upstream ~ ': ' ~ cells_touched_by(upstream, declared)) %}
+    {% endfor %}
     {{ return(local_md5(
-        ([model.compiled_code, meta] + seed_checksums(model) + built_from.columns[0].values() | list) | join(' ')
+        ([model.compiled_code] + cells + seed_checksums(model) + built_from.columns[0].values() | list) | join(' ')
     )) }}
 {%- endmacro %}
 
 
-{# What the seeds hold that a model reads itself. #}
+{# The checksums of the seeds that a model reads directly. #}
 {% macro seed_checksums(node) -%}
     {% set found = [] %}
     {% for unique_id in node.depends_on.nodes | sort if unique_id.startswith('seed.') %}

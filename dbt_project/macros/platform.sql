@@ -1,8 +1,8 @@
 {# What the marts of the platform share. #}
 
 {#
-    How many clients there are at the end of every day of the platform's span, and how many came and
-    went on it. Clients and days are few: it is the whole span always.
+    How many clients there are at the end of every day of the platform's span, and how many were
+    created and churned on it. Clients and days are few, so the whole span is always computed.
 #}
 {% macro client_counts() -%}
     (
@@ -25,7 +25,7 @@
             from {{ ref('int_clients') }}
             where churned_at is not null
             union all
-            -- One that left before it came was never active.
+            -- A client that churned before it was created was never active.
             select greatest({{ day_of('churned_at') }}, {{ day_of('created_at') }}), 0, 0, 1
             from {{ ref('int_clients') }}
             where churned_at is not null

@@ -1,8 +1,8 @@
 {# What the marts of traffic share. #}
 
 {#
-    Whose page view counts: a visitor's who is known and no bot. The others stay in the facts and
-    are left out of the marts.
+    Whether a page view counts: its visitor is known and not a bot. Others stay in the facts and are
+    left out of the marts.
 #}
 {% macro is_of_visitor(alias=none) -%}
     {% set of = alias ~ '.' if alias else '' -%}
@@ -11,14 +11,14 @@
 {%- endmacro %}
 
 
-{# What is counted of page views, whatever they are grouped by. #}
+{# The measures of page views, for every grouping. #}
 {% macro view_measures() -%}
     count(*) as page_views,
     count(distinct visitor_id) as unique_visitors
 {%- endmacro %}
 
 
-{# What is measured of sessions by when they started, the same for an hour and for a day. #}
+{# The measures of sessions by their start, the same for an hour and for a day. #}
 {% macro session_measures() -%}
     count(*) as sessions,
     count(*) filter (where is_bounce) as bounces,
@@ -26,14 +26,14 @@
 {%- endmacro %}
 
 
-{# What is counted of conversions, the same for an hour and for a day. #}
+{# The measures of conversions, the same for an hour and for a day. #}
 {% macro conversion_measures() -%}
     count(*) filter (where event = 'contact_submitted') as contact_submissions,
     count(*) filter (where event = 'signup') as signups
 {%- endmacro %}
 
 
-{# From this time without a page view on, the next one begins a new session. #}
+{# After this time without a page view, the next one begins a new session. #}
 {% macro session_gap() -%}
     make_interval(mins => {{ var('session_gap_minutes') }})
 {%- endmacro %}
@@ -46,8 +46,8 @@
 
 
 {#
-    The id of the session that a page view without one would begin. An array's text reads alike for
-    no other client, visitor and instant, and in every time zone.
+    The id of the session that a page view without a session would begin. The text of an array is
+    unique to client, visitor and instant, and the same in every time zone.
 #}
 {% macro cut_session_id(client_id, visitor_id, started_at) -%}
     left(encode({{ hashed(
@@ -57,7 +57,7 @@
 {%- endmacro %}
 
 
-{# An address's host in lower case, without user, port and `www.`; NULL where it says no scheme. #}
+{# An address's host in lower case, without user, port and `www.`; NULL if it has no scheme. #}
 {% macro host_of(address) -%}
     nullif(regexp_replace(lower(regexp_replace(regexp_replace(
         substring({{ address }} from '^[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)'), '^.*@', ''
@@ -68,197 +68,4 @@
 {# The funnel of visitors in order. #}
 {% macro visitor_steps() -%}
     (values ('visit', 1), ('engaged', 2), ('converted', 3))
-{%- endmacro %}
-
-
-{#
-    Touched cells of sessions, by new page views. Of a session that is cut, every view is a cell: it
-    may begin a session, or have begun one before.
-
-    A new view changes no session but these: the one that it falls in, or that ended less than the
-    gap before it; and the following ones, up to the first that would begin at this instant whatever
-    comes before, because the gap lies between. Sessions are cut from their start on, so what lies
-    before stays. Both ends are starts of sessions as they stood, found by an index: what a view
-    costs depends on the sessions around it, not on its visitor's history.
-#}
-{% macro sessions_of_views() -%}
-    select client_id, session_key, session_id is null
-    from new_rows
-    where {{ is_of_visitor() }} and {{ in_window('occurred_on') }}
-    {% if load_cached_relation(this) is not none %}
-    union all
-    select spans.client_id, views.session_key, true
-    from (
-        select client_id, visitor_id, unnest(range_agg(tstzrange(since, until))) as span
-        from (
-            select
-                arrived.client_id,
-                arrived.visitor_id,
-                coalesce(
-                    (
-                        select max(nearest.started_at)
-                        from (
-                            select known.started_at from {{ this }} as known
-                            where
-                                known.client_id = arrived.client_id
-                                and known.visitor_id = arrived.visitor_id
-                                and known.is_cut
-                                and known.ended_at > arrived.occurred_at - {{ session_gap() }}
-                            order by known.ended_at
-                            -- One that was cut off, and the one after it: the next begins a gap later.
-                            limit 2
-                        ) as nearest
-                        where nearest.started_at <= arrived.occurred_at
-                    ),
-                    arrived.occurred_at
-                ) as since,
-                coalesce(
-                    -- One visitor's sessions that are cut end in the order in which they start.
-                    (
-                        select known.started_at from {{ this }} as known
-                        where
-                            known.client_id = arrived.client_id
-                            and known.visitor_id = arrived.visitor_id
-                            and known.is_cut
-                            and known.ended_at >= arrived.occurred_at + {{ session_gap() }}
-                            and known.started_at >= arrived.occurred_at + {{ session_gap() }}
-                            and not exists (
-                                select from {{ this }} as one_before
-                                where
-                                    one_before.client_id = known.client_id
-                                    and one_before.visitor_id = known.visitor_id
-                                    and one_before.is_cut
-                                    and one_before.ended_at < known.started_at
-                                    and one_before.ended_at > known.started_at - {{ session_gap() }}
-                            )
-                        order by known.ended_at
-                        limit 1
-                    ),
-                    'infinity'
-                ) as until
-            from new_rows as arrived
-            where
-                arrived.session_id is null
-                and {{ is_of_visitor('arrived') }}
-                and {{ is_increment() }}
-        ) as changed
-        group by client_id, visitor_id
-    ) as spans
-    -- One span at a time, by the index: that is what `offset 0` keeps the planner to.
-    cross join lateral (
-        select every_view.session_key
-        from {{ ref('int_page_view_events') }} as every_view
-        where
-            every_view.client_id = spans.client_id
-            and every_view.visitor_id = spans.visitor_id
-            and every_view.occurred_at >= lower(spans.span)
-            and every_view.occurred_at < upper(spans.span)
-            and every_view.session_id is null
-            and not every_view.is_bot
-            and {{ is_visible('every_view') }}
-        offset 0
-    ) as views
-    union all
-    -- A backfill takes the visitors of its days whole: it does not rely on how sessions stood.
-    select client_id, session_key, true from new_rows
-    where
-        current_setting('warehouse.mode') = 'window'
-        and session_id is null
-        and {{ is_of_visitor() }}
-        and (client_id, visitor_id) in (
-            select client_id, visitor_id from new_rows
-            where session_id is null and {{ in_window('occurred_on') }}
-        )
-    union all
-    select client_id, session_id, is_cut from {{ this }}
-    where current_setting('warehouse.mode') = 'window' and {{ in_window('started_on') }}
-    {% endif %}
-{%- endmacro %}
-
-
-{# Touched cells of sessions, by new conversions: of a session that is cut, all its views. #}
-{% macro sessions_of_conversions() -%}
-    select client_id, session_id, false from new_rows
-    where
-        session_id is not null
-        and not is_bot
-        and {{ is_increment() }}
-    {% if load_cached_relation(this) is not none %}
-    union all
-    select keys.client_id, keys.session_key, keys.is_cut
-    from (
-        select sessions.*
-        from (
-            select
-                client_id,
-                visitor_id,
-                min(occurred_at) as first_at,
-                range_agg(tstzrange(occurred_at, occurred_at, '[]')) as moments
-            from new_rows
-            where session_id is null and {{ is_of_visitor() }} and {{ is_increment() }}
-            group by client_id, visitor_id
-        ) as arrived
-        -- One visitor at a time, and each session once, however many conversions lie in it.
-        cross join lateral (
-            select
-                known.client_id, known.visitor_id, known.session_id, known.is_cut,
-                known.started_at, known.ended_at
-            from {{ this }} as known
-            where
-                known.client_id = arrived.client_id
-                and known.visitor_id = arrived.visitor_id
-                and known.ended_at > arrived.first_at - {{ session_gap() }}
-                and arrived.moments && tstzrange(known.started_at, known.ended_at + {{ session_gap() }})
-            offset 0
-        ) as sessions
-    ) as converted
-    cross join lateral (
-        select converted.client_id, converted.session_id as session_key, converted.is_cut
-        union all
-        select views.client_id, views.session_key, true
-        from {{ ref('int_page_view_events') }} as views
-        where
-            converted.is_cut
-            and views.client_id = converted.client_id
-            and views.visitor_id = converted.visitor_id
-            and views.occurred_at between converted.started_at and converted.ended_at
-            and views.session_id is null
-            and not views.is_bot
-            and {{ is_visible('views') }}
-    ) as keys
-    {% endif %}
-{%- endmacro %}
-
-
-{#
-    Where sessions that were rewritten (`new_rows`) begin, or where they end, now and as the model has
-    seen it before. Of a session that is cut any view may have begun one, or ended one: that is taken
-    to be so in every hour of it.
-#}
-{% macro moments_of_sessions(bound) -%}
-    (
-        select client_id, {{ bound }} as occurred_at from new_rows
-        union all
-        select new_rows.client_id, hours.start_at
-        from new_rows
-        cross join lateral generate_series(
-            {{ hour_of('new_rows.started_at') }}, new_rows.ended_at, interval '1 hour'
-        ) as hours (start_at)
-        where new_rows.is_cut and {{ is_increment() }}
-        union all
-        select new_rows.client_id, known.occurred_at
-        from new_rows
-        cross join lateral (
-            select views.occurred_at from {{ ref('int_page_view_events') }} as views
-            where
-                views.client_id = new_rows.client_id
-                and views.session_key = new_rows.session_id
-                and views.session_id is not null
-                and {{ is_of_visitor('views') }}
-                and {{ was_visible('views') }}
-            order by views.occurred_at {{ 'desc' if bound == 'ended_at' }}
-            limit 1
-        ) as known
-        where not new_rows.is_cut and {{ is_increment() }}
-    ) as moments
 {%- endmacro %}

@@ -1,8 +1,7 @@
-{# What tells whether marts can be trusted. #}
+{# What shows whether marts can be trusted. #}
 
 {#
-    Every mart beside the model whose offset tells how it stands: itself, or for a view those that it
-    reads.
+    Every mart with the models whose offsets are its own: itself, or for a view those that it reads.
 #}
 {% macro marts_and_models() -%}
     {% set pairs = [] %}
@@ -19,14 +18,14 @@
 
 
 {#
-    Notes what a mart has published of closed periods and is about to replace by `source`. A mart
-    that people hold to its word says so in its meta:
+    Records published figures of closed periods that a mart is about to replace by `source`. A mart
+    whose published figures people rely on declares this in its meta:
 
         restated    client: the column of the tenant ('none' without), period: that of the period,
-                    closes_at: when that is over, of_entities: figures that entities make
+                    closes_at: when that ends, of_entities: figures that depend on entities
 #}
 {% macro note_restatements_sql(target_relation, source) -%}
-    {% set meta = config.get('meta') %}
+    {% set meta = model.config.meta %}
     {% set restated = meta.restated %}
     {% set same_cell = [] %}
     {% for cell in meta.cells %}{% do same_cell.append('old.' ~ cell ~ ' = new.' ~ cell) %}{% endfor %}
@@ -41,7 +40,7 @@
             when {{ is_past_erasure() }} then 'erasure'
             when not {{ is_increment() }} then 'rebuild'
             when
-                -- What entities make: that the row is there at all, and these figures.
+                -- Entities decide whether there is a row at all, and these figures.
                 (new.{{ meta.cells[0] }} is null or differences.names <@ array['{{ restated.of_entities | join("', '") }}']::text [])
                 and exists (
                     select from staging.event_batches as batches
@@ -57,7 +56,7 @@
     from (
         select * from {{ target_relation }}
         where
-            -- Over when it was published, and still over now.
+            -- It had ended when it was published, and has ended now.
             {{ restated.closes_at }} <= {{ as_of() }}
             and {{ restated.closes_at }} <= (select as_of from warehouse.model_offsets where model = '{{ model.name }}')
             and (
@@ -81,7 +80,7 @@
     where
         differences.names is not null
         {% if restated.client %}
-        -- Of an erased client nothing is told: not even what there was.
+        -- Nothing is recorded of an erased client, not even the old figures.
         and not (
             {{ is_past_erasure() }}
             and new.{{ meta.cells[0] }} is null

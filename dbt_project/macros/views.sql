@@ -1,13 +1,13 @@
 {#
-    Views are replaced in place, and only when their text has changed: so views that analysts build
-    on them live on, and a build waits for no reader of a view that stays as it is.
+    Views are replaced in place, and only when their text has changed. So views that analysts build
+    on them survive, and a build does not wait for readers of an unchanged view.
 #}
 {% materialization view, adapter='postgres' %}
 
     {%- set target_relation = this.incorporate(type='view') -%}
     {%- set existing = load_cached_relation(this) -%}
     {%- set view_name = target_relation.schema ~ '.' ~ target_relation.identifier -%}
-    {#- A mart shows what its reader may see of what it reads; other views are read by marts alone. -#}
+    {#- A mart shows only what its reader may see of its inputs; other views are read by marts alone. -#}
     {%- set options = 'with (security_invoker = true) ' if target_relation.schema == 'marts' else '' -%}
     {%- set digest = local_md5(options ~ sql) -%}
 
@@ -30,13 +30,13 @@
                     {{ sql }}
                 );
             exception when invalid_table_definition then
-                -- Columns went or changed their type: that takes a new view. Where others build on
-                -- the old one, dropping it fails and says which.
+                -- Removed columns or changed types need a new view. If others build on the old
+                -- one, dropping it fails and names them.
                 drop view {{ target_relation }};
                 create view {{ target_relation }} {{ options }}as (
                     {{ sql }}
                 );
-                -- What may be read went with the old one.
+                -- Dropping the old view dropped its grants.
                 perform warehouse.apply_access();
             end
             $make_view$;

@@ -1,6 +1,6 @@
 {{ config(meta={'dagster': {'ref': {'name': 'int_platform_stats'}}}) }}
 
--- The day parts add up to what the site shows: it is the sum of all of them and of nothing else.
+-- The all-time counts that the site shows are the sum of all days.
 with
 
 days as (

@@ -1,7 +1,7 @@
 {{ config(meta={'dagster': {'ref': {'name': 'conversion_funnel'}}}) }}
 
--- A month in which anything happened has all six stages in their order: a chart of the funnel has
--- no hole where a stage had no leads.
+-- A month with a funnel event has all six stages in their order, so that a chart has no gap where a
+-- stage has no leads.
 select
     client_id,
     month

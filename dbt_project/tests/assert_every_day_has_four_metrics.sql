@@ -1,7 +1,7 @@
 {{ config(meta={'dagster': {'ref': {'name': 'business_metrics'}}}) }}
 
--- A day has all four metrics, and only the conversion rate may be unknown: a chart of them has no
--- hole.
+-- A day has all four metrics, and only the conversion rate may be unknown, so that a chart has no
+-- gap.
 select
     period_start,
     count(*) as metrics

@@ -1,8 +1,7 @@
 {{ config(meta={'dagster': {'ref': {'name': 'platform_analytics'}}}) }}
 
--- What moved on a day leads from the MRR of the day before, 0 before the first, to that of the day;
--- and each movement is told as an amount, not below 0. Where an MRR stops at bigint's end, nothing
--- leads to it.
+-- A day's MRR is that of the day before (0 before the first) plus its movements, each of which is
+-- an amount of 0 or more. An MRR at the limit of bigint is left out.
 with
 
 days as (

@@ -1,6 +1,6 @@
 {{ config(meta={'dagster': {'ref': {'name': 'int_platform_stats'}}}) }}
 
--- The site shows one row: none would be a hole in the page, two a contradiction.
+-- The site shows exactly one row.
 select count(*) as row_count
 from {{ ref('int_platform_stats') }}
 having count(*) <> 1

@@ -7,8 +7,9 @@ select
 from {{ ref('response_time_distribution') }}
 group by client_id, month
 having
-    array_agg(bucket order by bucket_order) <> array[
-        'Under 1 min', '1-5 min', '5-15 min', '15-60 min', 'Over 1 hour'
-    ]
+    array_agg(bucket order by bucket_order) <> (
+        select array_agg(buckets.bucket order by buckets.bucket_order)
+        from {{ response_buckets() }} as buckets (bucket, bucket_order)
+    )
     or sum(bucket_order) <> 15
     or sum(responses) = 0

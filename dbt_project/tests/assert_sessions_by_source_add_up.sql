@@ -1,7 +1,7 @@
 {{ config(meta={'dagster': {'ref': {'name': 'traffic_sources_daily'}}}) }}
 
 -- Every session has one source: together they are all sessions that started on the day. The two
--- marts are compared where both have read as far: one may be built without the other.
+-- marts are compared only when both have the same offset: one may be built without the other.
 with
 
 by_source as (
@@ -18,7 +18,7 @@ by_day as (
     where sessions > 0
 ),
 
-same_readings as (
+same_offsets as (
     select count(*) as marts
     from {{ source('warehouse', 'model_offsets') }}
     where model in ('stats_daily', 'traffic_sources_daily')
@@ -34,5 +34,5 @@ from by_day
 full join
     by_source
     on by_day.client_id = by_source.client_id and by_day.date = by_source.date
-cross join same_readings
+cross join same_offsets
 where by_day.sessions is distinct from by_source.sessions

@@ -1,4 +1,4 @@
--- A month with a visitor has all three steps, and no step has more visitors than came.
+-- A month with a visitor has all three steps, and no step has more visitors than `visit`.
 select
     client_id,
     month

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -133,6 +135,107 @@ def test_every_mart_and_function_declares_who_reads_it(parsed: tuple[Any, list[s
     for node in models(manifest):
         missing = by.get(node.config.meta.get("access"), set()) - node.columns.keys()
         assert not missing, node.name
+
+
+@pytest.fixture(scope="module")
+def copied_project(
+    servers: Callable[[int], Server], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """A copy of the project that dbt has parsed, with all variables set for dbt to use it."""
+    copy = tmp_path_factory.mktemp("copied") / "dbt_project"
+    shutil.copytree(DBT_PROJECT, copy, ignore=shutil.ignore_patterns("target", "logs"))
+    server = servers(18)
+    with server.environment(server.url("postgres")), pytest.MonkeyPatch.context() as patch:
+        for name, value in dbt_environment().items():
+            patch.setenv(name, value)
+        for name in ("DBT_PROJECT_DIR", "DBT_PROFILES_DIR"):
+            patch.setenv(name, str(copy))
+        patch.setenv("DBT_TARGET_PATH", str(copy / "target"))
+        patch.chdir(copy)
+        assert cold_dbt()().invoke(["parse"]).success
+        yield copy
+
+
+TYPOS = {
+    "an unknown key of meta": ("window_on: date", "windw_on: date", "windw_on", "window_on"),
+    "an unknown key of a declaration": ("where: is_client}", "were: is_client}", "were", "where"),
+    "an unknown macro": (
+        "macro: answered_messages", "macro: answer", "answer", "answered_messages"
+    ),
+    "an argument that the macro does not take": (
+        "{macro: answered_messages}", "{macro: answered_messages, where: is_client}",
+        "answered_messages", "where",
+    ),
+    "an unknown condition": ("where: is_client}", "where: is_clint}", "is_clint", "is_client"),
+    "an unknown macro of a column": (
+        "start_of_month(occurred_on)", "start_of_mont(occurred_on)", "start_of_mont",
+        "start_of_month",
+    ),
+    "too few columns": (
+        "int_api_cost_events: [client_id, occurred_on]", "int_api_cost_events: [client_id]",
+        "1 columns", "client_id, date",
+    ),
+    "an unknown upstream": (
+        "int_api_cost_events: [client_id", "int_api_cost: [client_id", "int_api_cost",
+        "int_client_activity_daily",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("typo", TYPOS)
+def test_a_typo_in_a_declaration_of_cells_is_a_clear_error_of_parsing(
+    copied_project: Path, typo: str
+) -> None:
+    right, wrong, *named = TYPOS[typo]
+    file = copied_project / "models" / "intermediate" / "_intermediate__models.yml"
+    text = file.read_text("utf-8")
+    assert right in text
+    file.write_text(text.replace(right, wrong, 1), "utf-8")
+    try:
+        outcome = cold_dbt()().invoke(["parse"])
+    finally:
+        file.write_text(text, "utf-8")
+    assert not outcome.success
+    message = str(outcome.exception)
+    assert "models/intermediate/int_" in message
+    assert [name for name in named if name not in message] == []
+
+
+def test_a_declared_column_that_the_upstream_lacks_stops_a_build_before_any_model(
+    copied_project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = copied_project / "models" / "intermediate" / "_intermediate__models.yml"
+    text = file.read_text("utf-8")
+    right = "int_api_cost_events: [client_id, occurred_on]"
+    file.write_text(text.replace(right, right.replace("occurred_on", "ocurred_on")), "utf-8")
+    try:
+        outcome = cold_dbt()().invoke(["run-operation", "check_declared_columns"])
+    finally:
+        file.write_text(text, "utf-8")
+    assert not outcome.success
+    message = capfd.readouterr().out
+    assert "models/intermediate/int_client_activity_daily.sql" in message
+    assert "`ocurred_on`. It has: " in message
+
+
+def test_dbt_knows_every_macro_that_a_declaration_may_name(
+    parsed: tuple[Any, list[str]],
+) -> None:
+    manifest, _ = parsed
+    prefix = f"macro.{PROJECT_NAME}."
+    known = {
+        id.removeprefix(prefix)
+        for id in manifest.macros[f"{prefix}named_in_declarations"].depends_on.macros
+    }
+    declarable = {id.removeprefix(prefix) for id in manifest.macros if f"{prefix}touched__" in id}
+    listed = manifest.macros[f"{prefix}column_macros"].macro_sql
+    declarable |= set(re.findall(r"'(\w+)'", listed))
+    for model in models(manifest):
+        for declared in model.config.meta.get("touched_by", {}).values():
+            parts = declared if isinstance(declared, list) else [declared]
+            conditions = {part["where"] for part in parts if "where" in part}
+            declarable |= {name for name in conditions if name.isidentifier()}
+    assert declarable <= known
 
 
 def test_every_column_of_the_database_is_in_the_contract_with_its_type(

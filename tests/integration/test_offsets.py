@@ -299,7 +299,7 @@ def test_a_build_waits_for_another_one_at_a_model_however_long_that_takes(
     with psycopg.connect(settings().server_url.get_secret_value()) as other:
         other.execute(
             "select warehouse.begin_model('int_platform_stats', invocation_id, '', '{}', false, "
-            "false) from warehouse.builds limit 1"
+            "false, false) from warehouse.builds limit 1"
         )
         thread = threading.Thread(target=build)
         thread.start()

@@ -298,22 +298,22 @@ def test_a_loss_of_more_than_one_percent_warns_and_holds_nothing_back(warm, tmp_
     start_afresh(warm)
     land(tmp_path, [numbered("02-02T09:00", 1), numbered("02-02T09:01", 3)])
     build_at(AS_OF)
-    assert check(warm, "assert_little_is_lost") == ("warn", False, 1)
+    assert check(warm, "assert_event_loss_is_tolerable") == ("warn", False, 1)
     # A week later it is known.
     build_at(AS_OF + timedelta(days=7))
-    assert check(warm, "assert_little_is_lost") == ("warn", True, 0)
+    assert check(warm, "assert_event_loss_is_tolerable") == ("warn", True, 0)
 
 
 def test_what_is_missing_where_models_read_is_unexplained_and_blocks(warm, january, tmp_path):
-    assert check(warm, "assert_nothing_is_unexplained") == ("error", True, 0)
+    assert check(warm, "assert_every_event_is_accounted_for") == ("error", True, 0)
     warm.execute(
         "delete from intermediate.int_events where ctid = "
         "(select ctid from intermediate.int_events limit 1)"
     )
     land(tmp_path, [call("01-10T09:30")])
-    with pytest.raises(BuildError, match="assert_nothing_is_unexplained"):
+    with pytest.raises(BuildError, match="assert_every_event_is_accounted_for"):
         build_at(AS_OF)
-    assert check(warm, "assert_nothing_is_unexplained") == ("error", False, 1)
+    assert check(warm, "assert_every_event_is_accounted_for") == ("error", False, 1)
     found = warm.execute(
         "select sum(unexplained), sum(accepted) - sum(modelled) "
         "from marts.ingest_reconciliation_daily"

@@ -30,6 +30,7 @@ MODELS = (
     "int_users",
     "int_active_months",
     "int_inbound_messages",
+    "int_lead_creations",
     "int_client_activity_daily",
     "int_lead_stage_changes_daily",
     "int_subscription_spells",

@@ -29,7 +29,6 @@ PARTS = (
 )
 CELLS = "dbt_project/macros/cells.sql"
 OFFSETS = "dbt_project/macros/offsets.sql"
-DAYS = "dbt_project/models/intermediate/int_platform_activity_daily.sql"
 STATS = "dbt_project/models/intermediate/int_platform_stats.sql"
 FUNCTIONS = "warehouse/schema/functions/warehouse/"
 REFUSE_EARLIER = FUNCTIONS + "refuse_earlier_as_of.sql"
@@ -40,6 +39,7 @@ END_MODEL = FUNCTIONS + "end_model.sql"
 HAS_NEWS = FUNCTIONS + "has_news.sql"
 SLIDE = FUNCTIONS + "slide.sql"
 INTERMEDIATE = "dbt_project/models/intermediate/"
+TOUCHED = "dbt_project/macros/touched/"
 CLIENTS = "dbt_project/models/marts/clients/"
 PLATFORM = "dbt_project/models/marts/platform/"
 TRAFFIC = "dbt_project/models/marts/traffic/"
@@ -62,8 +62,8 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "the offset moves in a transaction before that of the rows": (
         Edit(
             OFFSETS,
-            "{{ list_touched_cells() }}{% endif %}\n",
-            "{{ list_touched_cells() }}{% endif %}\n"
+            "{{ list_touched_cells(is_new) }}{% endif %}\n",
+            "{{ list_touched_cells(is_new) }}{% endif %}\n"
             "        select warehouse.end_model("
             "'{{ model.name }}', '{{ model_checksum() }}', '{{ this }}');\n"
             "        commit; begin;\n",
@@ -96,9 +96,9 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     ),
     "one stream touches no cells": (
         Edit(
-            DAYS,
-            "'select occurred_on from new_rows',\n            },",
-            "'select occurred_on from new_rows where false',\n            },",
+            INTERMEDIATE + "_intermediate__models.yml",
+            "int_pdf_download_events: [occurred_on]",
+            "int_pdf_download_events: {columns: [occurred_on], where: 1 = 0}",
         ),
     ),
     "a cell's old rows are not deleted": (
@@ -144,10 +144,10 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     ),
     "feedback touches its own day": (
         Edit(
-            AI_USAGE + "user_daily_usage.sql",
-            "occurred_on from {{ chats_of('new_rows') }}",
-            "(new_rows.feedback_at at time zone 'utc')::date "
-            "from new_rows cross join (select null as user_id) as nobody",
+            AI_USAGE + "_ai_usage__models.yml",
+            "int_rated_chats: {macro: chats_of_message, "
+            "columns: [\"coalesce(user_id, 'none')\", occurred_on]}",
+            "int_rated_chats: [\"'none'\", \"(feedback_at at time zone 'utc')::date\"]",
         ),
     ),
     "the first feedback wins": (
@@ -169,7 +169,7 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     ),
     "a late chat leaves its user new on the old day": (
         Edit(
-            AI_USAGE + "system_daily_metrics.sql",
+            TOUCHED + "chats.sql",
             "where known.first_on > arrived.first_on",
             "where false",
         ),
@@ -190,48 +190,52 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     ),
     "an answer touches its own day alone": (
         Edit(
-            INTERMEDIATE + "int_inbound_messages.sql",
-            "direction = 'outbound'\n                            and {{ is_increment",
-            "false\n                            and {{ is_increment",
+            TOUCHED + "leads.sql",
+            "direction = 'outbound'\n            and {{ is_increment",
+            "false\n            and {{ is_increment",
         ),
     ),
     "an earlier creation leaves its lead new on the old day": (
         Edit(
-            INTERMEDIATE + "int_client_activity_daily.sql",
-            'where {{ is_increment() }}\n                "',
-            'where false\n                "',
+            TOUCHED + "leads.sql",
+            ") as moved\n    where {{ is_increment() }}",
+            ") as moved\n    where false",
         ),
     ),
     "an earlier creation leaves its source on none of the lead's events": (
         Edit(
-            CLIENTS + "funnel_events.sql",
-            "event = 'lead_created'\n                            and {{ is_increment",
-            "false\n                            and {{ is_increment",
+            TOUCHED + "leads.sql",
+            "event = 'lead_created'\n            and {{ is_increment",
+            "false\n            and {{ is_increment",
         ),
     ),
     "a late stage change touches its own day alone": (
         Edit(
-            CLIENTS + "analytics_daily.sql",
+            TOUCHED + "leads.sql",
             "least(next_change.occurred_on, next_creation.occurred_on),",
             "staged.occurred_on + 1,",
         ),
     ),
     "a late stage change leaves the next one as it was": (
         Edit(
-            INTERMEDIATE + "int_lead_stage_changes_daily.sql",
-            "and {{ is_increment() }}",
-            "and false",
+            TOUCHED + "leads.sql",
+            "and {{ is_increment() }}\n    ) as arrived",
+            "and false\n    ) as arrived",
         ),
     ),
     "a new day has no rows until something happens": (
         Edit(
-            "dbt_project/macros/clients.sql",
-            "where spans.first_on <= spans.last_on\n        {%",
-            "where false\n        {%",
+            TOUCHED + "clients.sql",
+            "where spans.first_on <= spans.last_on\n            union all",
+            "where false\n            union all",
         ),
     ),
     "a week is not compared anew when the one before changes": (
-        Edit(CLIENTS + "analytics_weekly.sql", "(values (0), (7))", "(values (0))"),
+        Edit(
+            TOUCHED + "periods.sql",
+            "(values (interval '0'), (interval '1 {{ period_of_cells() }}'))",
+            "(values (interval '0'))",
+        ),
     ),
     "what is outstanding forgets the months before": (
         Edit(
@@ -241,42 +245,50 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         ),
     ),
     "a late win leaves the revenue of its lead's source": (
-        Edit(CLIENTS + "lead_sources.sql", "in ('lead_created', 'job_won')", "in ('lead_created')"),
+        Edit(
+            CLIENTS + "_clients__models.yml",
+            "in ('lead_created', 'job_won')",
+            "in ('lead_created')",
+        ),
     ),
     "a cohort that matures stays as it was": (
         Edit(
-            CLIENTS + "lead_cohort_funnel.sql",
-            "and {{ matures_at('lead_created_at') }} <= {{ as_of() }}\n                \"",
-            'and false\n                "',
+            TOUCHED + "leads.sql",
+            "and {{ matures_at('lead_created_at') }} <= {{ as_of() }}",
+            "and false",
         ),
     ),
     "a month that begins leaves the earnings of cohorts": (
         Edit(
-            CLIENTS + "client_cohorts.sql",
+            TOUCHED + "clients.sql",
             "< {{ start_of('month', day_of(as_of())) }}",
             "< {{ start_of('month', day_of(as_of())) }} and false",
         ),
     ),
     "an event after its client's last day is no news": (
-        Edit(INTERMEDIATE + "int_clients.sql", "or new_rows.occurred_on > known.last_on", ""),
+        Edit(
+            INTERMEDIATE + "_intermediate__models.yml",
+            " and new_rows.occurred_on <= known.last_on",
+            "",
+        ),
     ),
     "what a bill changes is told of its own month alone": (
         Edit(
-            CLIENTS + "analytics_monthly.sql",
-            "where event in ('invoice_sent', 'payment_received')",
-            "where false",
+            CLIENTS + "_clients__models.yml",
+            "where: event in ('invoice_sent', 'payment_received')",
+            "where: 1 = 0",
         ),
     ),
     "a client that vanishes keeps its days": (
         Edit(
-            "dbt_project/macros/clients.sql",
+            TOUCHED + "clients.sql",
             "            select client_id from new_rows\n            except",
             "            select client_id from new_rows where false\n            except",
         ),
     ),
     "an earlier creation leaves the stages that the next one counted": (
         Edit(
-            INTERMEDIATE + "int_lead_stage_changes_daily.sql",
+            TOUCHED + "leads.sql",
             "(values ('lead_created'), ('lead_stage_changed'))",
             "(values ('lead_stage_changed'))",
         ),
@@ -296,7 +308,7 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         ),
     ),
     "a window takes only weeks and months that begin in it": (
-        Edit(CELLS, "'{{ period }}', nullif", "'day', nullif"),
+        Edit(CELLS, "'{{ period_of_cells() }}', nullif", "'day', nullif"),
     ),
     "a share of a limit is rounded before it is held against its steps": (
         Edit(
@@ -335,7 +347,7 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     ),
     "a late view is cut by itself": (
         Edit(
-            "dbt_project/macros/traffic.sql",
+            TOUCHED + "sessions.sql",
             "                and {{ is_increment() }}\n        ) as changed",
             "                and false\n        ) as changed",
         ),
@@ -363,7 +375,7 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     ),
     "a late number leaves the hole after it as it was": (
         Edit(
-            OPERATIONS + "ingest_loss_daily.sql",
+            TOUCHED + "operations.sql",
             "changed.was_first_on is null",
             "false",
         ),

@@ -17,7 +17,7 @@ converted_users as (
     select distinct revenues.user_id
     from span
     inner join {{ ref('int_revenue_events') }} as revenues on {{ in_span('revenues', 'span') }}
-    where revenues.type in {{ converting_payments() }}
+    where {{ is_converting_payment('revenues.type') }}
 )
 
 -- Who pays has an event: all who converted are among the users.

@@ -19,5 +19,7 @@ sessions as (
 
 select
     least(
-        100, 2 * (select count(*) from events) + 5 * (select count(*) from sessions)
+        {{ var('engagement_points').most }},
+        {{ var('engagement_points').event }} * (select count(*) from events)
+        + {{ var('engagement_points').session }} * (select count(*) from sessions)
     )::integer as points

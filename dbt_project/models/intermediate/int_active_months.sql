@@ -1,30 +1,10 @@
-{{
-    config(
-        meta={
-            'cells': ['member_type', 'member_id', 'month_start'],
-            'touched_by': {
-                'int_actor_days': "
-                    select 'client', client_id, {{ start_of('month', 'occurred_on') }} from new_rows
-                    where {{ is_client() }}
-                    union all
-                    select 'user', user_id, {{ start_of('month', 'occurred_on') }} from new_rows
-                    where user_id is not null
-                ",
-            },
-            'window_on': 'month_start',
-            'period': 'month',
-        },
-        indexes=[{'columns': ['built_batch_seq']}, {'columns': ['built_as_of']}],
-    )
-}}
-
 with
 
 touched as (
     select * from {{ touched_table() }}
 ),
 
--- Looked up by its indexes, as often as it takes.
+-- `not materialized`: looked up by its indexes, once per row.
 events as not materialized (
     select * from {{ ref('int_actor_days') }}
     where {{ is_visible() }}

@@ -1,24 +1,12 @@
 {#
-    Only the windows that are bad: few, whatever the calls. Those that are not complete at as_of
-    stand here too; who reads them says from where (alert_history).
+    Only the windows with too many errors: few, however many calls. Windows that are not
+    complete at as_of are here too; alert_history leaves them out.
 #}
-{{
-    config(
-        meta={
-            'cells': ['window_start'],
-            'touched_by': {
-                'int_api_request_events': "select {{ five_minutes_of('occurred_at') }} from new_rows",
-            },
-            'window_on': "(window_start at time zone 'utc')::date",
-        },
-    )
-}}
-
 with
 
 calls as (
     select
-        {{ five_minutes_of('occurred_at') }} as window_start,
+        {{ window_start_of('occurred_at') }} as window_start,
         status_code
     from {{ ref('int_api_request_events') }}
     where {{ is_visible() }} and {{ in_touched('occurred_hour', hour_of('window_start')) }}
@@ -28,7 +16,7 @@ windows as (
     select
         window_start,
         count(*) as total_calls,
-        count(*) filter (where {{ is_error('status_code') }}) as error_calls
+        count(*) filter (where {{ is_error() }}) as error_calls
     from calls
     where {{ in_touched_cells(['window_start']) }}
     group by window_start

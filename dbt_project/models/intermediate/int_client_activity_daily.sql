@@ -1,32 +1,4 @@
-{#
-    The parts of every figure of clients that is a sum over days. A lead counts on the day of its
-    earliest lead_created: one that arrives late moves it there from another day.
-#}
-{{
-    config(
-        meta={
-            'cells': ['client_id', 'date'],
-            'touched_by': {
-                'int_lead_events': "
-                    select client_id, occurred_on from new_rows
-                    union all
-                    select client_id, occurred_on
-                    from {{ creations_of(\"(select * from new_rows where event = 'lead_created')\") }} as moved
-                    where {{ is_increment() }}
-                ",
-                'int_inbound_messages': 'select client_id, occurred_on from new_rows',
-                'int_api_cost_events': 'select client_id, occurred_on from new_rows',
-            },
-            'window_on': 'date',
-        },
-        indexes=[
-            {'columns': ['date']},
-            {'columns': ['built_batch_seq']},
-            {'columns': ['built_as_of']},
-        ],
-    )
-}}
-
+{# The parts of client figures that are sums over days. A lead counts on the day it was created. #}
 with
 
 events as (
@@ -34,9 +6,9 @@ events as (
     where {{ is_visible() }} and {{ in_touched_cells(['client_id', 'occurred_on']) }}
 ),
 
-all_creations as (
-    select * from {{ ref('int_lead_events') }}
-    where event = 'lead_created' and {{ is_visible() }}
+creations as (
+    select * from {{ ref('int_lead_creations') }}
+    where {{ in_touched_cells(['client_id', 'created_on']) }}
 ),
 
 inbound_messages as (
@@ -51,25 +23,14 @@ api_costs as (
 
 new_leads as (
     select
-        events.client_id,
-        events.occurred_on,
-        count(*) as new_leads,
-        count(*) filter (where events.source = 'missed_call') as leads_from_missed_calls,
-        count(*) filter (where events.source = 'web_form') as leads_from_web_forms,
-        count(*) filter (where events.source = 'referral') as leads_from_referrals
-    from events
-    where
-        events.event = 'lead_created'
-        and not exists (
-            select from all_creations
-            where
-                all_creations.client_id = events.client_id
-                and all_creations.lead_id = events.lead_id
-                and all_creations.occurred_at <= events.occurred_at
-                and (all_creations.occurred_at, all_creations.event_id)
-                < (events.occurred_at, events.event_id)
-        )
-    group by events.client_id, events.occurred_on
+        client_id,
+        created_on,
+        {% for source in counted_lead_sources() %}
+        count(*) filter (where source = '{{ source }}') as leads_from_{{ source }}s,
+        {% endfor %}
+        count(*) as new_leads
+    from creations
+    group by client_id, created_on
 ),
 
 counted_events as (
@@ -109,7 +70,9 @@ answers as (
         client_id,
         occurred_on,
         count(seconds_to_answer) as answered_messages,
-        count(*) filter (where seconds_to_answer <= 300) as answered_within_five_min,
+        count(*) filter (
+            where seconds_to_answer <= {{ var('quick_answer_seconds') }}
+        ) as answered_within_five_min,
         sum(seconds_to_answer) as seconds_to_answer_total
     from inbound_messages
     group by client_id, occurred_on
@@ -142,36 +105,23 @@ measured as (
         days.occurred_on as date,
 
         coalesce(new_leads.new_leads, 0) as new_leads,
-        coalesce(new_leads.leads_from_missed_calls, 0) as leads_from_missed_calls,
-        coalesce(new_leads.leads_from_web_forms, 0) as leads_from_web_forms,
-        coalesce(new_leads.leads_from_referrals, 0) as leads_from_referrals,
+        {% for source in counted_lead_sources() %}
+        coalesce(new_leads.leads_from_{{ source }}s, 0) as leads_from_{{ source }}s,
+        {% endfor %}
 
-        coalesce(counted_events.total_conversations, 0) as total_conversations,
-        coalesce(counted_events.ai_responses, 0) as ai_responses,
-        coalesce(counted_events.human_responses, 0) as human_responses,
-        coalesce(counted_events.inbound_messages, 0) as inbound_messages,
-        coalesce(counted_events.outbound_messages, 0) as outbound_messages,
-        coalesce(counted_events.escalations, 0) as escalations,
+        {% for count in client_day_counts() %}
+        coalesce(counted_events.{{ count }}, 0) as {{ count }},
+        {% endfor %}
+
+        {% for amount in client_day_amounts() %}
+        {{ to_bigint('coalesce(counted_events.' ~ amount ~ ', 0)') }} as {{ amount }},
+        {% endfor %}
+        {{ to_bigint('coalesce(costs.api_cost_cents, 0)') }} as api_cost_cents,
 
         coalesce(answers.answered_messages, 0) as answered_messages,
         coalesce(answers.answered_within_five_min, 0) as answered_within_five_min,
         coalesce(answers.seconds_to_answer_total, 0) as seconds_to_answer_total,
 
-        coalesce(counted_events.appointments_booked, 0) as appointments_booked,
-        coalesce(counted_events.quotes_requested, 0) as quotes_requested,
-        coalesce(counted_events.quotes_sent, 0) as quotes_sent,
-        coalesce(counted_events.jobs_won, 0) as jobs_won,
-        coalesce(counted_events.jobs_lost, 0) as jobs_lost,
-
-        {{ to_bigint('coalesce(counted_events.revenue_attributed_cents, 0)') }}
-            as revenue_attributed_cents,
-        {{ to_bigint('coalesce(counted_events.invoices_sent_cents, 0)') }} as invoices_sent_cents,
-        {{ to_bigint('coalesce(counted_events.payments_collected_cents, 0)') }}
-            as payments_collected_cents,
-        {{ to_bigint('coalesce(costs.api_cost_cents, 0)') }} as api_cost_cents,
-
-        coalesce(counted_events.review_requests_sent, 0) as review_requests_sent,
-        coalesce(counted_events.reviews_received, 0) as reviews_received,
         coalesce(counted_events.five_star_reviews, 0) as five_star_reviews,
         coalesce(counted_events.ratings_total, 0)::bigint as ratings_total,
 
@@ -186,7 +136,7 @@ measured as (
             and days.occurred_on = counted_events.occurred_on
     left join
         new_leads
-        on days.client_id = new_leads.client_id and days.occurred_on = new_leads.occurred_on
+        on days.client_id = new_leads.client_id and days.occurred_on = new_leads.created_on
     left join
         answers
         on days.client_id = answers.client_id and days.occurred_on = answers.occurred_on

@@ -1,16 +1,3 @@
-{{
-    config(
-        meta={
-            'cells': ['client_id', 'date'],
-            'touched_by': {
-                'int_chat_events': 'select client_id, occurred_on from new_rows',
-                'int_credit_events': 'select client_id, occurred_on from new_rows',
-            },
-            'window_on': 'date',
-        },
-    )
-}}
-
 with
 
 chats as (

@@ -1,30 +1,3 @@
-{#
-    An event is news of its client only where it is the first, or moves a churned client's last day:
-    so that a client's row, and with it the span of its marts, is left alone by all others.
-#}
-{{
-    config(
-        meta={
-            'cells': ['client_id'],
-            'touched_by': {
-                'int_actor_days': "
-                    select new_rows.client_id from new_rows
-                    {% if load_cached_relation(this) is not none %}
-                    left join {{ this }} as known on new_rows.client_id = known.client_id
-                    where
-                        not {{ is_increment() }}
-                        or new_rows.is_erased
-                        or known.first_seen_at is null
-                        or new_rows.occurred_at < known.first_seen_at
-                        or new_rows.occurred_on > known.last_on
-                    {% endif %}
-                ",
-                'stg_clients': 'select client_id from new_rows',
-            },
-        },
-    )
-}}
-
 with
 
 touched as (
@@ -37,13 +10,13 @@ entities as (
     where created_at < {{ as_of() }}
 ),
 
--- Looked up by its indexes, as often as it takes.
+-- `not materialized`: looked up by its indexes, once per row.
 events as not materialized (
     select * from {{ ref('int_actor_days') }}
     where {{ is_visible() }}
 ),
 
--- Each by the index, however long the client's history is.
+-- One look-up by the index each, however long the client's history is.
 seen as (
     select
         touched.client_id,

@@ -1,38 +1,10 @@
 {#
-    How many leads more, or less, stand in each stage at the end of a day than at the end of the day
-    before. What arrives late changes its own day, that of the lead's next change, which comes from
-    another stage now, and that of the next creation, which does not bring the lead in any more.
+    How many more, or fewer, leads are in each stage at the end of a day than at the end of the day
+    before.
 #}
-{{
-    config(
-        meta={
-            'cells': ['client_id', 'date'],
-            'touched_by': {
-                'int_lead_events': "
-                    select client_id, occurred_on from new_rows
-                    where event in ('lead_created', 'lead_stage_changed')
-                    union all
-                    select arrived.client_id, next_changes.occurred_on
-                    from (
-                        select distinct client_id, lead_id, occurred_on from new_rows
-                        where
-                            event in ('lead_created', 'lead_stage_changed')
-                            and {{ is_increment() }}
-                    ) as arrived
-                    cross join (values ('lead_created'), ('lead_stage_changed')) as kinds (event)
-                    cross join lateral (
-                        {{ next_of_lead('kinds.event', 'arrived') }}
-                    ) as next_changes
-                ",
-            },
-            'window_on': 'date',
-        },
-    )
-}}
-
 with
 
--- Looked up by its indexes, as often as it takes.
+-- `not materialized`: looked up by its indexes, once per row.
 events as not materialized (
     select * from {{ ref('int_lead_events') }}
     where event in ('lead_created', 'lead_stage_changed') and {{ is_visible() }}
@@ -52,7 +24,7 @@ days_of_leads as (
     group by client_id, lead_id, occurred_on
 ),
 
--- The last change before the day, and whether the lead was there at all.
+-- The last change before the day, and whether the lead existed at all.
 days_with_the_one_before as (
     select
         days_of_leads.*,
@@ -72,7 +44,7 @@ days_with_the_one_before as (
         limit 1
     ) as changes on true
     left join lateral (
-        -- A lead that was created again stays where it is.
+        -- A lead that is created again stays in its stage.
         select true as is_found from events
         where
             events.client_id = days_of_leads.client_id

@@ -1,16 +1,3 @@
-{{
-    config(
-        meta={
-            'cells': ['activity_on'],
-            'touched_by': {
-                'int_chat_events': 'select occurred_on from new_rows',
-                'int_pdf_download_events': 'select occurred_on from new_rows',
-            },
-            'window_on': 'activity_on',
-        },
-    )
-}}
-
 with
 
 chats as (

@@ -1,5 +1,3 @@
-{{ config(meta={'slides': true}) }}
-
 with
 
 sessions as (

@@ -1,16 +1,3 @@
-{{
-    config(
-        meta={
-            'cells': ['client_id', 'message_id'],
-            'touched_by': {
-                'int_chat_feedback_events': 'select client_id, message_id from new_rows',
-                'int_chat_events': 'select client_id, message_id from new_rows where message_id is not null',
-            },
-        },
-        indexes=[{'columns': ['built_batch_seq']}, {'columns': ['built_as_of']}],
-    )
-}}
-
 with
 
 feedback as (

@@ -1,14 +1,3 @@
-{{
-    config(
-        meta={
-            'cells': ['client_id', 'subscription_id'],
-            'touched_by': {
-                'int_subscription_events': 'select client_id, subscription_id from new_rows',
-            },
-        },
-    )
-}}
-
 with
 
 events as (
@@ -19,8 +8,8 @@ events as (
         and {{ in_touched_cells(['client_id', 'subscription_id']) }}
 ),
 
--- What holds at the end of a day: its last event decides. At one and the same instant a
--- subscription is started, then changed, then cancelled, whatever the events' ids.
+-- The last event of a day decides the state at its end. At the same instant a subscription is first
+-- started, then changed, then cancelled, whatever the events' ids.
 day_ends as (
     select distinct on (client_id, subscription_id, occurred_on)
         client_id,

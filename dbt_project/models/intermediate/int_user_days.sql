@@ -1,55 +1,3 @@
-{#
-    An event is news of its user's day only where it is the first, a payment where it is the first
-    that converts: so that a day that is known already is left alone by all others.
-#}
-{{
-    config(
-        meta={
-            'cells': ['user_id', 'date'],
-            'touched_by': {
-                'int_actor_days': "
-                    select new_rows.user_id, new_rows.occurred_on from new_rows
-                    {% if load_cached_relation(this) is not none %}
-                    left join {{ this }} as known
-                        on new_rows.user_id = known.user_id and new_rows.occurred_on = known.date
-                    {% endif %}
-                    where
-                        new_rows.user_id is not null
-                        {% if load_cached_relation(this) is not none %}
-                        and (
-                            not {{ is_increment() }}
-                            or new_rows.is_erased
-                            or known.user_id is null
-                        )
-                        {% endif %}
-                ",
-                'int_revenue_events': "
-                    select new_rows.user_id, new_rows.occurred_on from new_rows
-                    {% if load_cached_relation(this) is not none %}
-                    left join {{ this }} as known
-                        on new_rows.user_id = known.user_id and new_rows.occurred_on = known.date
-                    {% endif %}
-                    where
-                        new_rows.type in {{ converting_payments() }}
-                        {% if load_cached_relation(this) is not none %}
-                        and (
-                            not {{ is_increment() }}
-                            or new_rows.is_erased
-                            or known.has_converted is distinct from true
-                        )
-                        {% endif %}
-                ",
-            },
-            'window_on': 'date',
-        },
-        indexes=[
-            {'columns': ['date']},
-            {'columns': ['built_batch_seq']},
-            {'columns': ['built_as_of']},
-        ],
-    )
-}}
-
 with
 
 touched as (
@@ -64,12 +12,12 @@ events as (
 payments as (
     select * from {{ ref('int_revenue_events') }}
     where
-        type in {{ converting_payments() }}
+        {{ is_converting_payment() }}
         and {{ is_visible() }}
         and {{ in_touched_cells(['user_id', 'occurred_on']) }}
 ),
 
--- The day is asked for twice: as itself, for many days at once, and as a range that has an index.
+-- Two conditions on the day: one for many days at once, and a range that has an index.
 active as (
     select
         touched.user_id,

@@ -1,31 +1,3 @@
-{# An event is news of its user only where it is the first. #}
-{{
-    config(
-        meta={
-            'cells': ['user_id'],
-            'touched_by': {
-                'int_actor_days': "
-                    select new_rows.user_id from new_rows
-                    {% if load_cached_relation(this) is not none %}
-                    left join {{ this }} as known on new_rows.user_id = known.user_id
-                    {% endif %}
-                    where
-                        new_rows.user_id is not null
-                        {% if load_cached_relation(this) is not none %}
-                        and (
-                            not {{ is_increment() }}
-                            or new_rows.is_erased
-                            or known.first_seen_at is null
-                            or new_rows.occurred_at < known.first_seen_at
-                        )
-                        {% endif %}
-                ",
-                'stg_users': 'select user_id from new_rows',
-            },
-        },
-    )
-}}
-
 with
 
 touched as (
@@ -42,7 +14,7 @@ events as (
     where {{ is_visible() }}
 ),
 
--- By the index, however long the user's history is.
+-- One look-up by the index, however long the user's history is.
 seen as (
     select
         touched.user_id,

@@ -1,4 +1,4 @@
--- Who did anything at all, and when first on a day: of each batch, actor and day the first event.
+-- The first event of each batch, actor and day: which actors exist, and since when.
 with
 
 raw_events as (

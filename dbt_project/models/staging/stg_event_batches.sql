@@ -1,4 +1,4 @@
--- What came in, by batch of events, on the UTC day of its receipt.
+-- What was received, by batch of events and UTC day of receipt.
 with
 
 batches as (

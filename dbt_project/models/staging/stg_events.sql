@@ -1,4 +1,4 @@
--- Every event of whatever kind: who did it, in which session, and when.
+-- Every event of any kind: who did it, in which session, and when.
 with
 
 raw_events as (

@@ -22,7 +22,7 @@ typed as (
                 then properties ->> 'conversation_id'
         end as conversation_id,
 
-        -- Only where the plan names a property is it of the plan's type.
+        -- A property has the plan's type only for events for which the plan names it.
         case
             when event = 'lead_created'
                 then properties ->> 'source'

@@ -1,5 +1,6 @@
--- Which numbers producers have used, whatever became of the line: an accepted event's at its own
--- time, all others from the start of their day, which is all that is known of them.
+-- Which sequence numbers producers have used, whether the line was accepted or not: an accepted
+-- event's at its own time, all others at the start of their day, because nothing more is known of
+-- them.
 with
 
 raw_events as (

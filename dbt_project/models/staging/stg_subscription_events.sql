@@ -15,7 +15,7 @@ typed as (
         event,
         properties ->> 'subscription_id' as subscription_id,
 
-        -- A cancellation has none of the plan's type.
+        -- For a cancellation the plan names no such property.
         case
             when event <> 'subscription_cancelled'
                 then properties ->> 'plan'

@@ -1,14 +1,3 @@
-{{
-    config(
-        indexes=[
-            {'columns': ['batch_seq']},
-            {'columns': ['occurred_on']},
-            {'columns': ['client_id', 'occurred_at']},
-            {'columns': ['user_id', 'occurred_at']},
-        ],
-    )
-}}
-
 with
 
 new_days as (
@@ -16,13 +5,13 @@ new_days as (
     where {{ in_new_batches() }}
 ),
 
--- Where an erasure took the first event of a day, another of the same batch may be the first now.
+-- If an erasure removed the first event of a day, another one of the batch may be the first now.
 newly_first as (
     select * from {{ ref('stg_actor_days') }}
     where {{ is_increment() }} and batch_seq = any(array({{ batches_erased_from() }}))
 ),
 
--- Where retention has dropped that one, the fact of all events still knows its client and user.
+-- If retention has dropped that one, the fact of all events still has its client and user.
 first_of_users as (
     select distinct on (client_id, user_id, batch_seq, occurred_on) *
     from {{ ref('int_events') }}
@@ -30,7 +19,7 @@ first_of_users as (
     order by client_id, user_id, batch_seq, occurred_on, occurred_at, event_id
 ),
 
--- Looked up key by key, for there are few or none: never by reading all that landed.
+-- Looked up key by key, because there are few or none: never by reading all raw events.
 first_and_dropped as (
     select
         client_id,

@@ -1,4 +1,4 @@
-{# The plan does not limit the producer of a rejected line: its hash is indexed. #}
+{# The tracking plan does not limit the producer of a rejected line: its hash is indexed. #}
 {{
     config(
         indexes=[

@@ -1,21 +1,3 @@
-{{
-    config(
-        meta={
-            'cells': ['client_id', 'event_id', 'created_at'],
-            'touched_by': {
-                'int_chat_events': 'select client_id, event_id, occurred_at from new_rows',
-                'int_rated_chats': "select client_id, event_id, occurred_at from {{ chats_of('new_rows') }}",
-            },
-            'window_on': "(created_at at time zone 'utc')::date",
-        },
-        indexes=[
-            {'columns': ["coalesce(user_id, 'none')", 'created_on']},
-            {'columns': ["coalesce(document_id, 'none')", 'created_on']},
-            {'columns': ['created_on']},
-        ],
-    )
-}}
-
 with
 
 chats as (

@@ -1,14 +1,12 @@
-{{ config(materialized='view') }}
-
 with
 
 chats as (
     select
         *,
-        created_at >= {{ stands_at('chat_events') }} - interval '168 hours' as in_7d,
-        created_at >= {{ stands_at('chat_events') }} - interval '720 hours' as in_30d
+        created_at >= {{ current_as_of('chat_events') }} - {{ length_of_period('7d') }} as in_7d,
+        created_at >= {{ current_as_of('chat_events') }} - {{ length_of_period('30d') }} as in_30d
     from {{ ref('chat_events') }}
-    where document_id is not null and created_at < {{ stands_at('chat_events') }}
+    where document_id is not null and created_at < {{ current_as_of('chat_events') }}
 ),
 
 documents as (

@@ -1,38 +1,4 @@
-{#
-    A user is new on the day of the first chat ever. A late chat before that day moves it: so new
-    rows touch their own day, and the day that was their user's first until now.
-#}
-{{
-    config(
-        meta={
-            'cells': ['date'],
-            'touched_by': {
-                'int_chat_events': "
-                    select occurred_on from new_rows
-                    union all
-                    select known.first_on
-                    from (
-                        select user_id, min(occurred_on) as first_on from new_rows
-                        where user_id is not null and {{ is_increment() }}
-                        group by user_id
-                    ) as arrived
-                    cross join lateral (
-                        select chats.occurred_on as first_on
-                        from {{ ref('int_chat_events') }} as chats
-                        where chats.user_id = arrived.user_id and {{ was_visible('chats') }}
-                        order by chats.occurred_on
-                        limit 1
-                    ) as known
-                    where known.first_on > arrived.first_on
-                ",
-                'int_rated_chats': "select occurred_on from {{ chats_of('new_rows') }}",
-            },
-            'window_on': 'date',
-        },
-    )
-}}
-
--- depends_on: {{ ref('int_chat_events') }}, {{ ref('int_rated_chats') }}
+{# A user is new on the day of the first chat ever. #}
 with
 
 chats as (

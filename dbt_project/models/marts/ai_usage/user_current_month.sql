@@ -1,5 +1,3 @@
-{{ config(materialized='view') }}
-
 with
 
 months as (
@@ -7,7 +5,7 @@ months as (
     where
         user_id <> 'none'
         and year_month = to_char(
-            {{ stands_at('user_monthly_usage') }} at time zone 'utc', 'YYYY-MM'
+            {{ current_as_of('user_monthly_usage') }} at time zone 'utc', 'YYYY-MM'
         )
 )
 
@@ -16,24 +14,7 @@ select
     year,
     month,
     year_month,
-    message_count,
-    conversation_count,
-    document_count,
-    tokens_total,
-    tokens_cached,
-    cache_hit_count,
-    cost_total,
-    cost_saved_by_cache,
-    avg_response_time_ms,
-    median_response_time_ms,
-    p95_response_time_ms,
-    error_count,
-    avg_feedback_rating,
-    feedback_count,
-    active_days,
-    cache_hit_rate,
-    error_rate,
-    last_activity_at,
+    {{ user_month_measures() }},
     monthly_message_limit,
     monthly_token_limit,
     monthly_cost_limit,

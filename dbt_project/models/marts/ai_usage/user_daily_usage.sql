@@ -1,17 +1,3 @@
-{{
-    config(
-        meta={
-            'cells': ['user_id', 'date'],
-            'touched_by': {
-                'int_chat_events': "select coalesce(user_id, 'none'), occurred_on from new_rows",
-                'int_rated_chats': "select coalesce(user_id, 'none'), occurred_on from {{ chats_of('new_rows') }}",
-            },
-            'window_on': 'date',
-        },
-    )
-}}
-
--- depends_on: {{ ref('int_chat_events') }}, {{ ref('int_rated_chats') }}
 with
 
 chats as (

@@ -1,20 +1,3 @@
-{{
-    config(
-        meta={
-            'cells': ['user_id', 'year', 'month'],
-            'touched_by': {
-                'int_chat_events': "select coalesce(user_id, 'none'), " ~ year_and_month('occurred_on') ~ " from new_rows",
-                'int_rated_chats': "select coalesce(user_id, 'none'), " ~ year_and_month('occurred_on') ~ " from {{ chats_of('new_rows') }}",
-                'stg_users': "select chats.user_id, " ~ year_and_month('chats.occurred_on')
-                    ~ " from new_rows inner join {{ ref('int_chat_events') }} as chats on new_rows.user_id = chats.user_id",
-            },
-            'window_on': 'make_date(year, month, 1)',
-            'period': 'month',
-        },
-    )
-}}
-
--- depends_on: {{ ref('int_chat_events') }}, {{ ref('int_rated_chats') }}
 with
 
 touched as (
@@ -55,7 +38,8 @@ running as (
         sum(chats.tokens_total) over so_far as tokens_so_far,
         sum(chats.cost_total) over so_far as cost_so_far
     from chats
-    -- `none` is everybody unknown, also where events or an entity bear that name: it has no limits.
+    -- `none` stands for all unknown users, also if events or an entity use that name: it has no
+    -- limits.
     left join users on chats.user_key = users.user_id and users.user_id <> 'none'
     window so_far as (
         partition by chats.user_key, chats.year, chats.month
@@ -76,8 +60,8 @@ months as (
         monthly_message_limit,
         monthly_token_limit,
         monthly_cost_limit,
-        {{ comes_to(var('approaching_share')) }} as limit_approached_at,
-        {{ comes_to(1) }} as limit_reached_at
+        {{ first_time_at_share(var('approaching_share')) }} as limit_approached_at,
+        {{ first_time_at_share(1) }} as limit_reached_at
     from running
     group by
         user_key, year, month, monthly_message_limit, monthly_token_limit, monthly_cost_limit
@@ -85,35 +69,11 @@ months as (
 
 measured as (
     select
-        user_id,
-        year,
-        month,
-        year_month,
-        message_count,
-        conversation_count,
-        document_count,
-        tokens_total,
-        tokens_cached,
-        cache_hit_count,
-        cost_total,
-        cost_saved_by_cache,
-        avg_response_time_ms,
-        median_response_time_ms,
-        p95_response_time_ms,
-        error_count,
-        avg_feedback_rating,
-        feedback_count,
-        active_days,
+        *,
         {{ pct2('cache_hit_count', 'message_count') }} as cache_hit_rate,
         {{ pct2('error_count', 'message_count') }} as error_rate,
-        last_activity_at,
-        monthly_message_limit,
-        monthly_token_limit,
-        monthly_cost_limit,
-        limit_approached_at,
         limit_reached_at is not null as limit_reached,
-        limit_reached_at,
-        {{ has_used(0.8) }} as notified_80_percent,
+        {{ has_used(var('approaching_share')) }} as notified_80_percent,
         {{ has_used(1) }} as notified_100_percent,
         now() as updated_at
     from months

@@ -1,16 +1,14 @@
-{{ config(materialized='view') }}
-
 with
 
 chats as (
     select * from {{ ref('chat_events') }}
     where
         user_id is not null
-        and created_at >= {{ stands_at('chat_events') }} - interval '168 hours'
-        and created_at < {{ stands_at('chat_events') }}
+        and created_at >= {{ current_as_of('chat_events') }} - {{ length_of_period('7d') }}
+        and created_at < {{ current_as_of('chat_events') }}
 ),
 
--- What this view reads its readers may read: no more of a document than it shows.
+-- Readers of this view need access to what it reads: no more of a document than it shows.
 documents as (
     select
         document_id,

@@ -1,66 +1,4 @@
-{#
-    Dense: a row for every client and day of the span. A stage change touches its own day and those
-    after it, up to the lead's next change; a creation those up to the next one, too.
-#}
-{{
-    config(
-        meta={
-            'cells': ['client_id', 'date'],
-            'touched_by': {
-                'int_clients': "{{ touched_periods('day', 'date') }}",
-                'stg_clients': "{{ vanished_periods('date') }}",
-                'int_client_activity_daily': 'select client_id, date from new_rows',
-                'int_lead_events': "
-                    select covered.client_id, days.date::date
-                    from (
-                        -- Each day once, however many leads of the client cover it.
-                        select
-                            staged.client_id,
-                            unnest(range_agg(daterange(
-                                staged.occurred_on,
-                                greatest(
-                                    staged.occurred_on,
-                                    coalesce(
-                                        least(next_change.occurred_on, next_creation.occurred_on),
-                                        {{ day_of(as_of()) }} + 1
-                                    )
-                                )
-                            ))) as span
-                        from (
-                            select distinct client_id, lead_id, event, occurred_on from new_rows
-                            where
-                                event in ('lead_created', 'lead_stage_changed')
-                                and {{ is_increment() }}
-                        ) as staged
-                        left join lateral (
-                            {{ next_of_lead(\"'lead_stage_changed'\", 'staged') }}
-                        ) as next_change on true
-                        left join lateral (
-                            -- A lead that is created again is where it was.
-                            {{ next_of_lead(\"'lead_created'\", 'staged') }}
-                        ) as next_creation on staged.event = 'lead_created'
-                        group by staged.client_id
-                    ) as covered
-                    cross join lateral generate_series(
-                        lower(covered.span)::timestamp,
-                        (upper(covered.span) - 1)::timestamp,
-                        interval '1 day'
-                    ) as days (date)
-                ",
-            },
-            'window_on': 'date',
-            'restated': {
-                'client': 'client_id',
-                'period': 'date',
-                'closes_at': "((date + 1)::timestamp at time zone 'utc')",
-                'of_entities': [],
-            },
-        },
-        indexes=[{'columns': ['date']}],
-    )
-}}
-
--- depends_on: {{ ref('stg_clients') }}, {{ ref('int_lead_events') }}
+{# Dense: a row for every client and day of the span. #}
 with
 
 client_days as (
@@ -77,8 +15,8 @@ stage_changes as (
     where client_id in (select client_days.client_id from client_days)
 ),
 
--- The leads of a stage are all that ever came into it, less all that left it: a row for each day
--- with a change, of these clients alone, however many leads they have.
+-- The leads in a stage are all that ever entered it less all that left it: one row per day with a
+-- change, of these clients only, however many leads they have.
 stage_steps as (
     select
         {% for stage in lead_stages() %}
@@ -122,37 +60,23 @@ days as (
         client_days.date,
 
         coalesce(activity.new_leads, 0) as new_leads,
-        coalesce(activity.leads_from_missed_calls, 0) as leads_from_missed_calls,
-        coalesce(activity.leads_from_web_forms, 0) as leads_from_web_forms,
-        coalesce(activity.leads_from_referrals, 0) as leads_from_referrals,
+        {% for source in counted_lead_sources() %}
+        coalesce(activity.leads_from_{{ source }}s, 0) as leads_from_{{ source }}s,
+        {% endfor %}
         coalesce(
-            activity.new_leads - activity.leads_from_missed_calls
-            - activity.leads_from_web_forms - activity.leads_from_referrals,
+            activity.new_leads
+            {% for source in counted_lead_sources() %}
+            - activity.leads_from_{{ source }}s
+            {% endfor %},
             0
         ) as leads_from_other,
 
-        coalesce(activity.total_conversations, 0) as total_conversations,
-        coalesce(activity.ai_responses, 0) as ai_responses,
-        coalesce(activity.human_responses, 0) as human_responses,
-        coalesce(activity.inbound_messages, 0) as inbound_messages,
-        coalesce(activity.outbound_messages, 0) as outbound_messages,
-        coalesce(activity.escalations, 0) as escalations,
+        {% for figure in client_day_counts() + client_day_amounts() %}
+        coalesce(activity.{{ figure }}, 0) as {{ figure }},
+        {% endfor %}
         {{ whole_mean(
             'activity.seconds_to_answer_total', 'activity.answered_messages'
         ) }} as avg_response_time_seconds,
-
-        coalesce(activity.appointments_booked, 0) as appointments_booked,
-        coalesce(activity.quotes_requested, 0) as quotes_requested,
-        coalesce(activity.quotes_sent, 0) as quotes_sent,
-        coalesce(activity.jobs_won, 0) as jobs_won,
-        coalesce(activity.jobs_lost, 0) as jobs_lost,
-        coalesce(activity.review_requests_sent, 0) as review_requests_sent,
-        coalesce(activity.reviews_received, 0) as reviews_received,
-
-        coalesce(activity.revenue_attributed_cents, 0) as revenue_attributed_cents,
-        coalesce(activity.invoices_sent_cents, 0) as invoices_sent_cents,
-        coalesce(activity.payments_collected_cents, 0) as payments_collected_cents,
-
         round(
             activity.ratings_total::numeric / nullif(activity.reviews_received, 0), 2
         ) as avg_rating,

@@ -1,52 +1,4 @@
-{#
-    Dense: a row for every client and month that the span touches. What changes a month changes the
-    next one too, which is compared with it; an invoice or a payment changes what is outstanding in
-    every later one.
-#}
-{{
-    config(
-        meta={
-            'cells': ['client_id', 'month'],
-            'touched_by': {
-                'int_clients': "
-                    select periods.client_id, {{ month_of('periods.start_on + months.later') }}
-                    from ({{ touched_periods('month', \"to_date(month, 'YYYY-MM')\") }}) as periods
-                    cross join (values (interval '0'), (interval '1 month')) as months (later)
-                ",
-                'stg_clients': "{{ vanished_periods('month') }}",
-                'int_client_activity_daily': "
-                    select new_rows.client_id, {{ month_of('new_rows.date + months.later') }}
-                    from new_rows
-                    cross join (values (interval '0'), (interval '1 month')) as months (later)
-                ",
-                'int_lead_events': "
-                    select billed.client_id, {{ month_of('months.start_at') }}
-                    from (
-                        select client_id, min(occurred_on) as first_on from new_rows
-                        where event in ('invoice_sent', 'payment_received')
-                        group by client_id
-                    ) as billed
-                    cross join lateral generate_series(
-                        date_trunc('month', billed.first_on::timestamp),
-                        {{ as_of() }} at time zone 'utc',
-                        interval '1 month'
-                    ) as months (start_at)
-                ",
-            },
-            'window_on': "to_date(month, 'YYYY-MM')",
-            'period': 'month',
-            'restated': {
-                'client': 'client_id',
-                'period': 'month',
-                'closes_at': "((to_date(month, 'YYYY-MM') + interval '1 month') at time zone 'utc')",
-                'of_entities': [],
-            },
-        },
-        indexes=[{'columns': ['month']}],
-    )
-}}
-
--- depends_on: {{ ref('stg_clients') }}
+{# Dense: a row for every client and month that the span touches. #}
 with
 
 client_months as (
@@ -67,7 +19,7 @@ qualifications as (
     where event = 'qualified' and {{ is_visible() }}
 ),
 
--- Every month of these clients with activity: what is outstanding sums up all before it.
+-- Every month of these clients with activity, because outstanding amounts sum up all months before.
 sums as (
     select
         client_id,

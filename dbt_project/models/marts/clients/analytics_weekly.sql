@@ -1,32 +1,4 @@
-{#
-    Dense: a row for every client and week that the span touches. What changes a week changes the
-    next one too, which is compared with it.
-#}
-{{
-    config(
-        meta={
-            'cells': ['client_id', 'week_start'],
-            'touched_by': {
-                'int_clients': "
-                    select periods.client_id, periods.start_on + weeks.days
-                    from ({{ touched_periods('week', 'week_start') }}) as periods
-                    cross join (values (0), (7)) as weeks (days)
-                ",
-                'stg_clients': "{{ vanished_periods('week_start') }}",
-                'int_client_activity_daily': "
-                    select new_rows.client_id, {{ start_of('week', 'new_rows.date') }} + weeks.days
-                    from new_rows
-                    cross join (values (0), (7)) as weeks (days)
-                ",
-            },
-            'window_on': 'week_start',
-            'period': 'week',
-        },
-        indexes=[{'columns': ['week_start']}],
-    )
-}}
-
--- depends_on: {{ ref('stg_clients') }}
+{# Dense: a row for every client and week that the span touches. #}
 with
 
 client_weeks as (
@@ -42,7 +14,7 @@ messages as (
     where event = 'message' and {{ is_visible() }}
 ),
 
--- The touched weeks, and those that they are compared with.
+-- The touched weeks, and the weeks that they are compared with.
 weeks_read as (
     select
         client_id,

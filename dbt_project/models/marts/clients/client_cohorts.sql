@@ -1,26 +1,3 @@
-{# A client changes with its own activity, and with every month that begins. #}
-{{
-    config(
-        meta={
-            'cells': ['client_id'],
-            'touched_by': {
-                'int_clients': "
-                    select client_id from new_rows
-                    union all
-                    select client_id from {{ ref('int_clients') }}
-                    where
-                        {{ start_of('month', day_of(from_as_of())) }}
-                        < {{ start_of('month', day_of(as_of())) }}
-                ",
-                'stg_clients': 'select client_id from new_rows',
-                'int_active_months': "select member_id from new_rows where member_type = 'client'",
-                'int_client_activity_daily': 'select client_id from new_rows',
-            },
-        },
-    )
-}}
-
--- depends_on: {{ ref('stg_clients') }}
 with
 
 clients as (

@@ -1,19 +1,3 @@
-{{
-    config(
-        meta={
-            'cells': ['client_id', 'month'],
-            'touched_by': {
-                'int_lead_events': "
-                    select client_id, {{ month_of('occurred_on') }} from new_rows
-                    where event in {{ funnel_events() }}
-                ",
-            },
-            'window_on': "to_date(month, 'YYYY-MM')",
-            'period': 'month',
-        },
-    )
-}}
-
 with
 
 touched as (
@@ -27,7 +11,7 @@ touched as (
 
 all_events as (
     select * from {{ ref('int_lead_events') }}
-    where event in {{ funnel_events() }} and {{ is_visible() }}
+    where {{ is_funnel_event() }} and {{ is_visible() }}
 ),
 
 events as (

@@ -1,36 +1,3 @@
-{#
-    A cohort changes with its leads' steps, with a lead that moves to another month, and when time
-    makes it mature.
-#}
-{{
-    config(
-        meta={
-            'cells': ['client_id', 'cohort_month'],
-            'touched_by': {
-                'int_lead_events': "
-                    select client_id, {{ month_of('occurred_on') }}
-                    from {{ creations_of(\"(
-                        select new_rows.* from new_rows
-                        inner join \" ~ funnel_steps() ~ \" as steps (stage, stage_order)
-                            on new_rows.event = steps.stage
-                    )\") }} as cohorts
-                    union all
-                    select client_id, {{ month_of(day_of('lead_created_at')) }}
-                    from {{ ref('lead_funnel') }}
-                    where
-                        -- Months have 31 days at most.
-                        lead_created_at >= {{ from_as_of() }} - interval '3000 hours'
-                        and {{ matures_at('lead_created_at') }} > {{ from_as_of() }}
-                        and {{ matures_at('lead_created_at') }} <= {{ as_of() }}
-                ",
-            },
-            'window_on': "to_date(cohort_month, 'YYYY-MM')",
-            'period': 'month',
-        },
-    )
-}}
-
--- depends_on: {{ ref('int_lead_events') }}
 with
 
 touched as (

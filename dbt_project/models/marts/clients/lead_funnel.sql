@@ -1,18 +1,3 @@
-{{
-    config(
-        meta={
-            'cells': ['client_id', 'lead_id'],
-            'touched_by': {
-                'int_lead_events': "
-                    select client_id, lead_id from new_rows
-                    where event in {{ funnel_events() }} or event = 'lead_stage_changed'
-                ",
-            },
-        },
-        indexes=[{'columns': ['client_id', 'lead_created_at']}, {'columns': ['lead_created_at']}],
-    )
-}}
-
 with
 
 events as (
@@ -21,19 +6,12 @@ events as (
         {{ is_client() }}
         and {{ is_visible() }}
         and {{ in_touched_cells(['client_id', 'lead_id']) }}
-        and (event in {{ funnel_events() }} or event = 'lead_stage_changed')
+        and ({{ is_funnel_event() }} or event = 'lead_stage_changed')
 ),
 
--- No aggregate: of a lead that was created again and again all its campaigns would stand in memory.
 creations as (
-    select distinct on (client_id, lead_id)
-        client_id,
-        lead_id,
-        source,
-        campaign
-    from events
-    where event = 'lead_created'
-    order by client_id asc, lead_id asc, occurred_at asc, event_id asc
+    select * from {{ ref('int_lead_creations') }}
+    where {{ in_touched_cells(['client_id', 'lead_id']) }}
 ),
 
 leads as (

@@ -1,21 +1,4 @@
-{# A lead counts in the month of its earliest lead_created, wherever it was counted before. #}
-{{
-    config(
-        meta={
-            'cells': ['client_id', 'month'],
-            'touched_by': {
-                'int_lead_events': "
-                    select client_id, {{ month_of('occurred_on') }}
-                    from {{ creations_of(\"(select * from new_rows where event in ('lead_created', 'job_won'))\") }} as months
-                ",
-            },
-            'window_on': "to_date(month, 'YYYY-MM')",
-            'period': 'month',
-        },
-    )
-}}
-
--- depends_on: {{ ref('int_lead_events') }}
+{# A lead counts in the month of its earliest lead_created. #}
 with
 
 touched as (

@@ -1,16 +1,3 @@
-{{
-    config(
-        meta={
-            'cells': ['client_id', 'month'],
-            'touched_by': {
-                'int_inbound_messages': "select client_id, {{ month_of('occurred_on') }} from new_rows",
-            },
-            'window_on': "to_date(month, 'YYYY-MM')",
-            'period': 'month',
-        },
-    )
-}}
-
 with
 
 touched as (
@@ -30,13 +17,7 @@ answered as (
     select
         touched.client_id,
         touched.month,
-        case
-            when messages.seconds_to_answer <= 60 then 1
-            when messages.seconds_to_answer <= 300 then 2
-            when messages.seconds_to_answer <= 900 then 3
-            when messages.seconds_to_answer <= 3600 then 4
-            else 5
-        end as bucket_order
+        {{ response_bucket_order('messages.seconds_to_answer') }} as bucket_order
     from touched
     inner join
         messages
@@ -74,14 +55,7 @@ buckets as (
         coalesce(counted.responses, 0) as responses,
         now() as updated_at
     from months
-    cross join (
-        values
-        ('Under 1 min', 1),
-        ('1-5 min', 2),
-        ('5-15 min', 3),
-        ('15-60 min', 4),
-        ('Over 1 hour', 5)
-    ) as buckets (bucket, bucket_order)
+    cross join {{ response_buckets() }} as buckets (bucket, bucket_order)
     left join
         counted
         on

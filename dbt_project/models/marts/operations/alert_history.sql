@@ -1,18 +1,16 @@
 {#
-    A view: an alert is resolved, and a window complete, by the passing of time alone, and what people
-    do by hand shows at once. Its rows come of bad windows and of users' months, which are few.
+    A view, because the passing of time alone resolves an alert or completes a window, and because
+    what people do by hand is visible at once. Its inputs are small: bad windows and users' months.
 #}
-{{ config(materialized='view') }}
-
 with
 
--- An alert is a run of windows next to each other: their number less their time is the same.
+-- An alert is a run of consecutive windows: all of them have the same start less row number.
 complete_windows as (
     select
         *,
-        window_start - row_number() over (order by window_start) * interval '5 minutes' as run
+        window_start - row_number() over (order by window_start) * {{ window_length() }} as run
     from {{ ref('int_api_error_windows') }}
-    where window_start + interval '5 minutes' <= {{ stands_at('int_api_error_windows') }}
+    where window_start + {{ window_length() }} <= {{ current_as_of('int_api_error_windows') }}
 ),
 
 error_windows as (
@@ -28,7 +26,7 @@ error_alerts as (
         {{ error_alert_id('alert_start') }} as alert_id,
         array_agg({{ error_alert_id('window_start') }}) as known_as,
         alert_start as created_at,
-        max(window_start) + interval '5 minutes' as ended_at,
+        max(window_start) + {{ window_length() }} as ended_at,
         sum(total_calls) as total_calls,
         sum(error_calls) as error_calls,
         max({{ error_severity('error_calls', 'total_calls') }}) as severity_rank,
@@ -55,7 +53,9 @@ usage_alerts as (
     from months
     cross join
         lateral (
-            values (80, months.limit_approached_at), (100, months.limit_reached_at)
+            values
+            ({{ (100 * var('approaching_share')) | int }}, months.limit_approached_at),
+            (100, months.limit_reached_at)
         ) as thresholds (percent, reached_at)
     where thresholds.reached_at is not null
 ),
@@ -72,7 +72,7 @@ found as (
         || to_char(ended_at at time zone 'utc', 'YYYY-MM-DD HH24:MI') || ' UTC.' as message,
         'performance' as category,
         case
-            when ended_at + interval '5 minutes' <= {{ stands_at('int_api_error_windows') }}
+            when ended_at + {{ window_length() }} <= {{ current_as_of('int_api_error_windows') }}
                 then ended_at
         end as resolved_at,
         created_at,
@@ -88,14 +88,14 @@ found as (
         'User ' || user_id || ' came to ' || percent || ' % of a limit of ' || year_month || '.'
             as message,
         'usage' as category,
-        case when ended_at <= {{ stands_at('user_monthly_usage') }} then ended_at end
+        case when ended_at <= {{ current_as_of('user_monthly_usage') }} then ended_at end
             as resolved_at,
         created_at,
         updated_at
     from usage_alerts
 ),
 
--- What people did by hand, of an alert under any of the names that it has had.
+-- What people did by hand, for an alert under any of its ids so far.
 by_hand as (
     select distinct on (found.alert_id, actions.action)
         found.alert_id,

@@ -1,25 +1,9 @@
-{{
-    config(
-        meta={
-            'cells': ['client_id', 'event_id', 'created_at'],
-            'touched_by': {
-                'int_api_request_events': "
-                    select client_id, event_id, occurred_at from new_rows
-                    where {{ is_error('status_code') }}
-                ",
-            },
-            'window_on': "(created_at at time zone 'utc')::date",
-        },
-        indexes=[{'columns': ['created_at']}],
-    )
-}}
-
 with
 
 calls as (
     select * from {{ ref('int_api_request_events') }}
     where
-        {{ is_error('status_code') }}
+        {{ is_error() }}
         and {{ is_visible() }}
         and {{ in_touched_cells(['client_id', 'event_id', 'occurred_at']) }}
 ),

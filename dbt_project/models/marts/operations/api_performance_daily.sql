@@ -1,16 +1,5 @@
-{# The plan limits neither an endpoint's nor a method's length: their hashes are indexed. #}
-{{
-    config(
-        meta={
-            'cells': ['endpoint', 'method', 'date'],
-            'touched_by': {
-                'int_api_request_events': 'select endpoint, method, occurred_on from new_rows',
-            },
-            'window_on': 'date',
-        },
-        indexes=[{'columns': ['date', hashed('endpoint'), hashed('method')], 'unique': true}],
-    )
-}}
+{# The tracking plan limits the length of neither endpoint nor method: their hashes are indexed. #}
+{{ config(indexes=[{'columns': ['date', hashed('endpoint'), hashed('method')], 'unique': true}]) }}
 
 with
 

@@ -1,16 +1,5 @@
-{# The plan limits neither an endpoint's nor a method's length: their hashes are indexed. #}
-{{
-    config(
-        meta={
-            'cells': ['endpoint', 'method', 'hour'],
-            'touched_by': {
-                'int_api_request_events': 'select endpoint, method, occurred_hour from new_rows',
-            },
-            'window_on': "(hour at time zone 'utc')::date",
-        },
-        indexes=[{'columns': ['hour', hashed('endpoint'), hashed('method')], 'unique': true}],
-    )
-}}
+{# The tracking plan limits the length of neither endpoint nor method: their hashes are indexed. #}
+{{ config(indexes=[{'columns': ['hour', hashed('endpoint'), hashed('method')], 'unique': true}]) }}
 
 with
 

@@ -1,8 +1,6 @@
-{{ config(materialized='view') }}
-
 with
 
--- Hours, for a day of a session's time zone may have another length.
+-- In hours, because a day may have another length in the session's time zone.
 periods as (
     select
         listed.period,
@@ -10,10 +8,9 @@ periods as (
         {{ last_as_of() }} as ends_at
     from (
         values
-        ('1h', interval '1 hour'),
-        ('24h', interval '24 hours'),
-        ('7d', interval '168 hours'),
-        ('30d', interval '720 hours')
+        {% for period in var('period_hours') %}
+        ('{{ period }}', {{ length_of_period(period) }}){{ ',' if not loop.last }}
+        {% endfor %}
     ) as listed (period, length)
 ),
 
@@ -126,7 +123,7 @@ latest_readings as (
     group by period
 ),
 
--- The windows that lie wholly in the period, from the one with the first reading ever.
+-- The windows completely within the period, from the one with the first reading ever.
 windows as (
     select
         periods.period,
@@ -135,20 +132,20 @@ windows as (
     cross join first_reading
     cross join lateral generate_series(
         greatest(
-            {{ five_minutes_of(
-                "periods.starts_at + interval '5 minutes' - interval '1 microsecond'"
+            {{ window_start_of(
+                'periods.starts_at + ' ~ window_length() ~ " - interval '1 microsecond'"
             ) }},
-            {{ five_minutes_of('first_reading.occurred_at') }}
+            {{ window_start_of('first_reading.occurred_at') }}
         ),
-        periods.ends_at - interval '5 minutes',
-        interval '5 minutes'
+        periods.ends_at - {{ window_length() }},
+        {{ window_length() }}
     ) as windows (window_start)
 ),
 
 windows_with_readings as (
     select distinct
         period,
-        {{ five_minutes_of('occurred_at') }} as window_start
+        {{ window_start_of('occurred_at') }} as window_start
     from readings
 ),
 

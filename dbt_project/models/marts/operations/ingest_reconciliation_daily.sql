@@ -1,21 +1,3 @@
-{# An event touches the day of its receipt when it is read, and once more when as_of passes it. #}
-{{
-    config(
-        meta={
-            'cells': ['date'],
-            'touched_by': {
-                'int_events': "
-                    select batches.received_on
-                    from (select distinct batch_seq from new_rows) as news
-                    inner join {{ ref('stg_event_batches') }} as batches on news.batch_seq = batches.batch_seq
-                ",
-                'stg_event_batches': 'select received_on from new_rows',
-            },
-            'window_on': 'date',
-        },
-    )
-}}
-
 with
 
 batches as (
@@ -23,7 +5,7 @@ batches as (
     where batch_seq <= {{ to_batch() }} and {{ in_touched_cells(['received_on']) }}
 ),
 
--- Counted where the models read, not where the loader counted.
+-- Counted in what the models read, independently of the loader's counts.
 events as (
     select
         batches.received_on,

@@ -1,16 +1,3 @@
-{{
-    config(
-        meta={
-            'cells': ['server_id', 'metric_type', 'hour'],
-            'touched_by': {
-                'int_system_metric_events': 'select server_id, metric_type, occurred_hour from new_rows',
-            },
-            'window_on': "(hour at time zone 'utc')::date",
-        },
-        indexes=[{'columns': ['hour']}],
-    )
-}}
-
 with
 
 readings as (
@@ -25,7 +12,7 @@ hours as (
         server_id,
         metric_type,
         occurred_hour as hour,
-        -- Two clients may have read at one instant, with one id.
+        -- Readings of two clients may have the same instant and id.
         (array_agg(
             metric_value order by occurred_at desc, event_id desc, client_id collate "C" desc
         ))[1] as latest,

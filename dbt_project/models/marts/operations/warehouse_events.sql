@@ -1,8 +1,6 @@
-{{ config(materialized='view') }}
-
 with
 
--- Columns by name: what is named here analysts may read (warehouse/schema/access/roles.py).
+-- Columns by name: analysts are granted these (warehouse/schema/access/grants/analyst.sql).
 loads as (
     select
         load_id,

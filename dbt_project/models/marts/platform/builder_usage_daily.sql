@@ -1,16 +1,3 @@
-{{
-    config(
-        meta={
-            'cells': ['client_id', 'date', 'action'],
-            'touched_by': {
-                'int_builder_action_events': 'select client_id, occurred_on, action from new_rows',
-            },
-            'window_on': 'date',
-        },
-        indexes=[{'columns': ['date']}],
-    )
-}}
-
 with
 
 events as (

@@ -1,40 +1,7 @@
 {#
-    Dense, over the span of platform_analytics: its days are few, and the ones whose MRR differs, or
-    that are new, are touched. A user's day counts in the conversion rates of all days whose window
-    it lies in.
+    Dense, over the span of platform_analytics. A user's day counts in the conversion rates of all
+    days whose window includes it.
 #}
-{{
-    config(
-        meta={
-            'cells': ['period_start'],
-            'touched_by': {
-                'int_clients': "
-                    {% if load_cached_relation(this) is none %}
-                    select date from {{ ref('platform_analytics') }}
-                    {% else %}
-                    select coalesce(days.date, known.period_start)
-                    from {{ ref('platform_analytics') }} as days
-                    full join
-                        (select * from {{ this }} where metric_name = 'mrr') as known
-                        on days.date = known.period_start
-                    where
-                        not {{ is_increment() }}
-                        or days.mrr_cents * 0.01 is distinct from known.metric_value
-                    {% endif %}
-                ",
-                'int_user_days': "
-                    select news.date + later.days - 1
-                    from (select distinct date from new_rows) as news
-                    cross join generate_series(1, {{ var('conversion_days') }}) as later (days)
-                ",
-                'int_revenue_events': 'select occurred_on from new_rows',
-            },
-            'window_on': 'period_start',
-        },
-    )
-}}
-
--- depends_on: {{ ref('int_clients') }}
 with
 
 platform_days as (
@@ -65,7 +32,7 @@ user_days as (
     where date in (select window_days.date from window_days)
 ),
 
--- A user counts from a day on, until the next one does it again or the window has passed.
+-- A user counts from a day on, until the user's next day or the end of the window.
 active_spells as (
     select
         date as starts_on,
@@ -87,7 +54,7 @@ converted_spells as (
     where has_converted
 ),
 
--- Of many users the same: a few rows for every day.
+-- The same for all users together: a few rows per day.
 spells as (
     select
         starts_on,

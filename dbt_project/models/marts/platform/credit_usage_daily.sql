@@ -1,16 +1,3 @@
-{{
-    config(
-        meta={
-            'cells': ['user_id', 'feature_name', 'date'],
-            'touched_by': {
-                'int_credit_events': 'select user_id, feature_name, occurred_on from new_rows',
-            },
-            'window_on': 'date',
-        },
-        indexes=[{'columns': ['date']}],
-    )
-}}
-
 with
 
 events as (

@@ -1,16 +1,5 @@
-{# The plan does not limit a view's length: its hash is indexed. #}
-{{
-    config(
-        meta={
-            'cells': ['date', 'event', 'view'],
-            'touched_by': {
-                'int_dashboard_events': "select occurred_on, event, coalesce(view, 'none') from new_rows",
-            },
-            'window_on': 'date',
-        },
-        indexes=[{'columns': ['date', 'event', hashed('view')], 'unique': true}],
-    )
-}}
+{# The tracking plan does not limit the length of a view: its hash is indexed. #}
+{{ config(indexes=[{'columns': ['date', 'event', hashed('view')], 'unique': true}]) }}
 
 with
 

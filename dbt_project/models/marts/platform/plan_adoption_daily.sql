@@ -1,33 +1,3 @@
-{# A subscription's event touches its day and all later ones; a new day is as the one before it. #}
-{{
-    config(
-        meta={
-            'cells': ['date'],
-            'touched_by': {
-                'int_subscription_events': "
-                    select days.date::date
-                    from generate_series(
-                        least(
-                            (select min(occurred_on) from new_rows where {{ is_client() }}),
-                            greatest(
-                                {{ day_of(from_as_of()) }} + 1,
-                                coalesce(
-                                    (select min(started_on) from {{ ref('int_subscription_spells') }}),
-                                    {{ day_of(as_of()) }} + 1
-                                )
-                            )
-                        )::timestamp,
-                        {{ day_of(as_of()) }}::timestamp,
-                        interval '1 day'
-                    ) as days (date)
-                ",
-            },
-            'window_on': 'date',
-        },
-    )
-}}
-
--- depends_on: {{ ref('int_subscription_events') }}
 with
 
 touched as (
@@ -46,7 +16,7 @@ spells as (
         and (spells.ended_on is null or spells.ended_on > touched.first_on)
 ),
 
--- From when to when no subscription of a client begins or ends.
+-- Periods in which no subscription of a client begins or ends.
 client_spans as (
     select
         client_id,
@@ -105,7 +75,7 @@ named as (
     from ranked
 ),
 
--- By how much a plan's figures are others from a day's end on.
+-- By how much a plan's figures change at a day's end.
 changes as (
     select
         plan,

@@ -1,54 +1,3 @@
-{#
-    Clients are counted anew for every day, and the days whose counts differ are touched: new days,
-    and whatever a client that came, went or changed has moved. A subscription's event touches its
-    day and all later ones.
-#}
-{{
-    config(
-        meta={
-            'cells': ['date'],
-            'touched_by': {
-                'int_clients': "
-                    {% if load_cached_relation(this) is none %}
-                    select date from {{ client_counts() }}
-                    {% else %}
-                    select coalesce(counts.date, known.date)
-                    from {{ client_counts() }}
-                    full join {{ this }} as known on counts.date = known.date
-                    where
-                        not {{ is_increment() }}
-                        or (counts.total_clients, counts.active_clients, counts.new_clients, counts.churned_clients)
-                        is distinct from
-                        (known.total_clients, known.active_clients, known.new_clients, known.churned_clients)
-                    {% endif %}
-                ",
-                'int_client_activity_daily': 'select date from new_rows',
-                'int_subscription_events': "
-                    select days.date::date
-                    from generate_series(
-                        (select min(occurred_on) from new_rows where {{ is_client() }})::timestamp,
-                        {{ day_of(as_of()) }}::timestamp,
-                        interval '1 day'
-                    ) as days (date)
-                ",
-            },
-            'window_on': 'date',
-            'restated': {
-                'period': 'date',
-                'closes_at': "((date + 1)::timestamp at time zone 'utc')",
-                'of_entities': [
-                    'total_clients',
-                    'active_clients',
-                    'new_clients',
-                    'churned_clients',
-                    'avg_cost_per_client_cents',
-                ],
-            },
-        },
-    )
-}}
-
--- depends_on: {{ ref('int_subscription_events') }}
 with
 
 client_days as (
@@ -76,8 +25,8 @@ spells as (
     where mrr_cents > 0
 ),
 
--- By how much a client's MRR is another from a day's end on: spells are told by their ends alone,
--- for there may be many of one client, and many days.
+-- By how much a client's MRR changes at a day's end: only the ends of spells are read, because a
+-- client may have many of them, over many days.
 changes as (
     select
         client_id,
@@ -100,8 +49,8 @@ changes as (
     group by client_id, date
 ),
 
--- What each client paid at the end of the day of a change, and before it. Its first change is the
--- first that it ever pays.
+-- Each client's MRR at the end of the day of a change, and before it. The first change is the first
+-- MRR ever.
 client_revenues as (
     select
         client_id,

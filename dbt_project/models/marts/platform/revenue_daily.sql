@@ -1,15 +1,3 @@
-{{
-    config(
-        meta={
-            'cells': ['date', 'plan_type'],
-            'touched_by': {
-                'int_revenue_events': "select occurred_on, coalesce(plan_type, 'none') from new_rows",
-            },
-            'window_on': 'date',
-        },
-    )
-}}
-
 with
 
 events as (

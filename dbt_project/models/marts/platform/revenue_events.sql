@@ -1,16 +1,3 @@
-{{
-    config(
-        meta={
-            'cells': ['client_id', 'event_id', 'created_at'],
-            'touched_by': {
-                'int_revenue_events': 'select client_id, event_id, occurred_at from new_rows',
-            },
-            'window_on': "(created_at at time zone 'utc')::date",
-        },
-        indexes=[{'columns': ['created_at']}],
-    )
-}}
-
 with
 
 events as (

@@ -1,42 +1,4 @@
-{#
-    Dense, with the rows of analytics_monthly, and touched by what touches those. A subscription's
-    event changes the MRR at the end of its month and of all later ones.
-#}
-{{
-    config(
-        meta={
-            'cells': ['client_id', 'month'],
-            'touched_by': {
-                'int_clients': "
-                    select client_id, {{ month_of('start_on') }}
-                    from ({{ touched_periods('month', \"to_date(month, 'YYYY-MM')\") }}) as periods
-                ",
-                'stg_clients': "{{ vanished_periods('month') }}",
-                'int_client_activity_daily': "select client_id, {{ month_of('date') }} from new_rows",
-                'int_client_costs_daily': "select client_id, {{ month_of('date') }} from new_rows",
-                'int_subscription_events': "
-                    select subscribed.client_id, {{ month_of('months.start_at') }}
-                    from (
-                        select client_id, min(occurred_on) as first_on from new_rows
-                        group by client_id
-                    ) as subscribed
-                    cross join lateral generate_series(
-                        date_trunc('month', subscribed.first_on::timestamp),
-                        {{ as_of() }} at time zone 'utc',
-                        interval '1 month'
-                    ) as months (start_at)
-                ",
-            },
-            'window_on': "to_date(month, 'YYYY-MM')",
-            'period': 'month',
-        },
-        indexes=[{'columns': ['month']}],
-    )
-}}
-
--- depends_on: {{ ref('int_clients') }}, {{ ref('stg_clients') }}
--- depends_on: {{ ref('int_client_activity_daily') }}
--- depends_on: {{ ref('int_subscription_events') }}
+{# Dense, with the rows of analytics_monthly. #}
 with
 
 client_months as (
@@ -60,7 +22,7 @@ cost_days as (
     select * from {{ ref('int_client_costs_daily') }}
 ),
 
--- What was live when the month ended, or is now.
+-- What was live at the month's end, or is live now.
 subscribed as (
     select
         client_months.client_id,
@@ -115,17 +77,10 @@ amounts as (
 
 months as (
     select
-        client_id,
-        month,
-        revenue_attributed_cents,
-        mrr_cents,
-        ai_cost_usd,
-        api_cost_cents,
-        credits_cost_usd,
+        *,
         {{ to_bigint(
             'mrr_cents - api_cost_cents - round(100 * (ai_cost_usd + credits_cost_usd))'
         ) }} as margin_cents,
-        new_leads,
         now() as updated_at
     from amounts
 )

@@ -1,30 +1,6 @@
-{#
-    A producer's session is a cell of its own. Of the sessions that are cut from a visitor's page
-    views every view is a cell, as it may begin one: a late view joins sessions, parts them or moves
-    their starts, so they are cut anew from one start that stays to another, never patched.
-#}
-{{
-    config(
-        meta={
-            'cells': ['client_id', 'session_id', 'is_cut'],
-            'touched_by': {
-                'int_page_view_events': "{{ sessions_of_views() }}",
-                'int_conversion_events': "{{ sessions_of_conversions() }}",
-            },
-        },
-        indexes=[
-            {'columns': ['client_id', 'visitor_id', 'ended_at']},
-            {'columns': ['client_id', 'started_on']},
-            {'columns': ['client_id', 'ended_on']},
-            {'columns': ['built_batch_seq']},
-            {'columns': ['built_as_of']},
-        ],
-    )
-}}
-
 with recursive
 
--- Looked up by its indexes, as often as it takes.
+-- `not materialized`: looked up by its indexes, once per row.
 all_views as not materialized (
     select * from {{ ref('int_page_view_events') }}
     where {{ is_of_visitor() }} and {{ is_visible() }}
@@ -78,7 +54,7 @@ starts as (
         ended_at as run_ended_at
     from runs
     union all
-    -- A run that is longer than a session may be goes on in the next session.
+    -- A run that is longer than the longest session continues in the next one.
     select
         starts.client_id,
         starts.visitor_id,

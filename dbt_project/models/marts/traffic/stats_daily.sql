@@ -1,28 +1,4 @@
-{# A session counts as a whole where it started, with all its page views so far. #}
-{{
-    config(
-        meta={
-            'cells': ['client_id', 'date'],
-            'touched_by': {
-                'int_page_view_events': "
-                    select client_id, occurred_on from new_rows
-                    where {{ is_of_visitor() }}
-                ",
-                'int_conversion_events': "
-                    select client_id, occurred_on from new_rows
-                    where not is_bot
-                ",
-                'sessions': "
-                    select client_id, {{ day_of('occurred_at') }}
-                    from {{ moments_of_sessions('started_at') }}
-                ",
-            },
-            'window_on': "date",
-        },
-        indexes=[{'columns': ['date']}],
-    )
-}}
-
+{# A session counts once, in the day in which it started, with all its page views so far. #}
 with
 
 views as (

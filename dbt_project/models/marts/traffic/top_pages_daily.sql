@@ -1,23 +1,6 @@
-{# A page view that begins or ends a session is counted on its own day, wherever the rest lies. #}
+{# The tracking plan does not limit the length of a path: its hash is indexed. #}
 {{
     config(
-        meta={
-            'cells': ['client_id', 'date'],
-            'touched_by': {
-                'int_page_view_events': "
-                    select client_id, occurred_on from new_rows
-                    where {{ is_of_visitor() }}
-                ",
-                'sessions': "
-                    select client_id, {{ day_of('occurred_at') }}
-                    from {{ moments_of_sessions('started_at') }}
-                    union all
-                    select client_id, {{ day_of('occurred_at') }}
-                    from {{ moments_of_sessions('ended_at') }}
-                ",
-            },
-            'window_on': 'date',
-        },
         indexes=[
             {'columns': ['client_id', 'date', hashed('path')], 'unique': true},
             {'columns': ['date']},

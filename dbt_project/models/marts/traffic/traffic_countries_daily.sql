@@ -1,19 +1,3 @@
-{{
-    config(
-        meta={
-            'cells': ['client_id', 'date'],
-            'touched_by': {
-                'int_page_view_events': "
-                    select client_id, occurred_on from new_rows
-                    where {{ is_of_visitor() }}
-                ",
-            },
-            'window_on': 'date',
-        },
-        indexes=[{'columns': ['date']}],
-    )
-}}
-
 with
 
 views as (

@@ -1,15 +1,6 @@
+{# The tracking plan does not limit the length of a source: hashes are indexed. #}
 {{
     config(
-        meta={
-            'cells': ['client_id', 'date'],
-            'touched_by': {
-                'sessions': "
-                    select client_id, {{ day_of('occurred_at') }}
-                    from {{ moments_of_sessions('started_at') }}
-                ",
-            },
-            'window_on': 'date',
-        },
         indexes=[
             {
                 'columns': [
@@ -22,7 +13,6 @@
     )
 }}
 
--- depends_on: {{ ref('int_page_view_events') }}
 with
 
 sessions as (

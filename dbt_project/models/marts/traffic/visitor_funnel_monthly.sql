@@ -1,28 +1,4 @@
-{# Of the month's visitors: who looked on, and who got in touch or signed up, in any order. #}
-{{
-    config(
-        meta={
-            'cells': ['client_id', 'month'],
-            'touched_by': {
-                'int_page_view_events': "
-                    select client_id, {{ month_of('occurred_on') }} from new_rows
-                    where {{ is_of_visitor() }}
-                ",
-                'int_conversion_events': "
-                    select client_id, {{ month_of('occurred_on') }} from new_rows
-                    where {{ is_of_visitor() }}
-                ",
-                'sessions': "
-                    select client_id, {{ month_of(day_of('occurred_at')) }}
-                    from {{ moments_of_sessions('started_at') }}
-                ",
-            },
-            'window_on': "to_date(month, 'YYYY-MM')",
-            'period': 'month',
-        },
-    )
-}}
-
+{# The month's visitors: who engaged, and who converted, in any order. #}
 with
 
 touched as (

@@ -1,5 +1,3 @@
-{{ config(materialized='view') }}
-
 with
 
 marts as (
@@ -11,28 +9,28 @@ marts as (
 
 offsets as (
     select
-        stands.model,
-        stands.batch_seq,
-        stands.row_count,
-        case when stands.as_of < 'infinity' then stands.as_of else last_look.as_of end as as_of
-    from {{ source('warehouse', 'model_offsets') }} as stands
-    -- A fact looks from nowhere: it is as old as the last build that had it read what was new,
-    -- whatever failed later in it, or that saw that nothing was.
+        offsets.model,
+        offsets.batch_seq,
+        offsets.row_count,
+        case when offsets.as_of < 'infinity' then offsets.as_of else last_read.as_of end as as_of
+    from {{ source('warehouse', 'model_offsets') }} as offsets
+    -- A fact has no as_of. It is as fresh as the last build that let it read its unread input, even
+    -- if the build failed later, or that found no unread input.
     left join lateral (
         select builds.as_of
         from {{ source('warehouse', 'builds') }} as builds
         where
             builds.window_start is null
-            and (builds.models is null or stands.model = any(builds.models))
-            and (builds.state = 'done' or builds.started_at <= stands.moved_at)
+            and (builds.models is null or offsets.model = any(builds.models))
+            and (builds.state = 'done' or builds.started_at <= offsets.moved_at)
         order by builds.started_at desc
         limit 1
-    ) as last_look on stands.as_of = 'infinity'
+    ) as last_read on offsets.as_of = 'infinity'
 ),
 
 latest_checks as (
     select distinct on (check_name)
-        -- Checks name a model alone or with its schema.
+        -- Checks name a model with or without its schema.
         regexp_replace(model, '^.*\.', '') as mart,
         severity,
         passed,
@@ -54,7 +52,7 @@ checked as (
     group by mart
 ),
 
--- A view stands where the last of the models that it reads stands.
+-- A view is as fresh as the oldest of the models that it reads.
 built as (
     select
         marts.mart,

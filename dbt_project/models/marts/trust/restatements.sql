@@ -1,5 +1,3 @@
-{{ config(materialized='view') }}
-
 select
     mart,
     client_id,

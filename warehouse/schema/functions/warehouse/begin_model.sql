@@ -7,9 +7,10 @@
 --   warehouse.window_start, warehouse.window_end of a backfill, else empty
 --
 -- A model that goes past an erasure which is forgotten is recomputed in full, in place.
+drop function if exists warehouse.begin_model(text, text, text, text [], boolean, boolean);
 create or replace function warehouse.begin_model(
     model_name text, invocation text, code_checksum text, upstream text [], is_fact boolean,
-    is_new boolean
+    is_new boolean, holds_every_event boolean
 ) returns text
 -- A build waits for another one that is at the model, however long that takes.
 language plpgsql set lock_timeout = 0 as $$
@@ -55,8 +56,8 @@ begin
                 model_name
             using hint = 'To lose them, build with --allow-lost-events.';
         end if;
-        -- The fact of all events tells what is modelled: what it loses now is explained.
-        if model_name = 'int_events' then
+        -- What the fact of all events loses now is counted, so that the reconciliation explains it.
+        if holds_every_event then
             update staging.event_batches as b
             set erased = b.accepted - (
                 select count(*) from staging.raw_events as r where r.batch_id = b.batch_id

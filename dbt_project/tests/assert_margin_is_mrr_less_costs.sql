@@ -1,6 +1,6 @@
 {{ config(meta={'dagster': {'ref': {'name': 'unit_economics_monthly'}}}) }}
 
--- What a client brings, less all that it costs: to the cent, with costs in USD rounded together.
+-- A client's margin is its MRR less all its costs, to the cent; costs in USD are rounded together.
 select *
 from {{ ref('unit_economics_monthly') }}
 where

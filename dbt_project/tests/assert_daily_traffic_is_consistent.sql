@@ -1,5 +1,5 @@
--- A visitor has a page view, a session begins with one, and a mean is of sessions: no count exceeds
--- what it is part of.
+-- No part exceeds its whole: every visitor and every session has a page view, and a mean needs a
+-- session.
 select *
 from {{ ref('stats_daily') }}
 where

@@ -1,6 +1,6 @@
 {{ config(meta={'dagster': {'ref': {'name': 'ingest_reconciliation_daily'}}}) }}
 
--- A line is accepted, a duplicate, suppressed or rejected; an accepted one is where models read.
+-- Every line is accepted, a duplicate, suppressed or rejected, and models read every accepted one.
 select *
 from {{ ref('ingest_reconciliation_daily') }}
 where unexplained <> 0 or received <> accepted + duplicates + suppressed + rejected

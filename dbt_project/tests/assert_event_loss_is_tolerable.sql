@@ -5,9 +5,9 @@
     )
 }}
 
--- The last week's days: what was lost before is known, and stays lost.
+-- Only the last days: older losses are known, and cannot be repaired.
 select *
 from {{ ref('ingest_loss_daily') }}
 where
     loss_percent > {{ var('tolerable_loss_percent') }}
-    and date > {{ day_of(stands_at('ingest_loss_daily')) }} - 7
+    and date > {{ day_of(current_as_of('ingest_loss_daily')) }} - {{ var('loss_warning_days') }}

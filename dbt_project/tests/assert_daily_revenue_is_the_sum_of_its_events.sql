@@ -1,7 +1,7 @@
 {{ config(meta={'dagster': {'ref': {'name': 'revenue_daily'}}}) }}
 
--- Payments less refunds, told row by row, come to the revenue of their day and plan. The two marts
--- are compared where both have read as far: one may be built without the other.
+-- The revenue of a day and plan is the sum of its payments less its refunds. The two marts are
+-- compared only when both have the same offset: one may be built without the other.
 with
 
 events as (
@@ -14,7 +14,7 @@ events as (
     group by (created_at at time zone 'utc')::date, coalesce(plan_type, 'none')
 ),
 
-same_readings as (
+same_offsets as (
     select count(*) as marts
     from {{ source('warehouse', 'model_offsets') }}
     where model in ('revenue_daily', 'revenue_events')
@@ -26,7 +26,7 @@ select
     coalesce(days.plan_type, events.plan_type) as plan_type
 from {{ ref('revenue_daily') }} as days
 full join events on days.date = events.date and days.plan_type = events.plan_type
-cross join same_readings
+cross join same_offsets
 where
     days.total_revenue_usd is distinct from events.revenue_usd
     or days.subscriptions + days.upgrades + days.purchases + days.refunds

@@ -1,7 +1,7 @@
 {{ config(meta={'dagster': {'ref': {'name': 'platform_analytics'}}}) }}
 
--- Subscriptions counted by client and by plan bring the same MRR on every day. The two marts are
--- compared where both have read as far: one may be built without the other.
+-- MRR by client and MRR by plan have the same sum on every day. The two marts are compared only
+-- when both have the same offset: one may be built without the other.
 with
 
 plans as (
@@ -12,7 +12,7 @@ plans as (
     group by date
 ),
 
-same_readings as (
+same_offsets as (
     select count(*) as marts
     from {{ source('warehouse', 'model_offsets') }}
     where model in ('platform_analytics', 'plan_adoption_daily')
@@ -25,5 +25,5 @@ select
     plans.mrr_cents as mrr_cents_of_plans
 from {{ ref('platform_analytics') }} as days
 full join plans on days.date = plans.date
-cross join same_readings
+cross join same_offsets
 where coalesce(days.mrr_cents, 0) <> coalesce(plans.mrr_cents, 0)

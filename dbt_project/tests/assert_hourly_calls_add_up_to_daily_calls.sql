@@ -1,7 +1,7 @@
 {{ config(meta={'dagster': {'ref': {'name': 'api_performance_daily'}}}) }}
 
--- Calls and errors by the hour and by the day are the same. The two marts are compared where both
--- have read as far: one may be built without the other.
+-- The calls and errors of a day are those of its hours. The two marts are compared only when both
+-- have the same offset: one may be built without the other.
 with
 
 hours as (
@@ -15,7 +15,7 @@ hours as (
     group by endpoint, method, (hour at time zone 'utc')::date
 ),
 
-same_readings as (
+same_offsets as (
     select count(*) as marts
     from {{ source('warehouse', 'model_offsets') }}
     where model in ('api_performance_hourly', 'api_performance_daily')
@@ -33,7 +33,7 @@ full join
         days.endpoint = hours.endpoint
         and days.method = hours.method
         and days.date = hours.date
-cross join same_readings
+cross join same_offsets
 where
     (days.total_calls, days.error_calls) is distinct from (hours.total_calls, hours.error_calls)
     or days.total_calls < days.error_calls
