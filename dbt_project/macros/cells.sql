@@ -118,7 +118,7 @@
 
 {# The instant that a mart looks from, for views on it. #}
 {% macro stands_at(mart) -%}
-    (select warehouse.stands_at('{{ mart }}'))
+    (select warehouse.current_as_of('{{ mart }}'))
 {%- endmacro %}
 
 

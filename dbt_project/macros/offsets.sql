@@ -27,7 +27,7 @@
         select warehouse.end_model('{{ model.name }}', '{{ model_checksum() }}', '{{ this }}');
         {{ note_what_was_written() }}
         {% if config.get('meta', {}).get('slides') %}
-            insert into warehouse.sliding_models (model, statements)
+            insert into warehouse.time_dependent_models (model, statements)
             values (
                 '{{ model.name }}',
                 array[
