@@ -38,7 +38,7 @@ class Lock(StrEnum):
     ERASURE = "lock_erasure"
     CHECKS = "lock_checks"
     EXPORT = "lock_export"
-    POSTS = "lock_posts"
+    NOTIFICATIONS = "lock_notifications"
     DROP_FOLDER = "lock_drop_folder"
 
 

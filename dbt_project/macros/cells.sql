@@ -116,7 +116,7 @@
 
 {# The as_of of a mart's last build, for views on it. #}
 {% macro current_as_of(mart) -%}
-    (select warehouse.stands_at('{{ mart }}'))
+    (select warehouse.current_as_of('{{ mart }}'))
 {%- endmacro %}
 
 

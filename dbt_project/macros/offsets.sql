@@ -31,7 +31,7 @@
         select warehouse.end_model('{{ model.name }}', '{{ model_checksum() }}', '{{ this }}');
         {{ note_what_was_written() }}
         {% if model.config.meta.time_dependent %}
-            insert into warehouse.sliding_models (model, statements)
+            insert into warehouse.time_dependent_models (model, statements)
             values (
                 '{{ model.name }}',
                 array[

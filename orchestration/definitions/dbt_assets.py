@@ -33,8 +33,11 @@ from warehouse.settings import settings
 OWNERS = ["team:data"]
 # Whatever builds is in this pool, of which one run at a time is started: see instance.py.
 BUILDS = "builds"
-# Of what they touched Dagster knows: of the builds since an instant. Said with the lock of builds.
-TOLD = "update warehouse.builds set told = true where not told and started_at >= %s"
+# Marks the builds since an instant as reported. Run under the lock of builds.
+MARK_REPORTED = """
+    update warehouse.builds set reported_to_dagster = true
+    where not reported_to_dagster and started_at >= %s
+"""
 
 
 class Translator(DagsterDbtTranslator):
@@ -146,7 +149,7 @@ def _dbt_assets(period: Period | None) -> dg.AssetsDefinition:
             for event in invocation.stream():
                 is_check = isinstance(event, dg.AssetCheckResult)
                 yield with_query(event, invocation.target_path) if is_check else event
-            connection.execute(TOLD, begun)
+            connection.execute(MARK_REPORTED, begun)
 
     return models
 

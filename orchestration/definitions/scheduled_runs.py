@@ -15,7 +15,7 @@ from dagster_dbt.errors import DagsterDbtCliRuntimeError
 from orchestration.definitions.checks import suite_results, watch_results, watched
 from orchestration.definitions.dbt_assets import (
     BUILDS,
-    TOLD,
+    MARK_REPORTED,
     Translator,
     building,
     parents,
@@ -30,14 +30,14 @@ from orchestration.operations.notifications import note_checks
 
 # What builds touched that nobody has told of, the whole of a model and its periods: the build of
 # this run, those by hand, and those that broke off before they were told of.
-UNTOLD = """
+UNREPORTED = """
     select
         t.model, t.period_start, max(o.row_count), sum(t.rows_written)::bigint,
         min(t.from_batch), max(t.to_batch)
     from warehouse.touched_periods as t
     inner join warehouse.builds as b on t.invocation_id = b.invocation_id
     inner join warehouse.model_offsets as o on t.model = o.model
-    where not b.told
+    where not b.reported_to_dagster
     group by t.model, t.period_start
     order by t.model, t.period_start
 """
@@ -167,7 +167,7 @@ def _lineage_of(of: str) -> set[str]:
 def _materializations(connection: psycopg.Connection) -> Iterator[dg.AssetMaterialization]:
     """Yield what builds touched as materializations, of each partition where there are any."""
     nodes = {node["name"]: node for node in manifest()["nodes"].values()}
-    untold = connection.execute(UNTOLD).fetchall()
+    untold = connection.execute(UNREPORTED).fetchall()
     for model, period_start, row_count, rows_written, from_batch, to_batch in untold:
         if model not in nodes:
             continue
@@ -192,7 +192,7 @@ def _materializations(connection: psycopg.Connection) -> Iterator[dg.AssetMateri
             },
         )
     # Only now: of a run that is killed meanwhile the next one tells again.
-    connection.execute(TOLD, ("-infinity",))
+    connection.execute(MARK_REPORTED, ("-infinity",))
 
 
 def _job(

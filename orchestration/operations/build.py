@@ -179,7 +179,7 @@ def slide(
     ) as seen:
         try:
             row = connection.execute(
-                "select warehouse.slide(%s, %s, %s, %s)",
+                "select warehouse.refresh_time_dependent(%s, %s, %s, %s)",
                 (str(uuid.uuid4()), as_of, code_digest(), names),
             ).fetchone()
         except psycopg.errors.LockNotAvailable:

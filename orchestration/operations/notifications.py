@@ -1,6 +1,6 @@
-"""What people are told: written down with what has happened, then posted to the webhook.
+"""Notifications: written together with what happened, then posted to the webhook.
 
-A post that the webhook does not take waits in ``warehouse.posts`` for the next one who sends.
+One that the webhook does not accept waits in ``warehouse.notifications`` for the next run.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ RECORD = """
 
 LAST_TOLD = """
     select max(e.occurred_at) from warehouse.run_events as e
-    where e.event = 'run_failed' and e.post_id is not null and e.run_id = any(%s)
+    where e.event = 'run_failed' and e.notification_id is not null and e.run_id = any(%s)
 """
 
 # Checks that have failed and not recovered: since when, and when they were told of last.
@@ -81,12 +81,14 @@ def note(connection: psycopg.Connection, happened: Sequence[Happened], post: str
         new = [one for one in happened if connection.execute(RECORD, astuple(one)).rowcount]
         if not new or not post or settings().alert_webhook is None:
             return
-        written = "insert into warehouse.posts (content) values (%s) returning post_id"
-        post_id = connection.execute(written, (post,)).fetchone()
+        written = (
+            "insert into warehouse.notifications (content) values (%s) returning notification_id"
+        )
+        notification_id = connection.execute(written, (post,)).fetchone()
         connection.cursor().executemany(
-            "update warehouse.run_events set post_id = %s "
+            "update warehouse.run_events set notification_id = %s "
             "where run_id = %s and event = %s and job = %s",
-            [(*(post_id or ()), one.run_id, one.event, one.of) for one in new],
+            [(*(notification_id or ()), one.run_id, one.event, one.of) for one in new],
         )
 
 
@@ -125,7 +127,7 @@ def note_set_aside(run_id: str, file: str, error: str) -> None:
     with database.connect(autocommit=True, application_name="warehouse dagster") as connection:
         note(
             connection,
-            [Happened(run_id, "file_set_aside", file, error)],
+            [Happened(run_id, "file_quarantined", file, error)],
             f":warning: {one_line(file)} can't be loaded and lies in failed/: {one_line(error)}\n"
             f"{link(run_id)}",
         )
@@ -158,17 +160,19 @@ def send() -> None:
         return
     with (
         # One at a time: none is posted twice, nor a recovery before its failure.
-        locks.held(Lock.POSTS),
+        locks.held(Lock.NOTIFICATIONS),
         database.connect(autocommit=True, application_name="warehouse dagster") as connection,
     ):
         waiting = connection.execute(
-            "select post_id, content from warehouse.posts where told_at is null order by post_id"
+            "select notification_id, content from warehouse.notifications "
+            "where sent_at is null order by notification_id"
         )
-        for post_id, content in waiting.fetchall():
+        for notification_id, content in waiting.fetchall():
             post(content)
             connection.execute(
-                "update warehouse.posts set told_at = clock_timestamp() where post_id = %s",
-                (post_id,),
+                "update warehouse.notifications set sent_at = clock_timestamp() "
+                "where notification_id = %s",
+                (notification_id,),
             )
 
 

@@ -33,7 +33,7 @@ _WRITTEN: dict[str, tuple[str, ...]] = {
     "targets of exports": ("warehouse", "export"),
     "events of the warehouse": (
         "load_done", "load_failed", "build_done", "build_failed", "export_done", "export_refused",
-        "run_failed", "run_recovered", "check_failed", "check_recovered", "file_set_aside",
+        "run_failed", "run_recovered", "check_failed", "check_recovered", "file_quarantined",
     ),
     "causes of restatements": ("late events", "entity change", "rebuild", "expiry"),
     "access to marts": (
@@ -98,7 +98,7 @@ def names_kept(connection: psycopg.Connection) -> set[str]:
             "union select p.proname from pg_proc as p inner join pg_namespace as n "
             "on p.pronamespace = n.oid where n.nspname in ('marts', 'staging', 'warehouse') "
             "union select check_name from warehouse.check_results "
-            "union select job from warehouse.run_events where event <> 'file_set_aside'"
+            "union select job from warehouse.run_events where event <> 'file_quarantined'"
         )
     }
 

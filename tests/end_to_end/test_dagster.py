@@ -205,7 +205,7 @@ def test_the_job_takes_dropped_files_to_the_exported_row(built, warehouse):
     assert _failed_checks(built) == ["dropped_files_are_readable"]
     assert _names(drop / "failed") == {"damaged.ndjson.gz", "damaged.ndjson.gz.reason.txt"}
     assert "gzip" in (drop / "failed/events/damaged.ndjson.gz.reason.txt").read_text()
-    told = "select detail ->> 'job' from marts.warehouse_events where event = 'file_set_aside'"
+    told = "select detail ->> 'job' from marts.warehouse_events where event = 'file_quarantined'"
     assert warehouse.execute(told).fetchall() == [("events/damaged.ndjson.gz",)]
 
 

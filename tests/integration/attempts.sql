@@ -97,7 +97,7 @@ select * from warehouse.builds
 select marts.chat_events from marts.chat_events
 select (c).* from (select c from marts.chat_events as c) as x
 select * from marts.document_popularity
-select warehouse.stands_at('analytics_daily')
+select warehouse.current_as_of('analytics_daily')
 select * from marts.alert_history
 
 --- locks, writes and changes

@@ -99,14 +99,14 @@ TABLES: dict[str, dict[str, str]] = {
     "warehouse.lock_erasure": {},
     "warehouse.lock_checks": {},
     "warehouse.lock_export": {},
-    "warehouse.lock_posts": {},
+    "warehouse.lock_notifications": {},
     "warehouse.lock_drop_folder": {},
     "warehouse.lock_models": {TRANSFORMER: "select insert update"},
-    "warehouse.functions": {},
+    "warehouse.applied_files": {},
     "warehouse.tenants": {},
     "warehouse.builds": {TRANSFORMER: "select insert update delete"},
     "warehouse.model_offsets": {TRANSFORMER: "select insert update"},
-    "warehouse.sliding_models": {TRANSFORMER: "select insert update"},
+    "warehouse.time_dependent_models": {TRANSFORMER: "select insert update"},
     "warehouse.view_digests": {TRANSFORMER: "select insert update"},
     "warehouse.access": {TRANSFORMER: "select insert update delete"},
     "warehouse.check_results": {TRANSFORMER: "select insert"},
@@ -116,12 +116,12 @@ TABLES: dict[str, dict[str, str]] = {
     "warehouse.erased_rows": {TRANSFORMER: "select insert"},
     "warehouse.run_events": {TRANSFORMER: "select"},
     "warehouse.exports": {TRANSFORMER: "select"},
-    "warehouse.posts": {},
+    "warehouse.notifications": {},
     "warehouse.erasures": {},
     "warehouse.erasure_key": {LOADER: "select"},
     "staging.dropped_months": {LOADER: "select", TRANSFORMER: "select"},
     "warehouse.objects": {TRANSFORMER: "select"},
-    "warehouse.rights": {TRANSFORMER: "select"},
+    "warehouse.granted": {TRANSFORMER: "select"},
 }
 # Rights on some columns alone: what views of marts read of the bookkeeping and of facts.
 RESTATED = "mart client_id period old_values new_values cause run restated_at"
@@ -174,14 +174,15 @@ FUNCTIONS: dict[str, set[str]] = {
         )
     },
     "warehouse.blockers": {LOADER, TRANSFORMER},
-    "warehouse.stands_at": READ_STANDS,
+    "warehouse.current_as_of": READ_STANDS,
     "warehouse.last_as_of": READ_STANDS,
     "warehouse.percentile": {ANALYST, TRANSFORMER},
     **{
         f"warehouse.{name}": {TRANSFORMER}
         for name in (
             "pin_build", "refuse_earlier_as_of", "lock_model", "begin_model", "end_model",
-            "has_news", "slide", "differences", "protection", "apply_access",
+            "has_unread_input", "refresh_time_dependent", "differences", "protection",
+            "apply_access",
             "declared_differences", "follow_declaration",
         )
     },
@@ -336,7 +337,7 @@ def test_every_role_may_call_the_functions_that_it_should_and_no_others(
     definers = {name for name, _, is_definer, _ in found if is_definer}
     assert definers == {
         "staging.drop_raw_month", "staging.landed_and_dropped",
-        "staging.add_raw_partitions", "staging.take_statistics", "warehouse.stands_at",
+        "staging.add_raw_partitions", "staging.take_statistics", "warehouse.current_as_of",
         "warehouse.last_as_of", "warehouse.blockers",
     }  # fmt: skip
 
@@ -411,9 +412,9 @@ def test_where_nothing_differs_nothing_is_altered_or_locked(owner: psycopg.Conne
         assert strong == []
     again = "select warehouse.differences(array['intermediate', 'marts'], '[]') limit 1"
     assert rows(owner, again), "it is not blind: without wishes all rights are surplus"
-    before = rows(owner, "select * from warehouse.rights order by 1, 2, 3, 4, 5, 6, 7")
+    before = rows(owner, "select * from warehouse.granted order by 1, 2, 3, 4, 5, 6, 7")
     assert roles.set_up() == []
-    assert rows(owner, "select * from warehouse.rights order by 1, 2, 3, 4, 5, 6, 7") == before
+    assert rows(owner, "select * from warehouse.granted order by 1, 2, 3, 4, 5, 6, 7") == before
 
 
 def all_that(owner: psycopg.Connection, who: str) -> dict[str, list[Any]]:
@@ -836,7 +837,7 @@ def test_a_builder_builds_and_neither_reads_payloads_nor_checks_nor_exports(
             "insert into export.analytics_platform_stats values (1, 0, 0, 0, 0, now())",
             "delete from staging.raw_events", "create schema theirs", "create table staging.t ()",
             "delete from warehouse.check_results",
-            "alter function warehouse.has_news owner to current_user",
+            "alter function warehouse.has_unread_input owner to current_user",
         ):  # fmt: skip
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 person.execute(query)
@@ -856,14 +857,14 @@ def test_the_owner_builds_with_the_rights_of_builders(
     planted = "insert into warehouse.tenants values ('tim_transformer', 'acme')"
     with sign_in(owner, "tim_transformer") as person:
         person.execute(
-            "update warehouse.sliding_models set statements = array_prepend(%s, statements)",
+            "update warehouse.time_dependent_models set statements = array_prepend(%s, statements)",
             (planted,),
         )
     try:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             build_at(AS_OF + timedelta(minutes=10))
     finally:
-        owner.execute("update warehouse.sliding_models set statements = statements[2:]")
+        owner.execute("update warehouse.time_dependent_models set statements = statements[2:]")
 
 
 # Names that a computer gives: another one for each client, whatever it is called.
@@ -966,7 +967,7 @@ def rights_and_policies(owner: psycopg.Connection) -> list[Any]:
         rows(owner, query)
         for query in (
             "select *, acl::text from warehouse.objects as o order by object, column_name",
-            "select * from warehouse.rights order by role, object, column_name, privilege",
+            "select * from warehouse.granted order by role, object, column_name, privilege",
             "select * from pg_policies order by schemaname, tablename, policyname",
             "select oid::regclass::text, oid, relrowsecurity, reloptions::text from pg_class "
             "where relnamespace = 'marts'::regnamespace and relkind in ('r', 'v') order by 1",

@@ -56,7 +56,7 @@ FAULTS: dict[str, Sequence[str]] = {
         "update staging.raw_events set properties = '[]' where properties ->> 'message_id' = 'm1'"
     ],
     "event_batches.fates_add_up": [
-        "alter table staging.event_batches drop constraint every_line_has_one_fate",
+        "alter table staging.event_batches drop constraint every_line_has_one_outcome",
         "update staging.event_batches set received = received + 1 where batch_seq = 1",
     ],
     "event_batches.counts_not_negative": [

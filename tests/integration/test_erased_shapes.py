@@ -189,7 +189,7 @@ ROWS = [
         "warehouse.run_events.job",
         "a file's name",
         REMOVED,
-        lambda x: ("run_events values ('r', 'file_set_aside', %s, now(), 'd')", f"{x}.csv.gz"),
+        lambda x: ("run_events values ('r', 'file_quarantined', %s, now(), 'd')", f"{x}.csv.gz"),
     ),
 ]
 FILES = [

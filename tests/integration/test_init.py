@@ -18,11 +18,26 @@ from tests.support.lines import rows, value
 from tests.support.processes import run, until
 from warehouse import embedded
 from warehouse.schema import functions
-from warehouse.schema.migrate import Migrated, migrate
+from warehouse.schema.migrate import Migrated, SchemaError, migrate
 
 
 def test_init_a_second_time_has_nothing_to_do(warehouse):
     assert migrate() == Migrated(ran=[], for_dba=[])
+
+
+def test_a_database_of_another_version_is_refused_with_what_to_do(warehouse):
+    ours = value(warehouse, "select version_num from warehouse.migrations")
+    warehouse.execute("update warehouse.migrations set version_num = '0099'")
+    try:
+        with pytest.raises(SchemaError, match=r"set up by another version.*start with a new"):
+            migrate()
+    finally:
+        warehouse.execute("update warehouse.migrations set version_num = %s", (ours,))
+
+
+def test_views_are_made_after_those_that_they_read():
+    texts = {"a.reads": b"create view a.reads as select from a.z;", "a.z": b"create view a.z as"}
+    assert [name for name, _ in functions._in_order(texts)] == ["a.z", "a.reads"]
 
 
 def test_init_twice_at_once_migrates_once(servers):
@@ -68,8 +83,9 @@ def test_a_function_whose_file_has_changed_is_made_anew_and_one_without_a_file_g
     one.unlink()
     migrate()
     assert value(warehouse, "select count(*) from pg_proc where proname = 'one'") == 0
-    assert set(rows(warehouse, "select name from warehouse.functions")) == {
-        (f"{path.parent.name}.{path.stem}",) for path in files.glob("*/*.sql")
+    assert set(rows(warehouse, "select name from warehouse.applied_files")) == {
+        ("access",),
+        *((f"{path.parent.name}.{path.stem}",) for path in files.glob("*/*.sql")),
     }
 
 

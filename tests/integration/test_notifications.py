@@ -196,7 +196,7 @@ def test_the_name_of_a_file_calls_nobody(warehouse: psycopg.Connection, posted: 
     send()
     assert len(posted) == 1
     assert "events/&lt;!channel&gt; &amp; co .gz can't be loaded" in posted[0]
-    assert kept(warehouse) == [("file_set_aside", "events/<!channel> & co\n.gz")]
+    assert kept(warehouse) == [("file_quarantined", "events/<!channel> & co\n.gz")]
 
 
 def test_what_is_noted_twice_is_told_of_once(
@@ -212,4 +212,4 @@ def test_nothing_waits_where_no_webhook_is_set(warehouse: psycopg.Connection) ->
     note(warehouse, [Happened("a run", "run_failed", "a job", "why")], "for nobody")
     send()
     assert kept(warehouse) == [("run_failed", "a job")]
-    assert value(warehouse, "select count(*) from warehouse.posts") == 0
+    assert value(warehouse, "select count(*) from warehouse.notifications") == 0

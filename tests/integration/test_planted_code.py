@@ -182,9 +182,9 @@ def on(table: str, kind: str) -> Plant:
         ),
         "a view in its place": view(table, "table"),
         "a statement of builds": Plant(
-            "update warehouse.sliding_models set statements = "
+            "update warehouse.time_dependent_models set statements = "
             "array_prepend('select marts.planted('''')', statements)",
-            "update warehouse.sliding_models set statements = statements[2:]",
+            "update warehouse.time_dependent_models set statements = statements[2:]",
             "select marts.planted('')",
         ),
         "a function and an operator of a common name": Plant(

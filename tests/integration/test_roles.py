@@ -80,7 +80,7 @@ def as_superuser(admin: psycopg.Connection, statements: list[str]) -> None:
 
 def rights(connection: psycopg.Connection) -> set[tuple[str, ...]]:
     return set(
-        rows(connection, "select role, object, column_name, privilege from warehouse.rights")
+        rows(connection, "select role, object, column_name, privilege from warehouse.granted")
     )
 
 

@@ -6,9 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from warehouse import database
+from warehouse.errors import WarehouseError
 from warehouse.schema.access import roles
 
 MIGRATIONS = Path(__file__).parent / "tables"
+
+
+class SchemaError(WarehouseError):
+    """The database's schema is not one that this version can upgrade."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +28,13 @@ def migrate() -> Migrated:
     """Run the pending migrations in one transaction, oldest first, then set the roles up.
 
     Safe to run at any time and from many places at once: the second waits for the first and then
-    finds nothing to do. Raises ``database.DatabaseError`` where the server can't be used.
+    finds nothing to do. Raises ``database.DatabaseError`` where the server can't be used, and
+    SchemaError where another version has set the database up.
     """
     from alembic import command
     from alembic.config import Config
     from alembic.migration import MigrationContext
+    from alembic.util import CommandError
     from sqlalchemy import create_engine, pool
 
     config = Config()
@@ -40,7 +47,14 @@ def migrate() -> Migrated:
     config.attributes["on_version_apply"] = lambda *, step, **_: ran.append(step.up_revision_id)
     with engine.connect() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise SchemaError(
+                f"The database at {database.where()} was set up by another version of the "
+                f"warehouse, which this one cannot upgrade ({error}). Use that version, or start "
+                "with a new database (WAREHOUSE_HOME or WAREHOUSE_DATABASE_URL) and load again."
+            ) from None
         current = MigrationContext.configure(
             connection, opts={"version_table": "migrations", "version_table_schema": "warehouse"}
         ).get_current_revision()

@@ -7,8 +7,9 @@ owner's alone until a DBA has made them. Marts get their rights from what the mo
 
 from __future__ import annotations
 
-import re
+import hashlib
 from contextlib import suppress
+from pathlib import Path
 
 import psycopg
 from psycopg import sql
@@ -19,6 +20,7 @@ from warehouse.database import BUILDER
 from warehouse.embedded import BUILDER_LOGIN
 from warehouse.locks import Lock
 
+ACCESS = Path(__file__).parent
 ROLES = (
     "warehouse_loader",
     "warehouse_transformer",
@@ -27,119 +29,6 @@ ROLES = (
     "warehouse_marketing",
     "warehouse_api",
 )
-# By role and object: what it may do there, of some columns alone where they are named. Whatever
-# else these roles, or everybody, may do in these schemas is taken from them.
-RIGHTS: dict[str, dict[str, str]] = {
-    "warehouse_loader": {
-        "schema staging": "usage",
-        "sequence staging.batch_ids": "usage",
-        "function staging.add_raw_partitions": "execute",
-        "function staging.landed_and_dropped": "execute",
-        "function warehouse.blockers": "execute",
-        "table staging.dropped_months": "select",
-        # Whose lines are suppressed.
-        "schema warehouse": "usage",
-        "table warehouse.erasures": "select (erasure_id, is_of_one_client, subject_hash, "
-        "identifier_length, identifier_hash)",
-        "table warehouse.erasure_key": "select",
-        # Read for duplicates, by key alone.
-        "table staging.raw_events": "insert, select (client_id, event_id, timestamp)",
-        "table staging.loads": "select, insert, update (state, error, ended_at)",
-        "table staging.event_batches": "select, insert",
-        "table staging.rejected_events": "insert",
-        "table staging.suppressed_events": "insert",
-        "table staging.used_sequences": "insert",
-        "table staging.visitor_salts": "select, insert, delete",
-        "table warehouse.lock_batch_seq": "update",
-        "table warehouse.lock_landing": "update",
-        "table staging.clients": "select, insert, update",
-        "table staging.units": "select, insert, update",
-        "table staging.users": "select, insert, update",
-        "table staging.documents": "select, insert, update",
-    },
-    "warehouse_transformer": {
-        "schema staging": "usage",
-        "function staging.take_statistics": "execute",
-        "table staging.raw_events": "select",
-        "table staging.loads": "select",
-        # What a rebuild that may lose events counts as erased, too.
-        "table staging.event_batches": "select, update (erased)",
-        "table staging.suppressed_events": "select",
-        "table staging.used_sequences": "select",
-        "table staging.clients": "select",
-        "table staging.units": "select",
-        "table staging.users": "select",
-        "table staging.documents": "select",
-        "schema warehouse": "usage",
-        "table warehouse.builds": "select, insert, update, delete",
-        "table warehouse.model_offsets": "select, insert, update",
-        "table warehouse.sliding_models": "select, insert, update",
-        "table warehouse.view_digests": "select, insert, update",
-        "table warehouse.access": "select, insert, update, delete",
-        "table warehouse.check_results": "select, insert",
-        "table warehouse.restatements": "select, insert",
-        "table warehouse.alert_actions": "select",
-        "table warehouse.touched_periods": "select, insert, delete",
-        "table warehouse.erased_rows": "select, insert",
-        "table warehouse.erasures": "select (erasure_id, batch_seq, rows_forgotten_at)",
-        "table warehouse.run_events": "select",
-        "table warehouse.exports": "select",
-        "table staging.dropped_months": "select",
-        "table warehouse.lock_access": "update",
-        "table warehouse.lock_build": "update",
-        "table warehouse.lock_dbt": "update",
-        "table warehouse.lock_models": "select, insert, update",
-        "table warehouse.objects": "select",
-        "table warehouse.rights": "select",
-        "function warehouse.pin_build": "execute",
-        "function warehouse.refuse_earlier_as_of": "execute",
-        "function warehouse.lock_model": "execute",
-        "function warehouse.begin_model": "execute",
-        "function warehouse.end_model": "execute",
-        "function warehouse.declared_differences": "execute",
-        "function warehouse.follow_declaration": "execute",
-        "function warehouse.has_news": "execute",
-        "function warehouse.slide": "execute",
-        "function warehouse.last_as_of": "execute",
-        "function warehouse.stands_at": "execute",
-        "function warehouse.percentile": "execute",
-        "function warehouse.differences": "execute",
-        "function warehouse.protection": "execute",
-        "function warehouse.apply_access": "execute",
-        "function warehouse.blockers": "execute",
-    },
-    # What views in marts read of the bookkeeping: they read with the rights of who asks.
-    "warehouse_analyst": {
-        "schema warehouse": "usage",
-        "table warehouse.model_offsets": "select (model, batch_seq, as_of, row_count, moved_at)",
-        "table warehouse.check_results": "select (check_name, model, severity, passed, checked_at)",
-        "table warehouse.builds": "select (invocation_id, batch_seq, as_of, window_start, "
-        "window_end, full_refresh, state, started_at, ended_at, models)",
-        "table warehouse.restatements": "select (mart, client_id, period, old_values, new_values, "
-        "cause, run, restated_at)",
-        "table warehouse.alert_actions": "select (alert_id, action, taken_by, taken_at)",
-        "table warehouse.run_events": "select (run_id, event, job, occurred_at, detail)",
-        "table warehouse.exports": "select (export_id, target, state, reason, accepted_by, run, "
-        "build, ended_at)",
-        "table staging.loads": "select (load_id, kind, source, state, error, ended_at)",
-        "table staging.event_batches": "select (load_id, received, accepted)",
-        "function warehouse.last_as_of": "execute",
-        "function warehouse.stands_at": "execute",
-        "function warehouse.percentile": "execute",
-    },
-    "warehouse_tenant": {
-        # Of which policies let it see its own row.
-        "table warehouse.tenants": "select (role_name, client_id, user_id)",
-        "table warehouse.restatements": "select (mart, client_id, period, old_values, new_values, "
-        "cause, run, restated_at)",
-        "function warehouse.last_as_of": "execute",
-        "function warehouse.stands_at": "execute",
-    },
-    "warehouse_marketing": {
-        "schema export": "usage",
-        "table export.analytics_platform_stats": "select",
-    },
-}
 # Loads and builds work with temporary tables; nobody else makes anything. Tenants do not sign in:
 # the planner's estimates would show them whose rows there are beside their own. The API takes their
 # roles, one at a time, and runs its own queries alone.
@@ -193,16 +82,24 @@ _CREATE = """
         null;
     end $$
 """
-# Inserts by builds, which do not own this table as they own the marts.
-_RESTATEMENTS = """
-    select p.statement
-    from warehouse.protection('warehouse.restatements', 'client') as p (statement)
-    union all
-    select 'create policy builders on warehouse.restatements to warehouse_transformer using (true)'
-    where not exists (
-        select from pg_policy
-        where polrelid = 'warehouse.restatements'::regclass and polname = 'builders'
-    )
+# What is there of grants and policies. Objects of other owners are theirs.
+_STATE = """
+    select coalesce(md5(string_agg(state::text, ' ' order by state::text)), '')
+    from (
+        select (kind, object, column_name, role, privilege)
+        from warehouse.granted
+        where schema_name in ('staging', 'warehouse', 'export') and pg_has_role(owner_id, 'usage')
+        union all
+        select (c.relname, c.relrowsecurity, p.polname, p.polroles, p.polqual, p.polcmd)
+        from pg_class as c
+        left join pg_policy as p on c.oid = p.polrelid
+        where c.relnamespace = 'warehouse'::regnamespace and (c.relrowsecurity or p.oid is not null)
+    ) as found (state)
+"""
+_REVOKE = """
+    select distinct format('revoke all on %s %s from %I', kind, object, role)
+    from warehouse.granted
+    where schema_name in ('staging', 'warehouse', 'export') and pg_has_role(owner_id, 'usage')
 """
 # Of each login the limits of the first of its groups that are not set for it, neither here nor for
 # all databases. They are for nobody who may do more than these groups.
@@ -258,8 +155,7 @@ def set_up() -> list[str]:
         locks.take(connection, Lock.INIT)
         if left := _make_roles(connection):
             return [*left, "-- then run `warehouse init` again, which gives them their rights"]
-        _run(connection, _differences(connection, ["staging", "warehouse", "export"], _wanted()))
-        _run(connection, [row[0] for row in connection.execute(_RESTATEMENTS)])
+        _apply_files(connection)
         connection.execute("select warehouse.apply_access()")
         of_database = _differences(connection, ["database", "public"], _of_database(connection))
         if _owns_database(connection):
@@ -331,19 +227,28 @@ def _make_roles(connection: psycopg.Connection) -> list[str]:
     return []
 
 
-def _wanted() -> list[dict[str, str | None]]:
-    return [
-        {
-            "role": role, "kind": kind, "schema_name": schema, "name": name or schema,
-            "privilege": privilege, "column_name": column,
-        }
-        for role, objects in RIGHTS.items()
-        for what, privileges in objects.items()
-        for kind, _, path in [what.partition(" ")]
-        for schema, _, name in [path.partition(".")]
-        for privilege, columns in re.findall(r"(\w+)(?: \(([^)]*)\))?(?:, |$)", privileges)
-        for column in (columns.split(", ") if columns else [None])
-    ]  # fmt: skip
+def _apply_files(connection: psycopg.Connection) -> None:
+    """Run the files of grants and policies, unless they and what they made are unchanged."""
+    files = [*sorted(ACCESS.glob("grants/*.sql")), ACCESS / "policies.sql"]
+    texts = [path.read_text("utf-8") for path in files]
+    applied = connection.execute(
+        "select digest from warehouse.applied_files where name = 'access'"
+    ).fetchone()
+    if applied == (_digest(connection, texts),):
+        return
+    _run(connection, [statement for (statement,) in connection.execute(_REVOKE).fetchall()])
+    _run(connection, texts)
+    connection.execute(
+        "insert into warehouse.applied_files (name, digest) values ('access', %s) "
+        "on conflict (name) do update set digest = excluded.digest",
+        (_digest(connection, texts),),
+    )
+
+
+def _digest(connection: psycopg.Connection, texts: list[str]) -> str:
+    """Return a digest of the files and of the grants and policies that are there."""
+    ((state,),) = connection.execute(_STATE)
+    return hashlib.sha256("\0".join([*texts, state]).encode()).hexdigest()
 
 
 def _of_database(connection: psycopg.Connection) -> list[dict[str, str | None]]:

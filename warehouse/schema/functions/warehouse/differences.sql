@@ -20,7 +20,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 
     existing as (
         select kind, object, column_name, role, privilege
-        from warehouse.rights
+        from warehouse.granted
         where
             schema_name = any(schemas)
             -- What others keep where dbt builds is theirs.

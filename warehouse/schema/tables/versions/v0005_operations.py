@@ -1,4 +1,4 @@
-"""What people do about alerts, and what erasure took from a batch."""
+"""Alerts, notifications, runs and exports."""
 
 from warehouse.schema.tables.sql import run_sql_beside
 

@@ -1,9 +1,9 @@
-"""What builds need: pins, offsets, check results; what the site reads."""
+"""What lands: raw events, the ledger, the quarantine, entities."""
 
 from warehouse.schema.tables.sql import run_sql_beside
 
-revision = "0002"
-down_revision = "0001"
+revision = "0001"
+down_revision = None
 
 
 def upgrade() -> None:

@@ -1,4 +1,4 @@
-create or replace view warehouse.rights as
+create or replace view warehouse.granted as
 select
     o.kind,
     o.schema_name,
@@ -23,5 +23,5 @@ where
     -- What everybody may do there harms nobody.
     and not (o.schema_name = 'public' and a.privilege_type = 'USAGE');
 
-comment on view warehouse.rights is
+comment on view warehouse.granted is
 'What the group roles and everybody (public) may do, beside what they own.';

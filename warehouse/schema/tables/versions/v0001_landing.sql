@@ -3,7 +3,7 @@
 
 create schema staging;
 
--- Raw events -------------------------------------------------------------------------------------
+-- Raw events.
 
 -- Fixed-width columns stand first, so that no row carries alignment padding.
 create table staging.raw_events (
@@ -17,6 +17,7 @@ create table staging.raw_events (
     context jsonb,
     properties jsonb,
     visitor_hash bytea,
+    country text,
     unique (client_id, event_id, "timestamp")
 ) partition by range ("timestamp");
 
@@ -35,12 +36,14 @@ comment on column staging.raw_events.context is 'Circumstances, as they came, le
 comment on column staging.raw_events.properties is 'What the event says, as it came.';
 comment on column staging.raw_events.visitor_hash is
 'HMAC-SHA256 of client, IP and user agent under the salt of the day of receipt.';
+comment on column staging.raw_events.country is
+'ISO 3166-1 code of the country that the IP belonged to on receipt; NULL without a country database.';
 
 -- Builds read "the events of this kind in these batches"; equal keys are stored once (dedup), so
 -- the index is a tenth of the size of the unique one.
 create index raw_events_by_batch on staging.raw_events (batch_id, event);
 
--- The ledger -------------------------------------------------------------------------------------
+-- The ledger.
 
 create table staging.loads (
     load_id bigint generated always as identity primary key,
@@ -54,7 +57,7 @@ create table staging.loads (
 );
 
 comment on table staging.loads is
-'One row per load of a file. A running or failed load that no living loader holds is taken up by the next load of the same source; it is abandoned where the source turns out to hold something else.';
+'One row per load of a file. A running or failed load whose loader is gone is resumed by the next load of the same source. It is abandoned where the source holds other content by then.';
 comment on column staging.loads.kind is 'events, or the entity: clients, units, users, documents.';
 comment on column staging.loads.source is 'The absolute path, or - for standard input.';
 comment on column staging.loads.head_digest is
@@ -86,8 +89,10 @@ create table staging.event_batches (
     max_timestamp timestamptz,
     received_at timestamptz not null,
     committed_at timestamptz not null default clock_timestamp(),
+    erased bigint not null default 0,
+    erased_by bigint,
     unique (load_id, chunk),
-    constraint every_line_has_one_fate
+    constraint every_line_has_one_outcome
     check (received = accepted + duplicates + suppressed + rejected),
     constraint counts_are_not_negative
     check (
@@ -97,11 +102,13 @@ create table staging.event_batches (
 );
 
 comment on table staging.event_batches is
-'The ledger: one row per committed chunk of a load, numbered in commit order. Whoever sees batch_seq N sees every batch before N.';
+'The ledger: one row per committed chunk of a load, numbered in commit order. A reader that sees batch_seq N sees every batch before N.';
+comment on column staging.event_batches.load_id is
+'The load that the chunk belongs to; of an erasure, which is no load, the negative of its batch_id.';
 comment on column staging.event_batches.batch_id is
 'Drawn before the rows are written, unlike batch_seq: what the rows carry. In no particular order.';
 comment on column staging.event_batches.kind is
-'events, or the entity that the batch changed: clients, units, users, documents.';
+'events; the entity that the batch changed: clients, units, users, documents; or erasure, which removed events from earlier batches.';
 comment on column staging.event_batches.chunk is 'Number of the chunk in its load, from 0.';
 comment on column staging.event_batches.start_offset is
 'First byte of the chunk in what was read (decompressed, mapped).';
@@ -109,12 +116,19 @@ comment on column staging.event_batches.end_offset is 'The byte after its last o
 comment on column staging.event_batches.lines_before is 'Lines of the source before this chunk, blank ones included.';
 comment on column staging.event_batches.lines is 'Lines of the chunk, blank ones included.';
 comment on column staging.event_batches.digest is
-'SHA-256 of the chunk''s bytes: a resumed load makes sure of it that it reads the same file.';
+'SHA-256 of the chunk''s bytes: a resumed load compares it, to be sure that it reads the same file.';
 comment on column staging.event_batches.received is 'Lines that are not blank.';
 comment on column staging.event_batches.min_timestamp is 'Earliest timestamp of the accepted events.';
 comment on column staging.event_batches.max_timestamp is 'Latest timestamp of the accepted events.';
+comment on column staging.event_batches.erased is
+'Accepted events that are gone since: an erasure removed them, or a rebuild of the typed facts was allowed to lose events that had expired. That many fewer are modelled.';
+comment on column staging.event_batches.erased_by is
+'The batch_seq of the last erasure that removed events of this batch.';
 
--- Lines that did not land ------------------------------------------------------------------------
+create index event_batches_erasures on staging.event_batches (batch_seq) where kind = 'erasure';
+create index event_batches_erased on staging.event_batches (erased_by) where erased_by is not null;
+
+-- Lines that did not land.
 
 create table staging.rejected_events (
     reject_id bigint generated always as identity primary key,
@@ -124,11 +138,14 @@ create table staging.rejected_events (
     detail text not null,
     payload bytea not null,
     received_at timestamptz not null,
-    replayed_at timestamptz
+    replayed_at timestamptz,
+    expired_at timestamptz
 );
 
 comment on table staging.rejected_events is
 'The quarantine: each refused line with its exact bytes (less line end and byte-order mark). For the owner alone.';
+comment on column staging.rejected_events.expired_at is
+'When its payload and detail were removed, 30 days after receipt.';
 create index rejected_events_by_batch on staging.rejected_events (batch_seq);
 create index rejected_events_waiting on staging.rejected_events (reject_id) where replayed_at is null;
 
@@ -154,7 +171,20 @@ comment on table staging.used_sequences is
 'Sequence numbers that suppressed, duplicate and rejected lines have used: they are no loss.';
 create index used_sequences_by_batch on staging.used_sequences (batch_seq);
 
--- Privacy ----------------------------------------------------------------------------------------
+-- Expiry.
+
+create table staging.dropped_months (
+    month date primary key,
+    events bigint not null,
+    dropped_at timestamptz not null default clock_timestamp()
+);
+
+comment on table staging.dropped_months is
+'The months of staging.raw_events that have expired, with their number of events: the typed facts alone hold these.';
+comment on column staging.dropped_months.dropped_at is
+'The last time: what lands of such a month later is dropped again.';
+
+-- Privacy.
 
 create table staging.visitor_salts (
     day date primary key,
@@ -164,7 +194,7 @@ create table staging.visitor_salts (
 comment on table staging.visitor_salts is
 'The salt of visitor_hash, one for each day of receipt (UTC), destroyed within 48 h of that day''s start.';
 
--- Entities ---------------------------------------------------------------------------------------
+-- Entities.
 
 create table staging.clients (
     client_id text primary key,
@@ -217,5 +247,5 @@ comment on table staging.units is 'Units as they are now.';
 comment on table staging.users is 'Users as they are now; limits are per calendar month, cost in USD.';
 comment on table staging.documents is 'Documents as they are now.';
 comment on column staging.clients.canonical is
-'The row''s canonical JSON: of two rows with the same updated_at the greater one stands.';
+'The row''s canonical JSON: of two rows with the same updated_at the greater one wins.';
 comment on column staging.clients.batch_id is 'The batch that brought this row.';

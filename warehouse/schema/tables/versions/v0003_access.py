@@ -1,9 +1,9 @@
-"""Erasure of a subject: receipts, the search for a value, and builds that go past an erasure."""
+"""Tenants, and what models declare."""
 
 from warehouse.schema.tables.sql import run_sql_beside
 
-revision = "0008"
-down_revision = "0007"
+revision = "0003"
+down_revision = "0002"
 
 
 def upgrade() -> None:

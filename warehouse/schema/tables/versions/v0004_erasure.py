@@ -1,9 +1,9 @@
-"""Which text each function and view was made from."""
+"""Who was erased, by keyed hashes."""
 
 from warehouse.schema.tables.sql import run_sql_beside
 
-revision = "0013"
-down_revision = "0012"
+revision = "0004"
+down_revision = "0003"
 
 
 def upgrade() -> None:

@@ -1,9 +1,9 @@
-"""How much of each model has changed since statistics were taken of it."""
+"""What incremental builds need."""
 
 from warehouse.schema.tables.sql import run_sql_beside
 
-revision = "0015"
-down_revision = "0014"
+revision = "0002"
+down_revision = "0001"
 
 
 def upgrade() -> None:

@@ -1,5 +1,5 @@
 -- Whether some models, or all where none are named, have anything to read.
-create or replace function warehouse.has_news(wanted_as_of timestamptz, of_models text []) returns boolean
+create or replace function warehouse.has_unread_input(wanted_as_of timestamptz, of_models text []) returns boolean
 language sql stable as $$
     with
 

@@ -1,12 +1,12 @@
 -- A build with nothing new, of some models or of all where none are named: moves their as_of and
 -- rewrites the models whose rows depend on it. Returns false, with nothing done, where there is
 -- unread input, or where no build of this code vouches for the models: then dbt has to run.
-create or replace function warehouse.slide(
+create or replace function warehouse.refresh_time_dependent(
     invocation text, wanted_as_of timestamptz, digest text, of_models text []
 ) returns boolean
 language plpgsql as $$
 declare
-    sliding warehouse.sliding_models;
+    sliding warehouse.time_dependent_models;
     stands warehouse.model_offsets;
     pin warehouse.builds;
     one_statement text;
@@ -42,7 +42,7 @@ begin
         perform warehouse.lock_model(stands.model);
     end loop;
     perform set_config('lock_timeout', patience, true);
-    if warehouse.has_news(pin.as_of, of_models) then
+    if warehouse.has_unread_input(pin.as_of, of_models) then
         delete from warehouse.builds where invocation_id = invocation;
         return false;
     end if;
@@ -53,7 +53,7 @@ begin
         set_config('warehouse.to_batch', pin.batch_seq::text, true),
         set_config('warehouse.to_as_of', pin.as_of::text, true);
     for sliding in
-        select * from warehouse.sliding_models where of_models is null or model = any(of_models) order by model
+        select * from warehouse.time_dependent_models where of_models is null or model = any(of_models) order by model
     loop
         foreach one_statement in array sliding.statements loop
             execute one_statement;

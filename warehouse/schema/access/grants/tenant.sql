@@ -1,0 +1,12 @@
+-- What the policies of marts look up, under policies of its own (policies.sql).
+
+-- A policy lets it see its own row alone.
+grant select (role_name, client_id, user_id) on warehouse.tenants to warehouse_tenant;
+
+grant select (mart, client_id, period, old_values, new_values, cause, run, restated_at)
+on warehouse.restatements to warehouse_tenant;
+
+grant execute on function
+    warehouse.last_as_of,
+    warehouse.current_as_of
+to warehouse_tenant;

@@ -1,0 +1,76 @@
+-- What builds need: they read staging except the quarantine, and write the bookkeeping.
+-- What dbt makes in intermediate and marts is theirs.
+
+grant usage on schema
+    staging,
+    warehouse
+to warehouse_transformer;
+
+grant select on
+    staging.raw_events,
+    staging.loads,
+    staging.suppressed_events,
+    staging.used_sequences,
+    staging.clients,
+    staging.units,
+    staging.users,
+    staging.documents,
+    warehouse.alert_actions,
+    warehouse.run_events,
+    warehouse.exports,
+    staging.dropped_months,
+    warehouse.objects,
+    warehouse.granted
+to warehouse_transformer;
+
+-- What a rebuild that may lose events counts as erased, too.
+grant select, update (erased) on staging.event_batches to warehouse_transformer;
+
+grant select, insert, update, delete on
+    warehouse.builds,
+    warehouse.access
+to warehouse_transformer;
+
+grant select, insert, update on
+    warehouse.model_offsets,
+    warehouse.time_dependent_models,
+    warehouse.view_digests,
+    warehouse.lock_models
+to warehouse_transformer;
+
+grant select, insert on
+    warehouse.check_results,
+    warehouse.restatements,
+    warehouse.erased_rows
+to warehouse_transformer;
+
+grant select, insert, delete on warehouse.touched_periods to warehouse_transformer;
+
+grant select (erasure_id, batch_seq, rows_forgotten_at)
+on warehouse.erasures to warehouse_transformer;
+
+grant update on
+    warehouse.lock_access,
+    warehouse.lock_build,
+    warehouse.lock_dbt
+to warehouse_transformer;
+
+grant execute on function
+    staging.take_statistics,
+    warehouse.pin_build,
+    warehouse.refuse_earlier_as_of,
+    warehouse.lock_model,
+    warehouse.begin_model,
+    warehouse.end_model,
+    warehouse.declared_differences,
+    warehouse.follow_declaration,
+    warehouse.has_unread_input,
+    warehouse.refresh_time_dependent,
+    warehouse.last_as_of,
+    warehouse.current_as_of,
+    warehouse.percentile,
+    warehouse.differences,
+    warehouse.protection,
+    warehouse.apply_access,
+    warehouse.blockers
+to warehouse_transformer;

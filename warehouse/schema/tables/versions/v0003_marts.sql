@@ -1,3 +1,0 @@
--- What marts share: exact percentiles, and where views look from.
-
-create schema marts;
