@@ -362,7 +362,7 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "a window is told of before it is complete": (
         Edit(
             OPERATIONS + "alert_history.sql",
-            "where window_start + interval '5 minutes' <= {{",
+            "where window_start + {{ window_length() }} <= {{",
             "where window_start <= {{",
         ),
     ),
