@@ -47,7 +47,7 @@ def warehouse(servers: Callable[[int], Server]) -> Iterator[psycopg.Connection]:
 @pytest.fixture(scope="module")
 def definitions(warehouse: psycopg.Connection) -> dg.Definitions:
     """Dagster's definitions; imported here, because that parses the dbt project."""
-    from orchestration.definitions import defs
+    from orchestration.definitions.code_location import defs
 
     return defs
 
