@@ -147,7 +147,7 @@ def servers() -> Iterator[Callable[[int], Server]]:
 
 
 # The command line, for tests that type it: `subprocess.run([*WAREHOUSE, "load", …])`.
-WAREHOUSE = (sys.executable, "-m", "orchestration.cli.app")
+WAREHOUSE = (sys.executable, "-m", "orchestration.cli")
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from warehouse import session
 from warehouse.errors import WarehouseError
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
-# A hundred years: what goes further back than the calendar is no day.
+# A hundred years: a longer period would end before the calendar begins.
 LONGEST_RETENTION = 36_500
 
 
@@ -149,7 +149,7 @@ class Settings(BaseSettings):
         default=365,
         ge=1,
         le=LONGEST_RETENTION,
-        description="Age in days from which on raw events are dropped by month.",
+        description="How many days raw events are kept; `warehouse expire` deletes whole months.",
     )
 
     def given(self, name: str) -> str | None:

@@ -6,7 +6,7 @@ import dagster as dg
 
 from orchestration.definitions.checks import CHECKS
 from orchestration.definitions.dbt_assets import BOOKKEEPING, DBT_ASSETS, dbt_resource
-from orchestration.definitions.expiry import retention
+from orchestration.definitions.expiry import expiry
 from orchestration.definitions.landing import drop_folder, landing
 from orchestration.definitions.marketing_row import analytics_platform_stats
 from orchestration.definitions.run_failures import SENSORS
@@ -20,7 +20,7 @@ process.isolate()
 defs = dg.Definitions(
     assets=[drop_folder, *DBT_ASSETS, analytics_platform_stats, *BOOKKEEPING],
     asset_checks=CHECKS,
-    jobs=[landing, retention, *JOBS],
+    jobs=[landing, expiry, *JOBS],
     schedules=SCHEDULES,
     sensors=[dropped_files, *SENSORS],
     resources={"dbt": dbt_resource()},

@@ -1,18 +1,18 @@
-"""The job of retention: what has had its time goes, every hour."""
+"""The hourly job that deletes what is older than its retention period."""
 
 # No postponed annotations here: Dagster looks at that of `context` itself.
 import dagster as dg
 
 from expectations.checks import forget_old_results
-from orchestration.operations.expire import retain
+from orchestration.operations.expire import expire
 from warehouse import database
 
 
 @dg.op
-def drop_what_has_had_its_time(context: dg.OpExecutionContext) -> None:
-    """Drop raw events, salts, payloads, files, restatements and results that are too old."""
-    done = retain()
-    with database.connect(application_name="warehouse retain") as connection:
+def delete_expired(context: dg.OpExecutionContext) -> None:
+    """Delete raw events, salts, payloads, files, restatements and check results too old to keep."""
+    done = expire()
+    with database.connect(application_name="warehouse expire") as connection:
         results = forget_old_results(connection)
     context.add_output_metadata(
         {
@@ -29,6 +29,6 @@ def drop_what_has_had_its_time(context: dg.OpExecutionContext) -> None:
 
 
 @dg.job(executor_def=dg.in_process_executor)
-def retention() -> None:
-    """Raw events, salts after 48 h, payloads and files after 30 days, restatements after 400."""
-    drop_what_has_had_its_time()
+def expiry() -> None:
+    """Deletes old raw events; salts after 48 h, payloads and files after 30 days, and more."""
+    delete_expired()

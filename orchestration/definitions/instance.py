@@ -18,7 +18,7 @@ def instance_config() -> dict[str, Any]:
         # No sign-up window in front of the lineage.
         "nux": {"enabled": False},
         # SQLite, the default storage, locks under concurrency. Builds wait for each other in the
-        # queue, so that beside them there is room to land files, to retain and to watch.
+        # queue, so that beside them there is room to land files, to expire and to watch.
         "concurrency": {
             "pools": {"granularity": "run", "default_limit": 1},
             "runs": {"max_concurrent_runs": 4},

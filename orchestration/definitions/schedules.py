@@ -6,7 +6,7 @@ import dagster as dg
 from dagster import DagsterRunStatus
 
 from ingestion.sources.drop_folder import waiting_files
-from orchestration.definitions.expiry import retention
+from orchestration.definitions.expiry import expiry
 from orchestration.definitions.landing import landing
 from orchestration.definitions.scheduled_runs import everything, marketing_row, traffic, watch
 from warehouse.settings import settings
@@ -56,9 +56,7 @@ SCHEDULES = [
     ),
     _schedule(traffic, "5 * * * *", "The traffic marts, every hour."),
     _schedule(everything, "15 2 * * *", "All marts, every day at 02:15."),
-    _schedule(
-        retention, "3 * * * *", "That what is promised to be gone is gone: salts by the hour."
-    ),
+    _schedule(expiry, "3 * * * *", "Deletes what is past its retention period, every hour."),
     _schedule(watch, "7-59/10 * * * *", "What is known of freshness, volume and staging."),
 ]
 

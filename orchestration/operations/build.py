@@ -203,7 +203,9 @@ def _run_dbt(options: BuildOptions) -> None:
     if options.select:
         # Tests that need a model which is not built would hold this build against an older one.
         arguments += ["--select", options.select, "--indirect-selection", "buildable"]
-    # Standard output is for results; dbt's running commentary is for people.
+    if not sys.stderr.isatty() or os.environ.get("NO_COLOR"):
+        arguments.append("--no-use-colors")
+    # Standard output is for results; dbt's progress is for people.
     with (
         environment(build_environment(options)),
         _own_arguments(arguments),

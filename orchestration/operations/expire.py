@@ -1,4 +1,4 @@
-"""Drops what is past its time: raw events by the month, salts, payloads, files, restatements."""
+"""Deletes what is older than its retention period: raw events by the month, salts and more."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class Month:
 
 
 @dataclass(frozen=True, slots=True)
-class Retained:
-    """What retention dropped, or would drop; what ended before ``cutoff`` is too old."""
+class Expired:
+    """What expiry deleted, or would delete. Months that ended before ``cutoff`` are too old."""
 
     dry_run: bool
     cutoff: datetime
@@ -52,13 +52,13 @@ class Retained:
     restatements: int
 
 
-def retain(days: int | None = None, dry_run: bool = False) -> Retained:
-    """Drop the raw events of months older than so many days, and what else has had its time.
+def expire(days: int | None = None, dry_run: bool = False) -> Expired:
+    """Delete raw events of months older than ``days``, and all else that is past its period.
 
-    ``days`` is the setting's where none is given. A month stays until every typed fact has read
+    Without ``days`` the setting counts. A month stays until every typed fact has read
     all of it, and marts look from after its end. Each month is a transaction of its own.
     """
-    with database.connect(autocommit=True, application_name="warehouse retain") as connection:
+    with database.connect(autocommit=True, application_name="warehouse expire") as connection:
         cutoff, months = _old_months(connection, days or settings().retention_days)
         consumed, why = _consumed(connection)
         done = [_drop(connection, month, consumed, why, dry_run) for month in months]
@@ -82,7 +82,7 @@ def retain(days: int | None = None, dry_run: bool = False) -> Retained:
                 "warehouse.restatements"
             )
     files = expire_files(settings().drop, PAYLOAD_DAYS, dry_run)
-    return Retained(dry_run, cutoff, done, salts, payloads, files, restatements)
+    return Expired(dry_run, cutoff, done, salts, payloads, files, restatements)
 
 
 def _old_months(
@@ -162,4 +162,4 @@ def _drop_now(
             ).fetchone()
             is_dropped = row is not None and row[0] is not None
             return None if is_dropped else "typed facts have not read all of it"
-    return "a load, build or query goes on in raw events: run `warehouse retain` when it has ended"
+    return "a load, build or query uses raw events: run `warehouse expire` again when it has ended"

@@ -138,7 +138,7 @@ def _prepare() -> None:
 def _write_docs() -> subprocess.Popen[bytes]:
     """Begin to write the site that models link to; without it all else works, and it says why."""
     return subprocess.Popen(
-        [sys.executable, "-m", "orchestration.cli.app", "docs"],
+        [sys.executable, "-m", "orchestration.cli", "docs"],
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     )

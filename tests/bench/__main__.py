@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from orchestration.cli.output import table
+from orchestration.cli.output import Table, print_table
 from tests.bench.ai_usage import CHATS
 from tests.bench.building import builds
 from tests.bench.clients import LEAD_EVENTS
@@ -50,9 +50,11 @@ def main() -> int:
     sizes = QUICK if parser.parse_args().quick else Sizes()
     with own_place() as place:
         figures = list(_measure(place, sizes))
-    table(
-        ("what", "measured", "goal", ""),
-        [(figure.what, figure.measured, figure.goal, figure.verdict) for figure in figures],
+    print_table(
+        Table(
+            ("what", "measured", "goal", ""),
+            [(figure.what, figure.measured, figure.goal, figure.verdict) for figure in figures],
+        )
     )
     return int(any(figure.met is False for figure in figures))
 

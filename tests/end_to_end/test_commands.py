@@ -16,8 +16,8 @@ import pytest
 from ingestion.load.entities import EntityKind
 from ingestion.sample.generate import SampleFiles
 from ingestion.sources.files import SourceError
-from orchestration.cli import demo
-from orchestration.cli.app import Kind, app
+from orchestration.cli import demo_steps, options
+from orchestration.cli.load_entities import Kind
 from tests.conftest import WAREHOUSE
 from tests.support.processes import open_to_others
 
@@ -101,8 +101,8 @@ def test_who_has_no_name_is_named_by_number(monkeypatch):
     def nobody() -> str:
         raise KeyError("getpwuid(): uid not found: 4711")
 
-    monkeypatch.setattr(app.getpass, "getuser", nobody)
-    assert app._user() == f"uid {os.getuid()}"
+    monkeypatch.setattr(options.getpass, "getuser", nobody)
+    assert options.user_name() == f"uid {os.getuid()}"
 
 
 def test_a_selection_of_nothing_is_told_so(warehouse):
@@ -120,9 +120,9 @@ def test_a_demo_that_was_broken_off_loads_what_is_left(warehouse, tmp_path):
     events[1].write_bytes(b"half")
     files = SampleFiles(events, entities)
     with pytest.raises(SourceError, match="second"):
-        demo._load(files, warehouse)
+        demo_steps._load(files, warehouse)
     events[1].write_bytes(gzip.compress(b""))
-    demo._load(files, warehouse)
+    demo_steps._load(files, warehouse)
     loads = "select count(*), count(distinct source) from staging.loads"
     assert warehouse.execute(loads).fetchone() == (6, 6)
 

@@ -47,7 +47,7 @@ def warehouse(servers: Callable[[int], Server]) -> Iterator[psycopg.Connection]:
 @pytest.fixture(scope="module")
 def definitions(warehouse: psycopg.Connection) -> dg.Definitions:
     """Dagster's definitions; imported here, because that parses the dbt project."""
-    from orchestration.definitions import defs
+    from orchestration.definitions.code_location import defs
 
     return defs
 
@@ -111,7 +111,7 @@ def test_whatever_builds_waits_in_one_pool_and_all_else_has_room_beside_it(defin
 
     pools = {job.name: {op.pool for op in job.all_node_defs} for job in _jobs(definitions)}
     beside = {name for name, of in pools.items() if "builds" not in of}
-    assert beside == {"landing", "retention", "watch"}
+    assert beside == {"landing", "expiry", "watch"}
     assert {assets.op.pool for assets in DBT_ASSETS} == {"builds"}
     concurrency = instance_config()["concurrency"]
     assert concurrency["pools"] == {"granularity": "run", "default_limit": 1}

@@ -225,7 +225,7 @@ def run_naming(*arguments: str) -> tuple[int, str]:
         (b"", ["--user-id", "-"], "expected one line on standard input, got none"),
         (b"\n", ["--user-id", "-"], "expected one line on standard input, got none"),
         (b"ann\nbob\n", ["--user-id", "-"], "expected one line on standard input, got several"),
-        (b"\xff\n", ["--user-id", "-"], "standard input is no UTF-8 text"),
+        (b"\xff\n", ["--user-id", "-"], "standard input is not UTF-8 text"),
         (b"ann\n", ["--lead-id", "-", "--client-id", "-"], "--lead-id and --client-id can't both"),
         (b"ann\n", ["--user-id", "-", "--by", "-"], "--user-id and --by can't both be read"),
     ],

@@ -8,7 +8,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -263,7 +262,7 @@ def test_a_file_without_permission_is_named(tmp_path: Path) -> None:
     path = tmp_path / "events.ndjson"
     path.write_bytes(GOOD[0])
     path.chmod(0)
-    command = [sys.executable, "-m", "orchestration.cli.app", "load", str(path)]
+    command = [*WAREHOUSE, "load", str(path)]
     if os.access(path, os.R_OK):
         setpriv = shutil.which("setpriv")
         if not setpriv:
@@ -319,7 +318,7 @@ def test_ctrl_c_says_how_to_go_on_and_loses_nothing(
         process = start("load", path)
         until(is_waiting)
         process.send_signal(signal.SIGINT)
-    assert_failed(finish(process), "Interrupted", "same command goes on")
+    assert_failed(finish(process), "Interrupted", "same command again")
     committed = batches(warehouse)
     assert committed >= 3
     assert value(warehouse, "select state from staging.loads") == "failed"

@@ -26,7 +26,7 @@ from ingestion.load.entities import EntityKind, load_entities
 from ingestion.load.loader import load
 from ingestion.privacy.suppression import Subject, SubjectKind
 from ingestion.sources.files import open_source
-from orchestration.cli import output
+from orchestration.cli.erase import emit_receipt
 from orchestration.operations import erase as erasing
 from orchestration.operations.erase import EraseError, erase
 from tests.support.building import build_at, rows_of_models, start_afresh, warm_warehouse
@@ -416,7 +416,7 @@ def show_result(receipt: erasing.Receipt, before: set[str], after: set[str], x: 
     if "WAREHOUSE_SHOW_RECEIPT" not in os.environ:
         return
     print(f"\n{x}")
-    output.erased(receipt, json=False)
+    emit_receipt(receipt, json=False)
     print("A fresh search found it before in:", ", ".join(sorted(before)))
     print("and finds it after in:", ", ".join(sorted(after)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ from orchestration.definitions import expiry
 from orchestration.operations import expire
 from orchestration.operations.build import BuildError, BuildOptions, build
 from orchestration.operations.erase import erase
-from orchestration.operations.expire import retain
+from orchestration.operations.expire import expire as expire_old
 from tests.conftest import Server
 from tests.support.building import land, made_once, rows_of_models, start_afresh, warm_warehouse
 from tests.support.lines import event, rows, value
@@ -77,15 +78,15 @@ def test_a_month_that_is_too_old_is_dropped_and_no_figure_changes(
     warehouse: psycopg.Connection, tmp_path: Path
 ) -> None:
     before = rows_of_models(warehouse)
-    would = retain(dry_run=True)
+    would = expire_old(dry_run=True)
     assert TOO_OLD in partitions(warehouse)
     assert [(month.events, month.kept) for month in would.months if month.events] == [(6, None)]
 
-    done = retain()
+    done = expire_old()
     assert done.months == would.months
     assert partitions(warehouse) == {f"raw_events_{NOW - timedelta(hours=h):%Y_%m}" for h in (1, 4)}
     assert rows_of_models(warehouse) == before
-    assert retain().months == []
+    assert expire_old().months == []
 
     # An old file once more: nothing is counted twice, and everything is explained.
     again = land(tmp_path, events())
@@ -101,7 +102,7 @@ def test_a_month_that_is_too_old_is_dropped_and_no_figure_changes(
     assert value(warehouse, "select sum(unexplained) from marts.ingest_reconciliation_daily") == 0
     assert value(warehouse, "select sum(total_revenue_usd) from marts.revenue_daily") == 5 * 10 + 7
     # Its month is dropped again.
-    assert [month.events for month in retain().months] == [1]
+    assert [month.events for month in expire_old().months] == [1]
     assert value(warehouse, "select events from staging.dropped_months where events > 0") == 7
 
 
@@ -111,7 +112,7 @@ PAID = {"type": "purchase", "amount_usd": 7}
 def test_a_rebuild_that_would_lose_dropped_events_is_refused(
     warehouse: psycopg.Connection,
 ) -> None:
-    retain()
+    expire_old()
     before = rows_of_models(warehouse)
     with pytest.raises(BuildError, match="--allow-lost-events"):
         build(BuildOptions(full_refresh=True))
@@ -143,9 +144,9 @@ def test_a_month_is_kept_until_every_typed_fact_has_read_it(
     warehouse.execute(
         "update warehouse.model_offsets set batch_seq = 1 where model = 'int_actor_days'"
     )
-    assert [month.kept for month in retain().months] == ["typed facts have not read all of it"]
+    assert [month.kept for month in expire_old().months] == ["typed facts have not read all of it"]
     warehouse.execute("delete from warehouse.model_offsets where model = 'int_actor_days'")
-    assert [month.kept for month in retain().months] == ["not every typed fact is built"]
+    assert [month.kept for month in expire_old().months] == ["not every typed fact is built"]
     assert TOO_OLD in partitions(warehouse)
 
 
@@ -156,11 +157,11 @@ def test_a_month_that_is_being_read_is_dropped_when_that_ends_and_holds_nothing_
     with database.connect() as reader:
         reader.execute("select from staging.raw_events limit 1")
         monkeypatch.setattr(expire.time, "sleep", lambda _: None)
-        (kept,) = (month.kept for month in retain().months if month.events)
-        assert "goes on in raw events" in kept
+        (kept,) = (month.kept for month in expire_old().months if month.events)
+        assert "uses raw events" in kept
         assert TOO_OLD in partitions(warehouse)
         monkeypatch.setattr(expire.time, "sleep", lambda _: reader.rollback())
-        assert [month.kept for month in retain().months if month.events] == [None]
+        assert [month.kept for month in expire_old().months if month.events] == [None]
     assert TOO_OLD not in partitions(warehouse)
 
 
@@ -176,7 +177,7 @@ def test_a_subject_is_erased_of_whom_facts_alone_know(
     later = (LAST_YEAR + timedelta(seconds=1)).isoformat()
     land(tmp_path, [names_her, event(21, timestamp=later, actor=BOB)])
     built(tmp_path)
-    retain()
+    expire_old()
     receipt = erase(Subject(SubjectKind.USER, "user-3"), "dpo")
     assert (receipt.state, receipt.found) == ("verified", {})
     assert "staging.raw_events" not in receipt.removed
@@ -195,20 +196,20 @@ def test_salts_and_payloads_have_their_time(warehouse: psycopg.Connection) -> No
         "insert into staging.visitor_salts select current_date - days, '' "
         "from generate_series(0, 3) as s (days) on conflict do nothing"
     )
-    assert retain().payloads == 0
+    assert expire_old().payloads == 0
     assert value(warehouse, "select count(*) from staging.visitor_salts") == 2
     old = "update staging.rejected_events set received_at = now() - make_interval(days => %s)"
     warehouse.execute(old, (29,))
-    assert (retain().payloads, payload(warehouse) != b"") == (0, True)
+    assert (expire_old().payloads, payload(warehouse) != b"") == (0, True)
     warehouse.execute(old, (31,))
-    assert (retain(dry_run=True).payloads, payload(warehouse) != b"") == (1, True)
+    assert (expire_old(dry_run=True).payloads, payload(warehouse) != b"") == (1, True)
     begun = value(warehouse, "select clock_timestamp()")
     assert told_by_the_job()["payloads"].value == 1
     assert payload(warehouse) == b""
     vacuumed = "select last_vacuum > %s from pg_stat_user_tables where relname = any(%s)"
     tables = ["visitor_salts", "rejected_events"]
     assert rows(warehouse, vacuumed, begun, tables) == [(True,), (True,)]
-    assert retain().payloads == 0
+    assert expire_old().payloads == 0
     # That it was refused, and why, is known; it can't be replayed any more.
     listed = json.loads(run("rejected", "list", "--json").output)["rejected"]
     assert [(r["reason"], r["rejected"], r["waiting"]) for r in listed] == [("unknown_event", 1, 0)]
@@ -223,13 +224,11 @@ def test_dropped_files_go_with_the_payloads(
     loaded = tmp_path / "done" / "events" / "file"
     loaded.parent.mkdir(parents=True)
     loaded.touch()
-    assert retain().dropped_files == 0
+    assert expire_old().dropped_files == 0
     os.utime(loaded, (0, 0))
-    assert run("retain", "--dry-run", "--json").answer["dropped_files"] == 1
-    assert (
-        "1 dropped files and 0 restatements have had their time"
-        in run("retain", "--dry-run").output
-    )
+    assert run("expire", "--dry-run", "--json").answer["dropped_files"] == 1
+    shown = run("expire", "--dry-run").output
+    assert re.search(r"dropped files +1 +would be deleted\nrestatements +0 ", shown)
     assert told_by_the_job()["dropped_files"].value == 1
     assert not loaded.exists()
     monkeypatch.undo()
@@ -240,14 +239,14 @@ def test_rows_go_of_a_month_whose_table_somebody_s_type_is_made_of(
     warehouse: psycopg.Connection,
 ) -> None:
     warehouse.execute(f"create type marts.pin as (r staging.{TOO_OLD})")
-    done = retain()
+    done = expire_old()
     assert [month.kept for month in done.months] == [None]
     assert TOO_OLD in partitions(warehouse)
     left = f"select count(*) from staging.{TOO_OLD}"  # noqa: S608 (a name of this file)
     assert value(warehouse, left) == 0
     assert value(warehouse, "select sum(events) from staging.dropped_months") == 6
     warehouse.execute("drop type marts.pin")
-    retain()
+    expire_old()
     assert TOO_OLD not in partitions(warehouse)
     assert value(warehouse, "select sum(events) from staging.dropped_months") == 6
 
@@ -255,7 +254,7 @@ def test_rows_go_of_a_month_whose_table_somebody_s_type_is_made_of(
 def test_of_a_month_without_events_nothing_is_lost(warehouse: psycopg.Connection) -> None:
     empty = NOW - timedelta(days=1000)
     warehouse.execute("select staging.add_raw_partitions(array[%s::date])", (empty.date(),))
-    retain()
+    expire_old()
     assert f"raw_events_{empty:%Y_%m}" not in partitions(warehouse)
     lost = rows(warehouse, "select month from staging.dropped_months")
     assert lost == [(LAST_YEAR.date().replace(day=1),)]
@@ -269,16 +268,16 @@ def test_restatements_are_kept_for_400_days(warehouse: psycopg.Connection) -> No
         "now() - make_interval(days => days) from unnest(array[399, 401, 402]) as ages (days)"
     )
     warehouse.execute(restate)
-    assert run("retain", "--dry-run", "--json").answer["restatements"] == 2
+    assert run("expire", "--dry-run", "--json").answer["restatements"] == 2
     assert value(warehouse, "select count(*) from warehouse.restatements") == 3
     assert told_by_the_job()["restatements"].value == 2
     youngest = "select count(*), now() - min(restated_at) < '400 days' from warehouse.restatements"
     assert rows(warehouse, youngest) == [(1, True)]
-    assert retain().restatements == 0
+    assert expire_old().restatements == 0
 
 
 def told_by_the_job() -> dict[str, Any]:
-    events = expiry.retention.execute_in_process().all_events
+    events = expiry.expiry.execute_in_process().all_events
     (output,) = (one for one in events if one.is_successful_output)
     return dict(output.step_output_data.metadata)
 
@@ -288,7 +287,7 @@ def payload(connection: psycopg.Connection) -> bytes:
 
 
 def test_the_command_tells_what_it_would_drop(warehouse: psycopg.Connection) -> None:
-    answer = run("retain", "--dry-run", "--json", "--days", 1).answer
+    answer = run("expire", "--dry-run", "--json", "--days", 1).answer
     assert answer["dry_run"] is True
     assert sum(month["events"] for month in answer["months"]) >= 6
     assert {month["kept"] for month in answer["months"] if month["events"]} == {None}

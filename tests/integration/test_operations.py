@@ -379,7 +379,7 @@ def test_an_alert_is_resolved_by_hand_once(warm, tmp_path):
     assert "20 of 20 API calls failed" in run("list").stdout
     done = json.loads(run("resolve", alert, "--by", "ann", "--json").stdout)["alerts"][0]
     assert (done["resolved"], done["resolved_by"]) == (True, "ann")
-    assert run("list").stdout == "No alert stands.\n"
+    assert run("list").stdout == "No open alerts.\n"
     assert alert in run("list", "--all").stdout
     again = run("resolve", alert)
     assert (again.returncode, "resolved by ann" in again.stderr) == (1, True)

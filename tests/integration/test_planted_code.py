@@ -254,7 +254,7 @@ COMMANDS = (
     ["export", "--accept"],
     ["erase", "--user-id", "u1 of acme", "--dry-run"],
     ["erase", "--client-id", "rival", "--dry-run"],
-    ["retain", "--dry-run"],
+    ["expire", "--dry-run"],
     ["build", "--as-of", AS_OF.isoformat()],
     ["init"],
 )

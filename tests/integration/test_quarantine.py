@@ -126,7 +126,7 @@ def test_of_a_long_line_people_see_the_beginning_and_programs_all(
     assert run("load", path).code == 0
     assert answer("show", 1)["payload"] == "x" * 262_144
     people = run("rejected", "show", 1).output
-    assert people.endswith("x\n… and 258,144 characters more; --json shows all.\n")
+    assert people.endswith("x\n… and 258,144 more characters; --json shows all of them.\n")
     assert len(people) < 5_000
 
 
@@ -147,7 +147,9 @@ def test_nothing_in_a_refused_line_steers_the_terminal(
 def test_a_reject_that_does_not_exist_is_a_clear_failure(warehouse: psycopg.Connection) -> None:
     finished = run("rejected", "show", 4711)
     assert (finished.code, finished.output) == (1, "")
-    assert finished.errors == "warehouse: There is no reject 4711; see `warehouse rejected list`.\n"
+    assert finished.errors == (
+        "warehouse: There is no rejected line 4711: `warehouse rejected list` shows which exist.\n"
+    )
 
 
 def test_after_the_plan_is_mended_refused_lines_land_and_are_marked_not_deleted(

@@ -1,0 +1,26 @@
+"""`warehouse serve`: runs Dagster."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def serve(
+    host: Annotated[
+        str, typer.Option(help="The address on which the web servers listen.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port of Dagster's UI.")] = 3000,
+    docs_port: Annotated[int, typer.Option(help="The port of the docs it links to.")] = 3001,
+    dev: Annotated[
+        bool,
+        typer.Option(
+            "--dev", help="For development: `Reload definitions` in the UI loads changed code."
+        ),
+    ] = False,
+) -> None:
+    """Run Dagster: UI, schedules and runs, until Ctrl-C or SIGTERM."""
+    from orchestration.serve import processes
+
+    processes.serve(host, port, docs_port, dev=dev)

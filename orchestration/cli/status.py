@@ -1,0 +1,41 @@
+"""`warehouse status`: shows how fresh the marts are."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from orchestration.cli.options import Json
+from orchestration.cli.output import Table, emit
+
+
+def status(json: Json = False) -> None:
+    """Show each mart: its rows, batches it has not read yet, age and last checks.
+
+    Times are in UTC. --json also shows the last batch and the time as of which
+    each mart is built.
+    """
+    from orchestration.operations.status import mart_statuses
+    from warehouse import database
+
+    with database.connect_as_builder() as connection:
+        marts = mart_statuses(connection)
+    emit(
+        {"marts": marts},
+        Table(
+            ("mart", "rows", "unread", "age", "checks", "checked at"),
+            [
+                (
+                    mart.mart,
+                    mart.rows,
+                    mart.batches_behind,
+                    None
+                    if mart.freshness_seconds is None
+                    else timedelta(seconds=mart.freshness_seconds),
+                    mart.last_check_status,
+                    mart.last_check_at,
+                )
+                for mart in marts
+            ],
+        ),
+        json=json,
+    )
