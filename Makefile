@@ -4,13 +4,20 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test dev up lint format bench mutants docs stop clean
+.PHONY: demo test test-deep dev up lint format bench mutants docs stop clean
 
 demo: $(VENV)/installed
 	$(BIN)/warehouse demo
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
+
+# All that `make test` leaves out: deep tests, many more examples of the property tests (others with
+# SEED=2), and some of the mutants, drawn anew each time.
+SEED := 1
+test-deep: $(VENV)/installed
+	$(BIN)/python -m tests.support.mutants --some 4
+	$(BIN)/python -m pytest -m "deep or hypothesis" --hypothesis-profile=deep --hypothesis-seed=$(SEED)
 
 dev: $(VENV)/installed
 	exec $(BIN)/warehouse serve --dev
@@ -39,7 +46,7 @@ docs: $(VENV)/installed
 	$(BIN)/warehouse plan > docs/events.md
 	$(BIN)/warehouse docs
 	mkdir -p docs/images
-	WAREHOUSE_SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest -n0 -q tests/end_to_end/test_serve.py
+	WAREHOUSE_SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest -n0 -q -m "" tests/end_to_end/test_serve.py
 
 stop: $(VENV)/installed
 	$(BIN)/warehouse stop

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 
 import hypothesis
 import psycopg
 import pytest
-from hypothesis import HealthCheck
+from hypothesis import HealthCheck, Phase
 
 from warehouse import embedded
 from warehouse.schema.migrate import migrate
@@ -21,11 +21,13 @@ from warehouse.settings import settings
 
 TEMPLATE = "warehouse_template"
 
-# `tests` tries the same examples everywhere. `explore` draws new ones, many times as many:
-# HYPOTHESIS_PROFILE=explore pytest tests/properties
-_QUIET = {
+# A profile of property tests for each tier: `fast` tries the same few examples everywhere, `deep`
+# five times as many, others with each `--hypothesis-seed`. What fails is made smaller for at most
+# five minutes (Hypothesis's own limit); the output says how to run that example again.
+_BOTH = {
     "deadline": None,
-    "database": None,
+    "phases": (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
+    "print_blob": True,
     "suppress_health_check": [
         HealthCheck.too_slow,
         HealthCheck.large_base_example,
@@ -33,15 +35,23 @@ _QUIET = {
         HealthCheck.function_scoped_fixture,
     ],
 }
-hypothesis.settings.register_profile("tests", derandomize=True, **_QUIET)
-hypothesis.settings.register_profile("explore", **_QUIET)
-PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "tests")
-hypothesis.settings.load_profile(PROFILE)
+FAST_EXAMPLES = 100
+hypothesis.settings.register_profile(
+    "fast", max_examples=FAST_EXAMPLES, derandomize=True, database=None, **_BOTH
+)
+hypothesis.settings.register_profile("deep", max_examples=5 * FAST_EXAMPLES, **_BOTH)
+hypothesis.settings.load_profile("fast")
 
 
 def examples(count: int) -> hypothesis.settings:
-    """Return the settings of a test with so many examples, twenty times as many in `explore`."""
-    return hypothesis.settings(max_examples=count * (20 if PROFILE == "explore" else 1))
+    """Return the settings of a test that tries so many examples in `fast`, more in `deep`."""
+    tier = hypothesis.settings.default.max_examples // FAST_EXAMPLES
+    return hypothesis.settings(max_examples=count * tier)
+
+
+# A parameter that `make test` leaves to `make test-deep`; the oldest server that is supported.
+DEEP = partial(pytest.param, marks=pytest.mark.deep)
+ON_16 = DEEP(16)
 
 
 class Server:
@@ -156,7 +166,7 @@ def warehouse(
 ) -> Iterator[psycopg.Connection]:
     """Give a connection, in autocommit, to a fresh warehouse that the settings point to.
 
-    Runs on PostgreSQL 18; parametrize it indirectly with 16 for the oldest server.
+    Runs on PostgreSQL 18; parametrize it indirectly with ON_16 for the oldest server.
     """
     server = servers(getattr(request, "param", 18))
     url = server.new_database()

@@ -263,6 +263,7 @@ def test_a_scheduled_run_tells_of_every_partition_that_it_touched_late_days_incl
     }
 
 
+@pytest.mark.deep
 def test_what_a_run_touched_that_broke_off_the_next_one_tells_of_and_only_that(
     definitions, warehouse, built, monkeypatch
 ):
@@ -287,6 +288,7 @@ def test_what_a_run_touched_that_broke_off_the_next_one_tells_of_and_only_that(
     assert _partitions(and_next) == {}
 
 
+@pytest.mark.deep
 def test_the_hourly_run_builds_traffic_and_nothing_else(definitions, warehouse, built):
     view = json.loads(_event("page_view", "2026-02-21T12:00:00Z"))
     view["actor"]["user_id"] = "u1"
@@ -302,6 +304,7 @@ def test_the_hourly_run_builds_traffic_and_nothing_else(definitions, warehouse, 
     assert warehouse.execute(stand, ("analytics_daily",)).fetchone() == (newest - 1,)
 
 
+@pytest.mark.deep
 def test_chosen_partitions_recompute_that_window_and_move_no_offset(definitions, warehouse, built):
     offsets = "select model, batch_seq, as_of::text from warehouse.model_offsets order by model"
     usage = "select date::text, message_count from marts.user_daily_usage order by date"
@@ -341,6 +344,7 @@ def test_a_check_of_a_partitioned_mart_runs_alone(definitions, warehouse, built)
     assert warehouse.execute(builds).fetchone() == before
 
 
+@pytest.mark.deep
 def test_a_failed_check_blocks_what_is_below_in_runs_to_come(definitions, warehouse, built):
     result = (
         "insert into warehouse.check_results (check_name, source, model, severity, passed, "

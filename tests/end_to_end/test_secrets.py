@@ -166,6 +166,7 @@ def test_passwords_and_personal_data_reach_no_file_and_no_terminal(
     assert leaks(home) == [("found", PLANTED[2])]
 
 
+@pytest.mark.deep
 def test_who_is_erased_stands_in_no_file_and_no_list_of_processes(
     planted: psycopg.Connection, tmp_path: Path
 ) -> None:

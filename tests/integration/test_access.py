@@ -874,6 +874,7 @@ GIVEN = {
 }  # fmt: skip
 
 
+@pytest.mark.deep
 def test_whatever_ids_and_values_are_called_they_come_out_as_they_came(
     owner: psycopg.Connection, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ import pytest
 from expectations.checks import CheckError, CheckResult, docs_page, forget_old_results, run_checks
 from ingestion.load.loader import load
 from ingestion.sources.files import open_source
+from tests.conftest import ON_16
 from tests.support.lines import rows
 from warehouse.settings import settings
 
@@ -143,7 +144,7 @@ def red(results: Sequence[CheckResult]) -> set[str]:
     return {result.check_name for result in results if not result.passed}
 
 
-@pytest.mark.parametrize("warehouse", [18, 16], indirect=True)
+@pytest.mark.parametrize("warehouse", [18, ON_16], indirect=True)
 def test_sound_data_pass_every_check_and_one_result_is_recorded_for_each(
     landed: psycopg.Connection,
 ) -> None:

@@ -193,6 +193,7 @@ def test_a_subscription_touches_its_day_and_all_later_ones(warm, january, tmp_pa
     ]
 
 
+@pytest.mark.deep
 def test_events_that_no_mart_here_reads_touch_what_any_event_touches(warm, january, tmp_path):
     land(tmp_path, [event("chat", "2026-01-10T12:00", None)])
     assert touched(warm, CELLS, lambda: build_at(AS_OF)) == NOTHING | {"client_cohorts": {"acme"}}
@@ -239,6 +240,7 @@ def test_what_comes_late_and_what_comes_to_pass_end_as_a_rebuild_does(warm, janu
     holds_against_a_rebuild(warm, may)
 
 
+@pytest.mark.deep
 def test_amounts_of_any_size_stop_no_build(warm, january, tmp_path):
     largest = 10**15
     wins = [
@@ -298,6 +300,7 @@ def test_a_late_event_restates_closed_periods_with_old_and_new_values(warm, janu
     ]  # fmt: skip
 
 
+@pytest.mark.deep
 def test_an_entity_that_changes_restates_the_counts_of_clients(warm, january, tmp_path):
     land_entities(tmp_path, EntityKind.CLIENTS, [client("other", "2026-02-01")])
     build_at(AS_OF)

@@ -18,7 +18,7 @@ import zstandard
 from ingestion.load import chunks
 from ingestion.load.loader import load as load_here
 from ingestion.sources.files import open_source
-from tests.conftest import Server
+from tests.conftest import ON_16, Server
 from tests.support.lines import clean_file, contents, event, mixed_file, rows, value
 from tests.support.processes import CHUNK_LINES, batches, held, kill, load, run, start, until
 
@@ -30,7 +30,7 @@ FORMATS: dict[str, Callable[[bytes], bytes]] = {
     "events.ndjson.gz": gzip.compress,
     "events.ndjson.zst": zstandard.compress,
 }
-ON_16_AS_WELL = pytest.mark.parametrize("warehouse", [16, 18], indirect=True)
+ON_16_AS_WELL = pytest.mark.parametrize("warehouse", [ON_16, 18], indirect=True)
 
 Contents = dict[str, list[tuple[Any, ...]]]
 
@@ -215,6 +215,7 @@ def sessions(connection: psycopg.Connection, *, waiting: bool = False) -> set[in
     return {pid for (pid,) in found}
 
 
+@pytest.mark.deep
 def test_a_load_killed_again_and_again_at_random_ends_as_an_unbroken_one(
     warehouse: psycopg.Connection, file: Path, unbroken: Contents
 ) -> None:
@@ -264,6 +265,7 @@ def test_a_file_that_was_replaced_since_the_kill_is_loaded_from_its_start(
     )
 
 
+@pytest.mark.deep
 def test_another_standard_input_of_the_same_head_is_refused_once_and_then_loaded(
     warehouse: psycopg.Connection, file: Path
 ) -> None:
@@ -280,6 +282,7 @@ def test_another_standard_input_of_the_same_head_is_refused_once_and_then_loaded
     assert answer["received"] == OTHER["but its head"].count(b'{"event_id')
 
 
+@pytest.mark.deep
 def test_a_finished_file_loaded_again_is_all_duplicates(
     warehouse: psycopg.Connection, file: Path, unbroken: Contents
 ) -> None:

@@ -14,13 +14,13 @@ import pytest
 from ingestion.contract.tracking_plan import tracking_plan
 from orchestration.operations.build import DBT_PROJECT, dbt_command, dbt_environment, environment
 from orchestration.operations.expire import typed_facts
-from tests.conftest import Server
+from tests.conftest import ON_16, Server
 from tests.support.building import cold_dbt, warm_warehouse
 
 PROJECT_NAME = "warehouse"
 
 
-@pytest.fixture(scope="module", params=[18, 16])
+@pytest.fixture(scope="module", params=[18, ON_16])
 def database(
     servers: Callable[[int], Server], request: pytest.FixtureRequest
 ) -> Iterator[psycopg.Connection]:

@@ -27,7 +27,7 @@ from ingestion.load import chunks, entities
 from ingestion.load.entities import EntityKind, Row, judge_row, load_entities
 from ingestion.load.ledger import Counts
 from ingestion.sources.files import open_source
-from tests.conftest import examples
+from tests.conftest import ON_16, examples
 from tests.support.lines import empty, rows, value
 from tests.support.processes import Finished, batches, finish, held, kill, run, start, until
 
@@ -111,7 +111,7 @@ def test_the_newest_row_stands_in_any_order_of_rows_batches_and_files(
     assert done.received == done.accepted + done.duplicates == len(all_rows)
 
 
-@pytest.mark.parametrize("warehouse", [16, 18], indirect=True)
+@pytest.mark.parametrize("warehouse", [ON_16, 18], indirect=True)
 def test_of_two_rows_of_one_time_the_greater_by_canonical_json_stands(
     warehouse: psycopg.Connection, tmp_path: Path
 ) -> None:
@@ -517,7 +517,7 @@ def total(finished: Finished) -> dict[str, int]:
     return finished.answer
 
 
-@pytest.mark.parametrize("warehouse", [16, 18], indirect=True)
+@pytest.mark.parametrize("warehouse", [ON_16, 18], indirect=True)
 def test_loads_at_once_in_opposite_order_leave_the_newest_standing(
     warehouse: psycopg.Connection, tmp_path: Path
 ) -> None:

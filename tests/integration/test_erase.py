@@ -20,6 +20,7 @@ from ingestion.sources.files import open_source
 from orchestration.operations import erase as erasing
 from orchestration.operations.build import BuildError, BuildOptions, build
 from orchestration.operations.erase import EraseError, erase
+from tests.conftest import DEEP
 from tests.support.building import build_at, land, land_entities, rows_of_models
 from tests.support.erasing import (
     AS_OF,
@@ -205,6 +206,7 @@ def test_out_of_another_s_actor_a_subject_is_cut(small: psycopg.Connection, tmp_
 NOTED = ("0017", "drop", "drop/done", "home", "home/dbt", "root", "done/f.ndjson")
 
 
+@pytest.mark.deep
 def test_what_the_warehouse_notes_of_itself_keeps_no_receipt_from_being_verified(
     small: psycopg.Connection,
 ) -> None:
@@ -237,6 +239,7 @@ def test_what_only_others_can_remove_is_named_with_what_to_do(small: psycopg.Con
 SHORT = ("7", "42", "a", "ab", "\u00e9", "x_y", "DE", "0-9")
 
 
+@pytest.mark.deep
 def test_a_short_identifier_takes_what_is_its_own_and_no_more(
     small: psycopg.Connection, tmp_path: Path
 ) -> None:
@@ -367,6 +370,7 @@ def places_of(connection: psycopg.Connection, subject: Subject) -> set[str]:
     return found
 
 
+@pytest.mark.deep
 def test_an_erasure_killed_at_any_step_is_finished_by_the_same_command(
     small: psycopg.Connection,
 ) -> None:
@@ -514,7 +518,7 @@ HER_TEXT = "select distinct user_feedback_text from marts.chat_events where mess
 
 @pytest.mark.parametrize(
     "beside",
-    [BACKFILL, BuildOptions(as_of=AS_OF, select="+chat_events")],
+    [DEEP(BACKFILL), BuildOptions(as_of=AS_OF, select="+chat_events")],
     ids=["window", "new"],
 )
 def test_a_build_beside_an_erasure_keeps_nothing_of_the_subject(
@@ -548,6 +552,7 @@ WAITING = (
 )
 
 
+@pytest.mark.deep
 def test_what_came_after_an_erasure_was_broken_off_keeps_nothing_of_the_subject(
     small: psycopg.Connection, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ from orchestration.operations import erase as erasing
 from orchestration.operations import erased_files
 from orchestration.operations.build import BuildError
 from orchestration.operations.erase import EraseError, Receipt, erase
+from tests.conftest import DEEP
 from tests.support.building import land_entities, rows_of_models
 from tests.support.erasing import ENTITIES, SUBJECTS, a_template, whole_file
 from tests.support.lines import rows, value
@@ -133,13 +134,14 @@ def drop_a_file(home: Path) -> None:
 FAILURES = (refused, terminated, interrupted)
 
 
-@pytest.mark.parametrize("fail", FAILURES)
+@pytest.mark.parametrize("fail", [FAILURES[0], *map(DEEP, FAILURES[1:])])
 def test_an_erasure_that_fails_at_any_statement_says_so_and_is_finished_by_the_same_command(
     landed, home: Path, monkeypatch: pytest.MonkeyPatch, fail: Callable[[psycopg.Connection], None]
 ) -> None:
     assert fail_everywhere(landed, home, Faults(monkeypatch), [fail]) > 20
 
 
+@pytest.mark.deep
 def test_so_is_one_that_builds(smalls, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert fail_everywhere(smalls, home, Faults(monkeypatch), FAILURES) > 30
 

@@ -68,6 +68,7 @@ def test_of_an_erased_client_no_figure_is_told(whole: psycopg.Connection) -> Non
     assert rows(whole, "select client_id from staging.users") == []
 
 
+@pytest.mark.deep
 def test_marts_of_events_out_of_which_a_subject_was_cut_are_those_of_a_rebuild(
     whole: psycopg.Connection, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from orchestration.operations.build import one_build_at_a_time
-from tests.conftest import Server
+from tests.conftest import DEEP, Server
 from tests.support.building import build_at, event, land, made_once, rows_of_models, warm_warehouse
 from tests.support.killed_builds import (
     blocked_at,
@@ -47,7 +47,13 @@ def escalation(at: datetime) -> dict[str, Any]:
     return opened
 
 
-@pytest.mark.parametrize(("mart", "point"), MARTS.items())
+@pytest.mark.parametrize(
+    ("mart", "point"),
+    [
+        (mart, point) if mart == "analytics_daily" else DEEP(mart, point)
+        for mart, point in MARTS.items()
+    ],
+)
 def test_a_build_that_is_killed_in_a_mart_and_started_again_ends_like_an_unbroken_one(
     warm: psycopg.Connection, tmp_path: Path, mart: str, point: str
 ) -> None:
@@ -64,6 +70,7 @@ def test_a_build_that_is_killed_in_a_mart_and_started_again_ends_like_an_unbroke
     assert rows_of_models(warm) == increments
 
 
+@pytest.mark.deep
 def test_no_build_begins_while_the_dbt_of_a_killed_one_works(
     warm: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,7 +24,7 @@ from ingestion.contract.envelope import event_shapes, event_union
 from orchestration.operations import build as builds
 from orchestration.operations.build import BuildError, BuildOptions, build, dbt_environment
 from orchestration.operations.export import ExportBlockedError, export_row
-from tests.conftest import Server
+from tests.conftest import DEEP, Server
 from tests.reference.stats import Event, day_parts, marketing_row
 from tests.support.building import (
     MODELS,
@@ -146,9 +146,9 @@ def build_without_dbt(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("point", ["rows", "offset"])
+@pytest.mark.parametrize("point", ["rows", DEEP("offset")])
 @pytest.mark.parametrize(
-    "model", ["int_chat_events", "int_platform_activity_daily", "int_platform_stats"]
+    "model", [DEEP("int_chat_events"), "int_platform_activity_daily", DEEP("int_platform_stats")]
 )
 def test_a_killed_build_leaves_rows_and_offsets_in_step_and_started_again_ends_like_an_unbroken_one(
     built: psycopg.Connection, tmp_path: Path, model: str, point: str
@@ -169,6 +169,7 @@ def test_a_killed_build_leaves_rows_and_offsets_in_step_and_started_again_ends_l
     assert_equals_full_refresh(built)
 
 
+@pytest.mark.deep
 def test_a_first_build_that_is_killed_leaves_no_table_without_an_offset(
     warehouse: psycopg.Connection, tmp_path: Path
 ) -> None:
@@ -185,6 +186,7 @@ def test_a_first_build_that_is_killed_leaves_no_table_without_an_offset(
     assert_equals_full_refresh(warehouse)
 
 
+@pytest.mark.deep
 def test_a_killed_full_refresh_leaves_every_row_that_it_had_not_replaced(
     built: psycopg.Connection,
 ) -> None:
@@ -199,6 +201,7 @@ def test_a_killed_full_refresh_leaves_every_row_that_it_had_not_replaced(
     assert_right(built, FIRST)
 
 
+@pytest.mark.deep
 def test_two_builds_at_once_run_one_after_the_other_and_end_right(
     built: psycopg.Connection, tmp_path: Path
 ) -> None:
@@ -229,6 +232,7 @@ def test_a_batch_that_lands_while_a_build_runs_waits_for_the_next_build(
     assert {batch_seq for batch_seq, _ in offsets(built).values()} == {3}
 
 
+@pytest.mark.deep
 def test_two_bare_dbt_builds_at_once_end_right(
     built: psycopg.Connection, tmp_path: Path, small_project: Path
 ) -> None:
@@ -614,6 +618,7 @@ def test_a_changed_model_is_rebuilt_and_so_are_its_descendants_and_no_other(
     assert not build_at(AS_OF).ran_dbt, "and then it is known"
 
 
+@pytest.mark.deep
 def test_a_changed_macro_rebuilds_the_models_whose_views_it_is_in(
     warehouse: psycopg.Connection, tmp_path: Path, project: Path
 ) -> None:
@@ -627,6 +632,7 @@ def test_a_changed_macro_rebuilds_the_models_whose_views_it_is_in(
     )
 
 
+@pytest.mark.deep
 def test_a_change_of_what_touches_a_cell_rebuilds_the_model(
     warehouse: psycopg.Connection, tmp_path: Path, project: Path
 ) -> None:
@@ -642,6 +648,7 @@ def test_a_change_of_what_touches_a_cell_rebuilds_the_model(
     assert_right_without_units(warehouse, FIRST)
 
 
+@pytest.mark.deep
 def test_a_column_that_a_fact_gains_is_filled_for_old_events_too(
     warehouse: psycopg.Connection, tmp_path: Path, project: Path
 ) -> None:
@@ -671,6 +678,7 @@ def test_a_column_that_a_fact_gains_is_filled_for_old_events_too(
     warehouse.execute("drop view theirs")
 
 
+@pytest.mark.deep
 def test_after_a_build_of_some_models_code_that_is_changed_back_is_news(
     warehouse: psycopg.Connection, tmp_path: Path, project: Path
 ) -> None:
@@ -709,6 +717,7 @@ def smalltalk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]
         cached.cache_clear()
 
 
+@pytest.mark.deep
 @pytest.mark.usefixtures("smalltalk")
 def test_a_value_that_an_enumeration_gains_is_taken_by_the_next_increment(
     warehouse: psycopg.Connection, tmp_path: Path, project: Path
@@ -899,6 +908,7 @@ def test_a_row_that_was_not_checked_since_it_was_built_is_not_exported(
     assert exported(built) == last_good
 
 
+@pytest.mark.deep
 def test_a_row_whose_dbt_tests_were_cut_off_by_a_kill_is_not_exported(
     built: psycopg.Connection, tmp_path: Path
 ) -> None:
@@ -946,6 +956,7 @@ def test_a_failed_dbt_test_blocks_the_export_until_it_passes_and_the_last_good_r
     assert row[-1] == later
 
 
+@pytest.mark.deep
 def test_a_build_after_a_failed_one_runs_dbt_again_though_nothing_is_new(
     built: psycopg.Connection, project: Path
 ) -> None:

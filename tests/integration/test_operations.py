@@ -221,6 +221,7 @@ def test_a_chat_touches_what_its_client_costs_in_the_month(warm, january, tmp_pa
     assert rows == [("2026-01", 100, 0, 0.02, 98), ("2026-02", 100, 0.75, 0, 25)]
 
 
+@pytest.mark.deep
 def test_a_subscription_touches_its_month_and_day_and_all_later_ones(warm, january, tmp_path):
     land(tmp_path, [subscription("01-30T00:00", "changed", plan="pro", mrr_cents=300)])
     assert touched(warm, CELLS, lambda: build_at(AS_OF)) == NOTHING | {
@@ -229,6 +230,7 @@ def test_a_subscription_touches_its_month_and_day_and_all_later_ones(warm, janua
     }
 
 
+@pytest.mark.deep
 def test_a_new_day_adds_its_metrics_and_a_new_month_its_economics(warm, january):
     assert touched(
         warm, CELLS, lambda: build_at(datetime(2026, 2, 4, 1, tzinfo=UTC))
@@ -238,6 +240,7 @@ def test_a_new_day_adds_its_metrics_and_a_new_month_its_economics(warm, january)
     assert cells["business_metrics"] == {f"02-{day:02}" for day in range(5, 29)} | {"03-01"}
 
 
+@pytest.mark.deep
 def test_a_client_that_is_older_than_was_known_brings_its_days_and_months(warm, january, tmp_path):
     land_entities(tmp_path, EntityKind.CLIENTS, [tenant("2025-12-30", "2026-02-01")])
     assert touched(warm, CELLS, lambda: build_at(AS_OF)) == NOTHING | {
@@ -279,6 +282,7 @@ def test_a_number_touches_its_day_and_that_of_the_next_greater_one(warm, tmp_pat
     ]
 
 
+@pytest.mark.deep
 def test_a_number_counts_on_its_first_day_and_a_duplicate_changes_nothing(warm, tmp_path):
     start_afresh(warm)
     twelfth = numbered("01-12T09:00", 5)
@@ -294,6 +298,7 @@ def test_a_number_counts_on_its_first_day_and_a_duplicate_changes_nothing(warm, 
     assert losses(warm) == [("01-11", 1, 0, Decimal(0)), ("01-13", 1, 0, Decimal(0))]
 
 
+@pytest.mark.deep
 def test_a_loss_of_more_than_one_percent_warns_and_holds_nothing_back(warm, tmp_path):
     start_afresh(warm)
     land(tmp_path, [numbered("02-02T09:00", 1), numbered("02-02T09:01", 3)])
@@ -347,6 +352,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.deep
 def test_what_was_done_by_hand_outlives_late_events_and_rebuilds(warm, tmp_path):
     start_afresh(warm)
     land(tmp_path, [*outage("01-10T10:00"), *outage("01-10T11:00", errors=2)])
@@ -367,6 +373,7 @@ def test_what_was_done_by_hand_outlives_late_events_and_rebuilds(warm, tmp_path)
     assert standing(warm)[0] == moved
 
 
+@pytest.mark.deep
 def test_an_alert_is_resolved_by_hand_once(warm, tmp_path):
     start_afresh(warm)
     land(tmp_path, outage("02-02T23:55"))

@@ -10,10 +10,11 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.conftest import ON_16
 from tests.support.lines import clean_file, mixed_file, rows, value
 from tests.support.processes import Finished, batches, finish, held, start, until
 
-ON_16_AS_WELL = pytest.mark.parametrize("warehouse", [16, 18], indirect=True)
+ON_16_AS_WELL = pytest.mark.parametrize("warehouse", [ON_16, 18], indirect=True)
 
 
 def load_at_once(*files: Path) -> list[dict[str, Any]]:

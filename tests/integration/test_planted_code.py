@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from orchestration.cli.app import app
 from orchestration.operations.build import builder_environment
-from tests.conftest import Server
+from tests.conftest import DEEP, Server
 from tests.support.building import build_at, warm_warehouse
 from tests.support.lines import rows, value
 from tests.support.people import AS_OF, land_both_tenants, people, sign_in, url_of
@@ -247,6 +247,13 @@ OF_THE_OLDEST_SERVER = [
     "a view in the place of marts.mart_status",
     "a view in the place of intermediate.stg_users",
 ]
+# One of each kind: on a fact, where nothing is refused, and in the place of a view.
+TYPICAL = {
+    "a trigger on the chats",
+    "an index on the fact of all events",
+    "a function and an operator of a common name",
+    "a view in the place of marts.mart_status",
+}
 COMMANDS = (
     ["status"],
     ["alerts", "list", "--all"],
@@ -296,7 +303,10 @@ def times_run(owner: psycopg.Connection, sequence: str) -> int:
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [*((18, name) for name in PLANTS), *((16, name) for name in OF_THE_OLDEST_SERVER)],
+    [
+        *((18, name) if name in TYPICAL else DEEP(18, name) for name in PLANTS),
+        *(DEEP(16, name) for name in OF_THE_OLDEST_SERVER),
+    ],
     indirect=["owner"],
 )
 def test_code_of_a_builder_never_runs_as_the_owner_or_a_loader(

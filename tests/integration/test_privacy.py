@@ -26,7 +26,7 @@ from ingestion.load.loader import load
 from ingestion.privacy import visitors
 from ingestion.privacy.visitors import address_of, is_bot, salt_of, visitor_hash
 from ingestion.sources.files import open_source
-from tests.conftest import WAREHOUSE, examples
+from tests.conftest import ON_16, WAREHOUSE, examples
 from tests.support.lines import event, line, rows, value
 
 IPS = ("203.0.113.77", "2001:db8::77:1")
@@ -240,7 +240,7 @@ def test_no_two_visitors_read_alike() -> None:
     assert visitor_hash(b"t" * 32, *triples[0]) != visitor_hash(salt, *triples[0])
 
 
-@pytest.mark.parametrize("warehouse", [16, 18], indirect=True)
+@pytest.mark.parametrize("warehouse", [ON_16, 18], indirect=True)
 def test_the_hash_changes_with_the_day_of_receipt(
     warehouse: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ from ingestion.contract.envelope import event_shapes, event_union
 from ingestion.load import quarantine
 from ingestion.load.ledger import Counts
 from ingestion.load.quarantine import replay
+from tests.conftest import DEEP
 from tests.support.lines import line, rows, value
 from tests.support.processes import finish, held, kill, run, start, until
 
@@ -261,7 +262,11 @@ LIMITS = {
 
 @pytest.mark.parametrize(
     ("warehouse", "limit"),
-    [(16, "REPLAYED_AT_ONCE"), (18, "REPLAYED_AT_ONCE"), (18, "REPLAYED_BYTES")],
+    [
+        DEEP(16, "REPLAYED_AT_ONCE"),
+        (18, "REPLAYED_AT_ONCE"),
+        (18, "REPLAYED_BYTES"),
+    ],
     indirect=["warehouse"],
 )
 def test_a_replay_in_many_chunks_ends_as_one_in_few(

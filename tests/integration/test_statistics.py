@@ -35,6 +35,7 @@ def warehouse(servers: Callable[[int], Server]) -> Iterator[psycopg.Connection]:
     server.set("autovacuum", "on")
 
 
+@pytest.mark.deep
 def test_after_each_build_the_planner_knows_how_much_there_is(
     warehouse: psycopg.Connection, tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from expectations.checks import run_checks
@@ -54,6 +54,8 @@ def test_hostile_values_stop_nothing(
     first: list[Event],
     second: list[Event],
 ) -> None:
+    # Hypothesis begins with the same line again and again: too little for builds that take so long.
+    assume(len({event["event"] for event in first}) > 10)
     directory = tmp_path_factory.mktemp("batches")
     start_afresh(warm)
     for kind, row in ENTITIES:
@@ -82,6 +84,7 @@ ENTITIES = [
 ]  # fmt: skip
 
 
+@pytest.mark.deep
 def test_sums_beyond_bigint_stop_nothing(warm: psycopg.Connection, tmp_path: Path) -> None:
     start_afresh(warm)
     at = AS_OF - 40 * DAY

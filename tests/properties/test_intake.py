@@ -18,7 +18,7 @@ from ingestion.load import chunks, loader
 from ingestion.load.ledger import Counts
 from ingestion.load.loader import LoadResult, load
 from ingestion.sources.files import open_source
-from tests.conftest import examples
+from tests.conftest import ON_16, examples
 from tests.properties.strategies import RAW_VALUES, RECEIVED_AT, files, number_literals
 from tests.reference.intake import MAX_LINE_BYTES, Key, Outcome, is_taken, judge_file
 from tests.support.lines import empty, line, read_exactly, rows, value
@@ -196,7 +196,7 @@ def test_what_an_earlier_file_brought_is_a_duplicate_in_a_later_one(
 
 @examples(10)
 @given(content=files(max_lines=30))
-@pytest.mark.parametrize("warehouse", [16], indirect=True)
+@pytest.mark.parametrize("warehouse", [ON_16], indirect=True)
 def test_the_oldest_server_takes_files_as_the_newest_does(
     warehouse: psycopg.Connection, tmp_path: Path, content: bytes
 ) -> None:
@@ -209,7 +209,7 @@ def test_the_oldest_server_takes_files_as_the_newest_does(
 
 @examples(300)
 @given(literal=st.sampled_from(RAW_VALUES) | number_literals(), is_planned=st.booleans())
-@pytest.mark.parametrize("warehouse", [16, 18], indirect=True)
+@pytest.mark.parametrize("warehouse", [ON_16, 18], indirect=True)
 def test_jsonb_holds_every_number_that_is_taken(
     warehouse: psycopg.Connection, literal: str, is_planned: bool
 ) -> None:

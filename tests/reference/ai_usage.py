@@ -75,6 +75,7 @@ NOT_IN_SUMMARY = {
     *LIMITED,
     "limit_reached",
     "limit_reached_at",
+    "limit_approached_at",
     "notified_80_percent",
     "notified_100_percent",
 }
@@ -134,6 +135,7 @@ def _chat(event: Event) -> Row:
         "client_id": event["actor"]["client_id"],
         "event_id": event["event_id"],
         "created_at": happened_at(event),
+        "created_on": happened_at(event).date(),
         # An empty string in the actor counts as absent, elsewhere it is a value.
         "user_id": event["actor"].get("user_id") or None,
     }
@@ -244,11 +246,13 @@ def _limits(user_id: str, users: list[Entity], as_of: datetime) -> dict[str, Fra
 def _against_limits(chats: list[Row], limits: dict[str, Fraction | None]) -> Row:
     """What a month's chats, in order, have come to. A limit of 0 is reached by the first."""
     used = dict.fromkeys(LIMITED, Fraction(0))
-    reached_at = None
+    approached_at = reached_at = None
     for chat in chats:
         used["monthly_message_limit"] += 1
         used["monthly_token_limit"] += chat["tokens_total"]
         used["monthly_cost_limit"] += Fraction(chat["cost_total"])
+        if approached_at is None and comes_to(used, limits, percent=80):
+            approached_at = chat["created_at"]
         if reached_at is None and comes_to(used, limits, percent=100):
             reached_at = chat["created_at"]
     return {
@@ -257,6 +261,7 @@ def _against_limits(chats: list[Row], limits: dict[str, Fraction | None]) -> Row
         "monthly_cost_limit": _decimal_or_none(limits["monthly_cost_limit"]),
         "limit_reached": comes_to(used, limits, percent=100),
         "limit_reached_at": reached_at,
+        "limit_approached_at": approached_at,
         "notified_80_percent": comes_to(used, limits, percent=80),
         "notified_100_percent": comes_to(used, limits, percent=100),
     }
@@ -392,7 +397,7 @@ def user_current_month(events: list[Event], users: list[Entity], as_of: datetime
         else:
             status = "normal"
         rows.append(
-            row
+            {name: value for name, value in row.items() if name != "limit_approached_at"}
             | {
                 "usage_percent": max(percents, default=None),
                 "messages_remaining": (

@@ -537,6 +537,7 @@ def lead_cohort_funnel(events: list[Event], as_of: datetime) -> list[Row]:
                     "client_id": client_id,
                     "cohort_month": month,
                     "stage": stage,
+                    "stage_order": order,
                     "leads": len(hours_to[stage]),
                     "conversion_rate": pct(len(hours_to[stage]), len(hours_to["lead_created"])),
                     "median_hours_from_created": rounded(
@@ -544,7 +545,7 @@ def lead_cohort_funnel(events: list[Event], as_of: datetime) -> list[Row]:
                     ),
                     "is_mature": start_of(month_after(month, 1)) + NINETY_DAYS <= as_of,
                 }
-                for stage in FUNNEL_STEPS
+                for order, stage in enumerate(FUNNEL_STEPS, start=1)
             )
     return rows
 

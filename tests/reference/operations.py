@@ -293,6 +293,8 @@ def error_alerts(events: list[Event], as_of: datetime) -> list[Row]:
                 "category": "performance",
                 "resolved": is_resolved,
                 "acknowledged_by": None,
+                "acknowledged_at": None,
+                "resolved_by": None,
                 "resolved_at": next_window if is_resolved else None,
                 "created_at": first,
             }
@@ -340,6 +342,8 @@ def usage_alerts(events: list[Event], users: list[Entity], as_of: datetime) -> l
                     "category": "usage",
                     "resolved": is_over,
                     "acknowledged_by": None,
+                    "acknowledged_at": None,
+                    "resolved_by": None,
                     "resolved_at": start_of(month_after(month, 1)) if is_over else None,
                     "created_at": created_at,
                 }

@@ -172,6 +172,7 @@ def test_what_a_chat_leaves_out_is_zero_false_or_unknown() -> None:
         "client_id": "acme",
         "event_id": "00000000-0000-0000-0000-000000000001",
         "created_at": moment(MOMENT),
+        "created_on": date(2025, 3, 10),
         "user_id": None,
         "conversation_id": None,
         "message_id": None,
@@ -537,10 +538,18 @@ def test_a_limit_is_reached_by_the_chat_that_comes_to_it(
     assert row["limit_reached"] is (reached_on is not None)
     assert row["notified_100_percent"] is (reached_on is not None)
     assert row["notified_80_percent"] is notified_80
+    assert (row["limit_approached_at"] is not None) is notified_80
+
+
+def test_a_limit_is_approached_by_the_chat_that_comes_to_80_percent_of_it() -> None:
+    row = only(user_monthly_usage(FIVE_CHATS, [user(monthly_message_limit=5)], AS_OF))
+    assert row["limit_approached_at"] == moment("2025-03-04T10:00:00Z")
+    assert row["limit_reached_at"] == moment("2025-03-05T10:00:00Z")
 
 
 def test_a_cost_limit_of_zero_is_reached_by_a_chat_that_costs_nothing() -> None:
     row = only(user_monthly_usage([chat()], [user(monthly_cost_limit=0)], AS_OF))
+    assert row["limit_approached_at"] == moment(MOMENT)
     assert picked(row, "limit_reached", "limit_reached_at") == (True, moment(MOMENT))
 
 
@@ -618,6 +627,7 @@ def test_the_summary_is_the_month_without_limits() -> None:
         "monthly_cost_limit",
         "limit_reached",
         "limit_reached_at",
+        "limit_approached_at",
         "notified_80_percent",
         "notified_100_percent",
     }

@@ -154,9 +154,12 @@ def sessions(events: list[Event], as_of: datetime) -> list[Row]:
             {
                 "client_id": session.client_id,
                 "session_id": session.session_id,
+                "is_cut": session.session_id is None,
                 "visitor_id": session.visitor,
                 "started_at": session.started_at,
+                "started_on": session.started_at.date(),
                 "ended_at": session.ended_at,
+                "ended_on": session.ended_at.date(),
                 "duration_seconds": rounded_whole(session.duration),
                 "page_views": len(session.views),
                 "entry_path": first.page["path"],

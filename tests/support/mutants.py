@@ -1,18 +1,24 @@
-"""Faults planted in the mechanism of builds, to prove that the tests would notice them.
+"""Mutants: faults planted in copies of the project, to prove that the tests would catch them.
 
-`python -m tests.support.mutants [NAME…]` plants one fault after the other in a copy of the project
-and runs a fast subset of the tests there. It prints which test caught which fault and exits with 1
-if one survives, with 2 if the tests are not green to begin with.
+`python -m tests.support.mutants` plants every fault, each in a copy of its own, and runs a subset
+of the tests there until one fails. It prints a line per mutant with the test that caught it, and in
+the end those that survived. Exit codes: 0 all were caught; 1 one survived; 2 wrong usage, or a test
+that caught a mutant fails without any fault, too.
+
+`--some 4` takes so many at random (`--seed` chooses the same ones again), and names take those. A
+test that takes longer than TIMEOUT has caught its mutant too: the line says so.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
-import re
+import random
 import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -416,7 +422,16 @@ OF_CLIENTS = "tests/integration/test_clients.py::test_"
 OF_TRAFFIC = "tests/integration/test_traffic.py::test_"
 OF_OPERATIONS = "tests/integration/test_operations.py::test_"
 OF_ACCESS = "tests/integration/test_access.py::test_"
-# In the order of their running time; a fault is caught by the first that turns red.
+NEAREST = {
+    AI_USAGE: OF_AI_USAGE,
+    CLIENTS: OF_CLIENTS,
+    OPERATIONS: OF_OPERATIONS,
+    TRAFFIC: OF_TRAFFIC,
+    "dbt_project/macros/traffic.sql": OF_TRAFFIC,
+    "dbt_project/macros/": OF_BUILDS,
+    FUNCTIONS: OF_BUILDS,
+}
+# In the order of their running time; a fault is caught by the first that fails.
 TESTS = (
     OF_DBT + "every_unit_test_of_the_models_passes_whatever_the_time_zone_of_the_session[18]",
     OF_BUILDS + "a_unit_falls_out_of_the_720_hours_a_microsecond_after_they_have_passed",
@@ -428,6 +443,7 @@ TESTS = (
     OF_AI_USAGE + "a_new_chat_touches_its_own_cells_alone",
     OF_AI_USAGE + "feedback_touches_the_day_of_the_chat_and_not_its_own",
     OF_AI_USAGE + "a_changed_limit_touches_the_months_of_its_user_alone",
+    OF_AI_USAGE + "means_and_shares_are_rounded_once",
     OF_CLIENTS + "a_late_answer_touches_the_day_of_the_question_and_its_own",
     OF_CLIENTS + "a_late_stage_change_touches_the_days_until_the_next_one",
     OF_CLIENTS + "an_earlier_creation_moves_the_lead_with_all_that_is_counted_of_it",
@@ -436,7 +452,6 @@ TESTS = (
     OF_CLIENTS + "a_window_takes_the_week_and_the_month_that_it_begins_in_whole",
     OF_CLIENTS + "amounts_of_any_size_stop_no_build",
     OF_CLIENTS + "what_comes_late_and_what_comes_to_pass_end_as_a_rebuild_does",
-    OF_AI_USAGE + "means_and_shares_are_rounded_once",
     OF_TRAFFIC + "a_late_view_that_joins_two_sessions_touches_their_hours_and_day",
     OF_OPERATIONS + "a_number_touches_its_day_and_that_of_the_next_greater_one",
     OF_ACCESS + "every_role_may_call_the_functions_that_it_should_and_no_others",
@@ -449,28 +464,64 @@ TESTS = (
     "unbroken_one[int_platform_activity_daily-rows]",
 )  # fmt: skip
 
-_red = re.compile(r"^(?:FAILED|ERROR) \S+::(?:test_)?(\w+)", re.MULTILINE)
+# Seconds that a test may take, on a busy machine too.
+TIMEOUT = 300
+# At once: on two cores, for tests often wait for other processes.
+WORKERS = 3
 
 
-def main(names: list[str]) -> int:
-    """Plant the named faults, all by default; return the exit code."""
-    if unknown := set(names) - set(MUTANTS):
-        print(f"No such mutant: {', '.join(sorted(unknown))}.")
+@dataclass(frozen=True, slots=True)
+class Caught:
+    """The test that failed, and whether it took too long."""
+
+    test: str
+    is_timeout: bool
+
+    def __str__(self) -> str:
+        how = "caught by a timeout in" if self.is_timeout else "caught by"
+        return f"{how} {self.test.partition('::test_')[2]}"
+
+
+def main(arguments: list[str]) -> int:
+    """Plant the faults that the arguments choose, all by default; return the exit code."""
+    parser = argparse.ArgumentParser(prog="tests.support.mutants")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="mutants by name; default: all")
+    parser.add_argument("--some", type=int, metavar="N", help="take N of them at random")
+    parser.add_argument("--seed", type=int, default=random.randrange(1_000))
+    chosen = parser.parse_args(arguments)
+    if unknown := sorted(set(chosen.names) - set(MUTANTS)):
+        parser.error(f"no such mutant: {', '.join(unknown)}")
+    names = chosen.names or list(MUTANTS)
+    if chosen.some is not None:
+        names = random.Random(chosen.seed).sample(names, min(chosen.some, len(names)))
+        print(f"{len(names)} of {len(MUTANTS)} mutants, --seed {chosen.seed}", flush=True)
+
+    survivors = []
+    catches = set()
+    with ThreadPoolExecutor(WORKERS) as pool:
+        runs = {
+            pool.submit(_run, MUTANTS[name], _nearest_first(MUTANTS[name])): name for name in names
+        }
+        for number, run in enumerate(as_completed(runs), start=1):
+            caught = run.result()
+            if caught is None:
+                survivors.append(runs[run])
+            else:
+                catches.add(caught.test)
+            print(f"{number}/{len(names)} {runs[run]}: {caught or 'SURVIVED'}", flush=True)
+    if broken := _run((), [test for test in TESTS if test in catches]):
+        print(f"None of this counts: without any fault, too, {broken.test} fails.")
         return 2
-    if caught := _first_red(()):
-        print(f"The tests are red without any fault: {caught}")
-        return 2
-    survivors = 0
-    print("| fault | caught by |\n|---|---|")
-    for name in names or MUTANTS:
-        caught = _first_red(MUTANTS[name])
-        survivors += not caught
-        print(f"| {name} | {caught or '**nothing**'} |", flush=True)
-    return int(survivors > 0)
+    print(f"{len(names) - len(survivors)} of {len(names)} mutants were caught.")
+    for name in survivors:
+        print(f"Survived: {name}")
+    return int(bool(survivors))
 
 
-def _first_red(edits: tuple[Edit, ...]) -> str | None:
-    """Run the tests on a copy with the edits; return the name of the first red one."""
+def _run(edits: tuple[Edit, ...], tests: list[str]) -> Caught | None:
+    """Run tests on a copy with the edits, until one of them fails."""
+    if not tests:
+        return None
     with tempfile.TemporaryDirectory(prefix="mutant-") as directory:
         copy = Path(directory)
         for part in PARTS:
@@ -486,21 +537,31 @@ def _first_red(edits: tuple[Edit, ...]) -> str | None:
             if edit.old not in text:
                 raise SystemExit(f"{edit.file} no longer holds what a mutant changes: {edit.old!r}")
             file.write_text(text.replace(edit.old, edit.new), "utf-8")
+        options = ["-n0", "-x", "-q", "--tb=no", "-m", "", f"--timeout={TIMEOUT}"]
         run = subprocess.run(
-            [sys.executable, "-m", "pytest", "-n0", "-x", "-q", "--tb=no", *TESTS],
+            [sys.executable, "-m", "pytest", *options, *tests],
             cwd=copy,
             # The copy comes before the installed project, also in processes that tests start.
-            env={**os.environ, "PYTHONPATH": str(copy)},
+            env={**os.environ, "PYTHONPATH": str(copy), "COLUMNS": "1000"},
             capture_output=True,
             text=True,
             check=False,
         )
     if run.returncode == 0:
         return None
-    if found := _red.search(run.stdout):
-        return found[1]
-    # Not red but broken: collection failed, or pytest was called wrongly.
+    for line in run.stdout.splitlines():
+        if line.startswith(("FAILED ", "ERROR ")):
+            test = next((test for test in tests if f" {test}" in line), None)
+            if test is not None:
+                return Caught(test, "Timeout (>" in line)
+    # The tests did not fail but could not run: pytest was called wrongly, or cannot collect them.
     raise SystemExit(f"pytest ended with {run.returncode}:\n{run.stdout}\n{run.stderr}")
+
+
+def _nearest_first(edits: tuple[Edit, ...]) -> list[str]:
+    """Order the tests: those of the changed marts first, for they catch most of their faults."""
+    near = {NEAREST[folder] for folder in NEAREST for edit in edits if edit.file.startswith(folder)}
+    return sorted(TESTS, key=lambda test: not any(test.startswith(start) for start in near))
 
 
 if __name__ == "__main__":
