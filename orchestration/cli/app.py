@@ -408,7 +408,7 @@ def alerts_list(
     from warehouse import database
 
     with database.connect_as_builder() as connection:
-        output.alerts(alerts(connection, resolved_too=all), json)
+        output.alerts(alerts(connection, include_resolved=all), json)
 
 
 @alerts.command("ack")
