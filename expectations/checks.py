@@ -1,9 +1,8 @@
-"""Runs the suites on what is new, and records what came of it.
+"""Runs the suites of Great Expectations and records the results.
 
-The suites in ``suites/`` are Great Expectations' own JSON. Of the events and the ledger a suite
-looks at its window: the batches after the last one up to which all of its checks have passed. So a
-failed window is looked at again until it passes, and a check that joins a suite looks at all that
-has landed.
+The suites in ``suites/`` are in Great Expectations' own JSON. A suite on events or on the ledger
+checks a window: the batches after the last run in which all of its checks passed. So a failed
+window is checked again until it passes, and a check that is new in a suite checks all batches.
 """
 
 from __future__ import annotations
@@ -35,12 +34,13 @@ if TYPE_CHECKING:
 
     Severity = Literal["error", "warn"]
 
-# Nothing calls home; read when Great Expectations is imported.
+# Great Expectations sends no usage data. It reads this variable when it is imported.
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 
 SUITES_DIR = Path(__file__).parent / "suites"
-# What each suite looks at, in the order of the flow. Bounds are of batch_seq: (after, upto]. An
-# array of batches makes the server use the index on them also before it has gathered statistics.
+# The rows that each suite checks, in the order of the data flow. A window is the batches with
+# after < batch_seq <= upto. With an array of batches the server uses the index on them even before
+# it has gathered statistics.
 ROWS = {
     "event_batches": """\
 select b.* from staging.event_batches as b
@@ -52,7 +52,8 @@ where e.batch_id = any(array(
     where b.batch_seq > {after} and b.batch_seq <= {upto}
 ))""",
     "platform_stats": "select s.* from intermediate.int_platform_stats as s",
-    # Yesterday beside the same weekday of the eight weeks before, as far as there was a warehouse.
+    # Yesterday, and the median of the same weekday in the eight weeks before. Weeks before the
+    # first batch do not count.
     "landed_volume": """\
 select yesterday.* from (
     with days as (
@@ -79,7 +80,7 @@ select yesterday.* from (
     cross join usual as u
     where l.week = 0
 ) as yesterday""",
-    # Of raw_events a check of its own tells, which holds builds back.
+    # Without raw_events: the suite of that name checks its columns, and blocks builds.
     "staging_columns": """\
 select
     c.table_name || '.' || c.column_name || ' ' || c.data_type as described,
@@ -88,32 +89,32 @@ select
 from information_schema.columns as c
 where c.table_schema = 'staging' and not starts_with(c.table_name, 'raw_events')""",
 }
-# The suites on what builders own, which may run code of theirs: see database.connect_as_builder.
-OF_BUILDERS = {"platform_stats"}
-# The suites that look at what is new alone; their rows have bounds.
-BY_BATCH = {name for name, rows in ROWS.items() if "{after}" in rows}
+# Suites on tables of the builder. Reading them may run its code: see database.connect_as_builder.
+BUILDER_SUITES = {"platform_stats"}
+# Suites that check a window of batches.
+WINDOWED_SUITES = {name for name, rows in ROWS.items() if "{after}" in rows}
 SEVERITIES: dict[str, Severity] = {"critical": "error", "warning": "warn", "info": "warn"}
-# What an unevaluated check quotes of the server's message. The suites' queries cast no values, so
-# that such a message names columns and types, never what a row holds.
+# How much a check that could not be evaluated quotes of the server's message. The suites' queries
+# cast no values, so such a message names columns and types, never the values of a row.
 LONGEST_REASON = 200
-# How long results are kept that later ones of the same check have followed.
+# How long results are kept. The latest one of each check stays.
 RESULT_DAYS = 90
-# Names of columns, of which a sentence holds no more.
+# A sentence lists no more column names than this.
 MOST_SHOWN = 20
-# The site's pages would fetch their logo from Great Expectations with the time of the run.
+# The pages would load their logo from this address, and so report the time of the run.
 LOGO_ADDRESS = re.compile(r"""https://great-expectations-web-assets[^"']*""")
 
 
 class CheckError(WarehouseError):
-    """The checks could not run; the message says what to do first."""
+    """The checks could not run. The message says what to do first."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What one check found. It holds counts and names of columns, never values of rows.
+    """The result of one check. It holds counts and names of columns, never values of rows.
 
-    ``failures`` counts the rows that break it (1 for a table that does as a whole) and is None
-    where it could not be evaluated. ``query`` shows these rows, or all that it looked at.
+    ``failures`` counts the rows that fail the check (1 where the table as a whole fails), and is
+    None where it could not be evaluated. ``query`` selects these rows, or else all rows checked.
     """
 
     check_name: str
@@ -127,7 +128,7 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """The rows that a suite looks at, and the batch and ``as_of`` that they stand for."""
+    """The query of a suite's rows, and the batch and ``as_of`` up to which its result is valid."""
 
     rows: str
     batch_seq: int
@@ -137,25 +138,24 @@ class _Window:
 def run_checks(*, docs: bool = False, suites: Sequence[str] | None = None) -> list[CheckResult]:
     """Run the suites (all of them by default) and record a row per check, in one transaction.
 
-    With ``docs`` the Data Docs of these suites are written anew, with what came of them.
-    Raises CheckError for an unknown suite and where the candidate of the marketing row was never
-    built, locks.LockError for others than the owner, and database.DatabaseError; then nothing is
-    recorded.
+    With ``docs`` the Data Docs of these suites are written anew, with the results. Raises
+    CheckError for an unknown suite and where the candidate of the marketing row was never built,
+    locks.LockError for others than the owner, and database.DatabaseError; then nothing is recorded.
     """
     names = [name for name in ROWS if suites is None or name in suites]
     if unknown := set(suites or ()) - set(names):
         raise CheckError(f"No such suite: {', '.join(sorted(unknown))}. Known: {', '.join(ROWS)}.")
     results: list[CheckResult] = []
     with (
-        # One run at a time: a slower one must not record its older window as the latest result. The
-        # lock is the owner's: a check that may not read all would be recorded as a failed one.
+        # One run at a time, so that a slow run does not record an older window as the latest
+        # result. Only the owner may take the lock: without its permissions, checks would fail.
         locks.held(Lock.CHECKS),
         database.connect(autocommit=True, application_name="warehouse check") as connection,
     ):
         windows = {name: _window(connection, name) for name in names}
         with _great_expectations(docs=docs) as (context, owners, builders):
             for name, window in windows.items():
-                source = builders if name in OF_BUILDERS else owners
+                source = builders if name in BUILDER_SUITES else owners
                 results += _validate(context, source, load_suite(name), window)
             if docs:
                 _write_docs(context, docs_page(*suites or ()).parent)
@@ -164,10 +164,7 @@ def run_checks(*, docs: bool = False, suites: Sequence[str] | None = None) -> li
 
 
 def forget_old_results(connection: psycopg.Connection) -> int:
-    """Delete the results of checks that have had their time; of each check the latest one stays.
-
-    Returns how many went.
-    """
+    """Delete results older than RESULT_DAYS, but the latest of each check; return how many."""
     return connection.execute(
         "delete from warehouse.check_results as r "
         "where r.checked_at < now() - make_interval(days => %s) and exists ("
@@ -178,7 +175,7 @@ def forget_old_results(connection: psycopg.Connection) -> int:
 
 
 def docs_page(*suites: str) -> Path:
-    """Return the first page of the Data Docs of suites that run together, by default all."""
+    """Return the first page of the Data Docs of suites that run together (by default all)."""
     return settings().data_docs / ("-".join(suites) or "all") / "index.html"
 
 
@@ -188,7 +185,7 @@ def load_suite(name: str) -> ExpectationSuite:
 
     content = suite_content(name)
     suite = ExpectationSuite(**content)
-    # One of an unknown type is logged and left out: a check would vanish unnoticed.
+    # Great Expectations logs and leaves out unknown types: a check would vanish unnoticed.
     if len(suite.expectations) != len(content["expectations"]):
         raise CheckError(f"Great Expectations does not know every expectation of {name}.json.")
     for expectation in suite.expectations:
@@ -197,7 +194,7 @@ def load_suite(name: str) -> ExpectationSuite:
 
 
 def suite_content(name: str) -> dict[str, Any]:
-    """Return what a suite's file says."""
+    """Return the content of a suite's file."""
     return json.loads((SUITES_DIR / f"{name}.json").read_bytes())
 
 
@@ -208,14 +205,14 @@ def _check_name(suite: str, meta: dict[str, str]) -> str:
 def _window(connection: psycopg.Connection, name: str) -> _Window:
     if name == "platform_stats":
         return _candidate(connection)
-    if name in BY_BATCH:
+    if name in WINDOWED_SUITES:
         return _new_batches(connection, name)
     row = connection.execute("select max(batch_seq) from staging.event_batches").fetchone()
     return _Window(ROWS[name], (row and row[0]) or 0, None)
 
 
 def _candidate(connection: psycopg.Connection) -> _Window:
-    # Read before the table: should a build come between, the result stands for the older row.
+    # Read before the table: if a build runs in between, the result counts for the older row.
     built = connection.execute(
         "select batch_seq, nullif(as_of, 'infinity') from warehouse.model_offsets "
         "where model = 'int_platform_stats' "
@@ -223,15 +220,15 @@ def _candidate(connection: psycopg.Connection) -> _Window:
     ).fetchone()
     if built is None:
         raise CheckError(
-            "There is no candidate of the marketing row (intermediate.int_platform_stats) yet; "
-            "build first: warehouse build"
+            "There is no candidate of the marketing row (intermediate.int_platform_stats) yet. Run "
+            "`warehouse build` first."
         )
     return _Window(ROWS["platform_stats"], *built)
 
 
 def _new_batches(connection: psycopg.Connection, name: str) -> _Window:
     checks = [_check_name(name, one["meta"]) for one in suite_content(name)["expectations"]]
-    # The results of a run were recorded by one transaction: they have one checked_at.
+    # One transaction records all results of a run, so they share one checked_at.
     bounds = {
         "after": """
             select first.batch_seq from warehouse.check_results as first
@@ -258,7 +255,7 @@ def _new_batches(connection: psycopg.Connection, name: str) -> _Window:
 def _great_expectations(
     *, docs: bool
 ) -> Iterator[tuple[EphemeralDataContext, PostgresDatasource, PostgresDatasource]]:
-    """Give a context that keeps all in memory but the site, the owner's source and builders'."""
+    """Give an in-memory context (only the site is files), and the owner's and builder's sources."""
     import great_expectations as gx
     from great_expectations.data_context.types.base import (
         DataContextConfig,
@@ -283,13 +280,13 @@ def _great_expectations(
             data_docs_sites={"warehouse": site} if docs else {},
         ),
     )
-    # Refuses where the builders' URL is not safe to use.
+    # Raises DatabaseError where the builder's URL is not safe to use.
     database.connect_as_builder(application_name="warehouse check").close()
     sources = [
         context.data_sources.add_postgres(
             name,
             connection_string=database.sqlalchemy_url(of_url=url),
-            # Without a temporary table it would fetch all rows to learn the names of their columns.
+            # Otherwise it would fetch all rows to learn the names of the columns.
             create_temp_table=True,
             kwargs={"connect_args": {"application_name": "warehouse check"}},
         )
@@ -354,12 +351,12 @@ def _findings(outcome: ExpectationValidationResult) -> tuple[int | None, str]:
     if reason := _exception(outcome):
         return None, f"It could not be evaluated: {reason}"
     if "element_count" in result:
-        # None over no rows.
+        # None for an empty window.
         failures = result["unexpected_count"] or 0
-        return failures, f"Rows that break it: {failures:,} of {result['element_count']:,}."
+        return failures, f"Failing rows: {failures:,} of {result['element_count']:,}."
     observed = result["observed_value"]
     if outcome.expectation_config.type == "unexpected_rows_expectation":
-        return observed, f"Rows that break it: {observed:,}."
+        return observed, f"Failing rows: {observed:,}."
     if isinstance(observed, list):
         shown = f"{len(observed)} values" if len(observed) > MOST_SHOWN else ", ".join(observed)
     else:
@@ -368,7 +365,7 @@ def _findings(outcome: ExpectationValidationResult) -> tuple[int | None, str]:
 
 
 def _exception(outcome: ExpectationValidationResult) -> str | None:
-    """Return the first line of what was raised, whether it came alone or one per metric."""
+    """Return the first line of what was raised: by the expectation, or by one of its metrics."""
     info = outcome.exception_info or {}
     for one in [info] if "raised_exception" in info else info.values():
         if one["raised_exception"]:
@@ -377,7 +374,7 @@ def _exception(outcome: ExpectationValidationResult) -> str | None:
 
 
 def _query(outcome: ExpectationValidationResult, window: _Window) -> str:
-    """Return SQL that shows the rows that break the check, or else all that it looked at."""
+    """Return SQL that selects the rows that fail the check, or else all rows that it checked."""
     of_rows = outcome.expectation_config.kwargs.get("unexpected_rows_query", "")
     of_column = outcome.result.get("unexpected_index_query", "")
     breaking = of_rows.format(batch="batch") or re.sub(r"\bgx_temp_\w+", "batch", of_column)
@@ -391,7 +388,7 @@ def _record(
 ) -> None:
     with connection.transaction(), connection.cursor() as cursor:
         cursor.executemany(
-            # now() is the same for the whole transaction: it marks the results of one run.
+            # now() is the same in the whole transaction, and so for all results of a run.
             "insert into warehouse.check_results (check_name, checked_at, source, model, severity, "
             "passed, failures, detail, batch_seq, as_of) "
             "values (%s, now(), 'great_expectations', %s, %s, %s, %s, %s, %s, %s)",
@@ -407,7 +404,7 @@ def _record(
 
 
 def _new_docs() -> Path:
-    """Return the folder where the site is made before it takes the place of the last one."""
+    """Return the folder in which the site is written before it replaces the last one."""
     return settings().data_docs.with_suffix(".new").absolute()
 
 

@@ -30,7 +30,7 @@ def alerts_list(
     from warehouse import database
 
     with database.connect_as_builder() as connection:
-        found = alerts(connection, resolved_too=all)
+        found = alerts(connection, include_resolved=all)
     _emit_alerts(found, json)
 
 

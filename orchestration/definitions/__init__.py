@@ -1,1 +1,1 @@
-"""What Dagster knows of the warehouse."""
+"""Dagster's definitions of the warehouse."""

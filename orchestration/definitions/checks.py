@@ -1,6 +1,6 @@
-"""Asset checks: what landed, the row before it leaves, and what is watched over all the time."""
+"""Asset checks: of what landed, of the row before its export, and the monitoring checks."""
 
-# No postponed annotations here: Dagster looks at that of `context` itself.
+# No postponed annotations: Dagster evaluates the annotation of `context` itself.
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
@@ -20,7 +20,7 @@ FRESHNESS_CHECK = "is_fresh"
 
 
 def _marts() -> dict[str, str]:
-    """Return the folder of each mart that is built from events or entities."""
+    """Return the folder of each mart that is built, directly or not, from an incremental model."""
     models = [node for node in manifest()["nodes"].values() if node["resource_type"] == "model"]
     built = {node["name"] for node in models if node["config"]["materialized"] == "incremental"}
     return {
@@ -47,19 +47,19 @@ def _specs(suite: str) -> list[dg.AssetCheckSpec]:
 
 
 def _asset(model: str) -> dg.AssetKey:
-    """Return the asset that a suite looks at, by the model that it names."""
+    """Return the asset of a model that a suite names as schema.table."""
     return dg.AssetKey(model.split("."))
 
 
 def _freshness_specs() -> list[dg.AssetCheckSpec]:
     return [
-        dg.AssetCheckSpec(FRESHNESS_CHECK, asset=asset, description="It is renewed as promised.")
+        dg.AssetCheckSpec(FRESHNESS_CHECK, asset=asset, description="Its age is within the limit.")
         for asset in [*(dg.AssetKey(["marts", mart]) for mart in MARTS), ROW]
     ]
 
 
 def suite_results(*suites: str) -> Iterator[dg.AssetCheckResult]:
-    """Run suites of Great Expectations, and yield what each check found."""
+    """Run suites of Great Expectations and yield the result of each check."""
     link = settings().docs_link(docs_page(*suites))
     for result in run_checks(docs=True, suites=suites):
         yield dg.AssetCheckResult(
@@ -81,7 +81,7 @@ def _metadata(result: CheckResult, docs: str) -> dict[str, dg.MetadataValue]:
 
 
 def freshness_results() -> Iterator[dg.AssetCheckResult]:
-    """Tell of each mart and of the marketing row whether it is as fresh as promised."""
+    """Yield for each mart and the marketing row whether it is no older than its limit."""
     with database.connect_as_builder(application_name="warehouse freshness") as connection:
         require_built(connection, "marts.mart_status")
         ages = mart_ages(connection)
@@ -98,7 +98,7 @@ def _freshness(asset: dg.AssetKey, found: Freshness) -> dg.AssetCheckResult:
         asset_key=asset,
         check_name=FRESHNESS_CHECK,
         passed=found.is_fresh,
-        # It holds nothing back: the way out is to build and to export.
+        # It must not block builds and exports, because these make a stale asset fresh.
         severity=dg.AssetCheckSeverity.WARN,
         metadata={
             "age": "never built" if found.age is None else str(found.age).partition(".")[0],
@@ -121,56 +121,59 @@ def _selected(
 
 @dg.multi_asset_check(specs=[*_specs("raw_events"), *_specs("event_batches")], can_subset=True)
 def boundary_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-    """Hold what landed since the last passing run against the contract."""
+    """Check what landed since the last passing run against the contract."""
     yield from _selected(context, suite_results("raw_events", "event_batches"))
 
 
 @dg.multi_asset_check(specs=_specs("platform_stats"), can_subset=True)
 def stats_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-    """Hold the candidate of the marketing row against what the site was promised."""
+    """Check the candidate of the marketing row before it is exported."""
     yield from _selected(context, suite_results("platform_stats"))
 
 
 @dg.multi_asset_check(specs=[*_specs("landed_volume"), *_specs("staging_columns")], can_subset=True)
 def staging_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-    """Look at how much landed yesterday, and at the columns of staging."""
+    """Check how much landed yesterday, and the columns of staging."""
     yield from _selected(context, suite_results("landed_volume", "staging_columns"))
 
 
 @dg.multi_asset_check(specs=_freshness_specs(), can_subset=True)
 def freshness_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-    """Look at the age of marts and row."""
+    """Check how old marts and the marketing row are."""
     yield from _selected(context, freshness_results())
 
 
 CHECKS = [boundary_checks, stats_checks, staging_checks, freshness_checks]
 
 
-def watch_results() -> Iterator[dg.AssetCheckResult]:
-    """Look at all that is watched over between builds; nothing is stale before the first one."""
+def monitoring_results() -> Iterator[dg.AssetCheckResult]:
+    """Run the checks that are independent of builds; freshness only after the first build."""
     yield from suite_results("landed_volume", "staging_columns")
     with suppress(NothingBuiltError):
         yield from freshness_results()
 
 
-def watched(results: Iterable[dg.AssetCheckResult]) -> dict[str, list[str]]:
-    """Return what is wrong, by check; freshness is one check for each group of assets."""
-    wrong: dict[str, list[str]] = {}
+def problems_by_check(results: Iterable[dg.AssetCheckResult]) -> dict[str, list[str]]:
+    """Return what each check found, nothing where it passed.
+
+    Freshness counts as one check for each folder of marts, and one for the export.
+    """
+    problems: dict[str, list[str]] = {}
     for result in results:
-        of_check = wrong.setdefault(_watched_as(result), [])
+        of_check = problems.setdefault(_notified_as(result), [])
         if not result.passed:
-            of_check.append(_words(result))
-    return wrong
+            of_check.append(_problem(result))
+    return problems
 
 
-def _watched_as(result: dg.AssetCheckResult) -> str:
+def _notified_as(result: dg.AssetCheckResult) -> str:
     if result.check_name != FRESHNESS_CHECK:
         return result.check_name
     return f"{FRESHNESS_CHECK} of {MARTS.get(result.asset_key.path[-1], 'export')}"
 
 
-def _words(result: dg.AssetCheckResult) -> str:
+def _problem(result: dg.AssetCheckResult) -> str:
     found = {name: value.value for name, value in result.metadata.items()}
     if result.check_name != FRESHNESS_CHECK:
         return found["detail"]
-    return f"{result.asset_key.path[-1]} (age {found['age']}, may be {found['limit']})"
+    return f"{result.asset_key.path[-1]} (age {found['age']}, limit {found['limit']})"

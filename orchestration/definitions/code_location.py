@@ -1,4 +1,4 @@
-"""All that Dagster knows of the warehouse, put together."""
+"""Puts together all of Dagster's definitions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from orchestration.definitions.scheduled_runs import JOBS
 from orchestration.definitions.schedules import SCHEDULES, dropped_files
 from warehouse import process
 
-# Dagster starts this module by itself, also without the command line.
+# Dagster also imports this module without the command line.
 process.isolate()
 
 defs = dg.Definitions(

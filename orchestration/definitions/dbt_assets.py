@@ -1,10 +1,11 @@
 """Assets of dbt: from staging to the marts, one definition for each kind of partition.
 
-A run of chosen partitions recomputes that window and moves no offset; a run of unpartitioned ones
-builds what is new. The scheduled runs, which build all kinds at once, are in incremental.py.
+A run of chosen partitions is a backfill: it recomputes that window and moves no offset. A run of
+unpartitioned assets builds from unread input. Scheduled runs, which build all kinds of partitions
+at once, are in scheduled_runs.py.
 """
 
-# No postponed annotations here: Dagster looks at that of `context` itself.
+# No postponed annotations: Dagster evaluates the annotation of `context` itself.
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,9 +32,9 @@ from warehouse import database
 from warehouse.settings import settings
 
 OWNERS = ["team:data"]
-# Whatever builds is in this pool, of which one run at a time is started: see instance.py.
+# Every op that builds is in this pool. Dagster starts one run of it at a time: see instance.py.
 BUILDS = "builds"
-# Marks the builds since an instant as reported. Run under the lock of builds.
+# Runs under the lock of builds, so that no other build starts meanwhile.
 MARK_REPORTED = """
     update warehouse.builds set reported_to_dagster = true
     where not reported_to_dagster and started_at >= %s
@@ -41,10 +42,10 @@ MARK_REPORTED = """
 
 
 class Translator(DagsterDbtTranslator):
-    """How dbt's models look in Dagster."""
+    """How dbt's models appear in Dagster."""
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
-        """Group models by their folder (a family of marts, say), all else by its schema."""
+        """Group models by their folder, sources by their name, all else by its schema."""
         if dbt_resource_props["resource_type"] == "source":
             return dbt_resource_props["source_name"]
         folders = dbt_resource_props["fqn"][1:-1]
@@ -53,15 +54,15 @@ class Translator(DagsterDbtTranslator):
         return folders[-1] if folders[0] == "marts" else folders[0]
 
     def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
-        """Show what a model is; its SQL is in dbt's docs."""
+        """Show the description alone; the SQL is in dbt's docs."""
         return dbt_resource_props["description"]
 
     def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str]:
-        """All models are the data team's."""
+        """The data team owns all models."""
         return OWNERS
 
     def get_metadata(self, dbt_resource_props: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Add the way to dbt's own page of a model."""
+        """Add a link to the model's page in dbt's docs."""
         page = settings().docs_link(settings().dbt_docs / "static_index.html")
         return {
             **super().get_metadata(dbt_resource_props),
@@ -75,7 +76,7 @@ class Translator(DagsterDbtTranslator):
         unique_id: str,
         project: DbtProject | None,
     ) -> dg.AssetCheckSpec | None:
-        """Let tests of severity error block what is downstream."""
+        """Let tests of severity error block downstream models."""
         spec = super().get_asset_check_spec(asset_spec, manifest, unique_id, project)
         node = manifest["nodes"][unique_id]
         return spec and spec._replace(
@@ -86,7 +87,7 @@ class Translator(DagsterDbtTranslator):
 
 @cache
 def parents() -> Mapping[str, set[str]]:
-    """Return by each model what it is built from."""
+    """Return the direct inputs of each model."""
     return parents_of_models(manifest())
 
 
@@ -94,8 +95,8 @@ def parents() -> Mapping[str, set[str]]:
 def building(models: set[str] | None, options: BuildOptions) -> Iterator[psycopg.Connection]:
     """Wait for other builds; give a connection and the environment to build some models, or all.
 
-    Raises dg.Failure where a failing check of something upstream stands in the way: what is built
-    on what is known to be wrong would be wrong, too.
+    Raises dg.Failure where a check of an upstream model fails: models that are built from wrong
+    data would be wrong, too.
     """
     with (
         one_build_at_a_time(),
@@ -104,13 +105,13 @@ def building(models: set[str] | None, options: BuildOptions) -> Iterator[psycopg
         ) as connection,
         environment(build_environment(options)),
     ):
-        in_the_way = blocking_checks(
+        blocking = blocking_checks(
             failing_checks(connection), parents() if models is None else models, parents()
         )
-        if in_the_way:
+        if blocking:
             raise dg.Failure(
-                f"Nothing is built, because of failing checks upstream: {', '.join(in_the_way)}. "
-                "Mend what they found, and materialize and check what they are of again."
+                f"Nothing was built, because of failing checks upstream: {', '.join(blocking)}. "
+                "Fix what they found, then materialize and check their assets again."
             )
         yield connection
 
@@ -144,7 +145,7 @@ def _dbt_assets(period: Period | None) -> dg.AssetsDefinition:
             options = BuildOptions()
         with building(selected, options) as connection:
             begun = connection.execute("select clock_timestamp()").fetchone()
-            # Checks alone are of the whole mart, whatever its partitions.
+            # A run of checks alone tests the whole mart, whatever its partitions.
             invocation = dbt.cli(["build" if selected else "test"], context=context)
             for event in invocation.stream():
                 is_check = isinstance(event, dg.AssetCheckResult)
@@ -161,7 +162,7 @@ Checked = TypeVar("Checked", dg.AssetCheckResult, dg.AssetCheckEvaluation)
 
 
 def with_query(check: Checked, target: Path) -> Checked:
-    """Add the query that shows a dbt test's failing rows, as it was sent."""
+    """Add the compiled query that returns a dbt test's failing rows."""
     node = manifest()["nodes"][check.metadata["unique_id"].value]
     compiled = target / "compiled" / node["package_name"] / node["original_file_path"]
     if compiled.name != node["path"].rpartition("/")[2]:
@@ -177,28 +178,28 @@ def with_query(check: Checked, target: Path) -> Checked:
 
 
 def dbt_resource() -> DbtCliResource:
-    """Return the dbt that runs the project with the settings' connection."""
+    """Return the resource that runs dbt on the project."""
     return DbtCliResource(
         project_dir=DbtProject(
             DBT_PROJECT, target_path=settings().dbt_target, profiles_dir=DBT_PROJECT
         ),
-        # The one of this environment, whether it is activated or not.
+        # This Python environment's dbt, whether the environment is activated or not.
         dbt_executable=str(Path(sys.executable).with_name("dbt")),
     )
 
 
-# What builds and checks note of themselves; written by them, and no step of the graph.
+# Tables that builds, checks and commands write as they run; no asset materializes them.
 BOOKKEEPING = [
     dg.AssetSpec(
         ["warehouse", name], description=description, group_name="warehouse", owners=OWNERS
     )
     for name, description in {
-        "model_offsets": "How far each model has read, and how many rows it has.",
-        "check_results": "Every check that ran.",
-        "restatements": "Published figures of closed periods that are others now.",
-        "builds": "What each build was pinned to, and how it ended.",
+        "model_offsets": "The offset of each model (how far it has read), and its number of rows.",
+        "check_results": "The result of every check.",
+        "restatements": "Published figures of closed periods that have changed since.",
+        "builds": "The high-water mark of each build, its as_of, and how it ended.",
         "alert_actions": "Which alerts people have acknowledged or resolved by hand.",
-        "run_events": "Runs and checks that failed, and the first that were right again.",
-        "exports": "Every row that was exported, or refused for its change against the last.",
+        "run_events": "Failed runs and checks, recoveries, and quarantined files.",
+        "exports": "Every marketing row that was exported, or refused because it changed too much.",
     }.items()
 ]

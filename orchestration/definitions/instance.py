@@ -1,4 +1,4 @@
-"""Dagster's instance: its configuration, and the runs of a daemon that is gone."""
+"""Dagster's instance: its configuration, and the runs of a daemon that has ended."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ STORAGE_URL = "WAREHOUSE_DAGSTER_DATABASE_URL"
 
 
 def instance_config() -> dict[str, Any]:
-    """Return what `dagster.yaml` says of this warehouse's instance."""
+    """Return the content of the instance's `dagster.yaml`."""
     config: dict[str, Any] = {
         "telemetry": {"enabled": False},
-        # No sign-up window in front of the lineage.
+        # No sign-up window in the UI.
         "nux": {"enabled": False},
-        # SQLite, the default storage, locks under concurrency. Builds wait for each other in the
-        # queue, so that beside them there is room to land files, to expire and to watch.
+        # Few runs at once, because SQLite, the default storage, locks under concurrency. Builds
+        # queue for each other, so that there is room beside them to load, expire and monitor.
         "concurrency": {
             "pools": {"granularity": "run", "default_limit": 1},
             "runs": {"max_concurrent_runs": 4},
         },
-        # A run that never starts, or hangs, is no reason for all others to wait.
+        # A run that never starts, or hangs, must not block the others.
         "run_monitoring": {
             "enabled": True,
             "start_timeout_seconds": 180,
             "max_runtime_seconds": 6 * 60 * 60,
         },
-        # A run whose process was killed is taken up again, from where it stood.
+        # A run whose process was killed is resumed from the step that it was at.
         "run_retries": {"enabled": True, "max_retries": 1, "retry_on_asset_or_op_failure": False},
         "retention": {
             "schedule": {"purge_after_days": 30},
@@ -42,7 +42,7 @@ def instance_config() -> dict[str, Any]:
 
 
 def dagster_environment() -> dict[str, str]:
-    """Write the instance's configuration; return the environment with which Dagster finds it."""
+    """Write the instance's configuration; return the environment in which Dagster finds it."""
     import yaml
 
     home = settings().dagster_home.absolute()
@@ -55,9 +55,10 @@ def dagster_environment() -> dict[str, str]:
 
 
 def end_lost_runs(environment: dict[str, str]) -> None:
-    """Mark runs as failed whose process is gone with the daemon that started it.
+    """Mark runs as failed whose process ended with the daemon that started it.
 
-    No other daemon runs on this instance: nothing but this one could have runs.
+    The caller has started no run yet, and no other daemon runs on this instance: so every run that
+    counts as active is lost.
     """
     os.environ.update(environment)
     import dagster as dg
@@ -74,4 +75,4 @@ def end_lost_runs(environment: dict[str, str]) -> None:
             )
         )
         for run in lost:
-            instance.report_run_failed(run, "Its process is gone, with the last `make up`.")
+            instance.report_run_failed(run, "Its process ended with the last `warehouse serve`.")

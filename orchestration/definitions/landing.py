@@ -1,6 +1,6 @@
-"""Assets of what lands: the drop folder into staging."""
+"""Assets of staging: files from the drop folder are loaded into its tables."""
 
-# No postponed annotations here: Dagster looks at that of `context` itself.
+# No postponed annotations: Dagster evaluates the annotation of `context` itself.
 from collections.abc import Iterator
 from dataclasses import asdict
 
@@ -10,18 +10,18 @@ from ingestion.load import ledger
 from ingestion.load.entities import EntityKind
 from ingestion.sources.drop_folder import Dropped, load_dropped
 from orchestration.definitions.dbt_assets import OWNERS
-from orchestration.operations.notifications import note_set_aside
+from orchestration.operations.notifications import note_quarantined_file
 from warehouse.settings import settings
 
 STAGING = {
-    "raw_events": "One row per accepted event, as it came, less the IP.",
+    "raw_events": "One row per accepted event, as it was sent but without the IP.",
     "event_batches": "The ledger: one row per committed batch, numbered in commit order.",
     "loads": "One row per load of a file.",
-    "used_sequences": "Numbers of producers that lines used which were not accepted.",
-    "clients": "Clients as they are now.",
-    "units": "Units as they are now.",
-    "users": "Users as they are now.",
-    "documents": "Documents as they are now.",
+    "used_sequences": "Sequence numbers of lines that were not accepted, by producer.",
+    "clients": "The current version of each client.",
+    "units": "The current version of each unit.",
+    "users": "The current version of each user.",
+    "documents": "The current version of each document.",
 }
 
 KINDS = {kind.value for kind in EntityKind}
@@ -29,7 +29,7 @@ KINDS = {kind.value for kind in EntityKind}
 
 @dg.multi_asset(
     name="drop_folder",
-    description="Loads what waits in the drop folder, and moves it to done/ or failed/.",
+    description="Loads the files in the drop folder and moves them to done/ or failed/.",
     specs=[
         dg.AssetSpec(
             ["staging", name], description=description, group_name="staging", owners=OWNERS
@@ -40,27 +40,27 @@ KINDS = {kind.value for kind in EntityKind}
         dg.AssetCheckSpec(
             "dropped_files_are_readable",
             asset=["staging", "event_batches"],
-            description="No dropped file had to be set aside in failed/.",
+            description="Every dropped file could be loaded; none was quarantined in failed/.",
         )
     ],
 )
 def drop_folder(
     context: dg.AssetExecutionContext,
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-    """Load every dropped file; one that can't be read is set aside, and the rest goes on."""
-    yield from landed(context.log, context.run_id)
+    """Load every dropped file; one that can't be read is quarantined and blocks no other."""
+    yield from load_files(context.log, context.run_id)
 
 
-def landed(
+def load_files(
     log: dg.DagsterLogManager, run_id: str
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-    """Load every dropped file; tell of the tables of staging, and of files that were set aside."""
+    """Load every dropped file; yield the tables of staging, and the check of quarantined files."""
     dropped = []
     for one in load_dropped(settings().drop):
         log.info("%s %s: %s", one.kind, one.name, one.error or asdict(one.counts))
-        # At once: what comes after it may break off, and the next run finds nothing wrong.
+        # Before the next file: if this run is interrupted, later runs do not see this file.
         if one.error:
-            note_set_aside(run_id, f"{one.kind}/{one.name}", one.error)
+            note_quarantined_file(run_id, f"{one.kind}/{one.name}", one.error)
         dropped.append(one)
     for name in STAGING:
         kind = name if name in KINDS else ledger.EVENTS
@@ -76,14 +76,14 @@ def landed(
 
 
 def _metadata(dropped: list[Dropped], kind: str) -> dict[str, int]:
-    mine = [one for one in dropped if one.kind == kind]
-    total = sum((one.counts for one in mine), ledger.Counts())
-    return {"files": len(mine), **asdict(total)}
+    of_kind = [one for one in dropped if one.kind == kind]
+    total = sum((one.counts for one in of_kind), ledger.Counts())
+    return {"files": len(of_kind), **asdict(total)}
 
 
 landing = dg.define_asset_job(
     "landing",
     selection=[drop_folder],
-    description="The drop folder into staging.",
+    description="Loads the drop folder into staging.",
     executor_def=dg.in_process_executor,
 )

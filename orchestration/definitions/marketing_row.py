@@ -1,6 +1,6 @@
-"""The asset that leaves the warehouse: the marketing row."""
+"""The asset that is exported from the warehouse: the marketing row."""
 
-# No postponed annotations here: Dagster looks at that of `config` itself.
+# No postponed annotations: Dagster evaluates the annotation of `config` itself.
 
 from dataclasses import asdict
 from datetime import datetime
@@ -17,7 +17,7 @@ class ExportConfig(dg.Config):
     """How the row is exported."""
 
     accepted_by: str | None = None
-    """Your name, where the row changed beyond its bounds and is right all the same."""
+    """Your name, to export a row that changed beyond its bounds and is correct nevertheless."""
 
 
 @dg.asset(
@@ -25,7 +25,7 @@ class ExportConfig(dg.Config):
     deps=[dg.AssetKey(["intermediate", "int_platform_stats"])],
     group_name="export",
     owners=OWNERS,
-    description="Exactly one row: what the marketing site shows. Stays as it is on a failed check.",
+    description="The one row that the marketing site shows. A failed check leaves it unchanged.",
 )
 def analytics_platform_stats(
     context: dg.AssetExecutionContext, config: ExportConfig
@@ -35,7 +35,7 @@ def analytics_platform_stats(
 
 
 def export_result(run: str, accepted_by: str | None = None) -> dg.MaterializeResult:
-    """Write the row; return it as what Dagster shows of the asset."""
+    """Write the row; return its materialization, with the row as metadata."""
     row = asdict(export_row(accepted_by, run))
     return dg.MaterializeResult(
         asset_key=ROW,

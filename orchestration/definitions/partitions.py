@@ -1,4 +1,4 @@
-"""Which periods a model's rows belong to, and what Dagster's partitions of them are."""
+"""Dagster's partitions, and which kind of period each model is partitioned by."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Period(StrEnum):
     MONTH = "month"
 
 
-# Of all clients and small: what happened long ago moves every later row of them.
+# Small tables over all clients, in which an old event can change every later row.
 UNPARTITIONED_FOLDERS = {"platform"}
 
 
 def period_of(dbt_resource_props: Mapping[str, Any]) -> Period | None:
-    """Return what a dbt resource is partitioned by: that which its windows speak of, if any."""
+    """Return the period that a dbt resource is partitioned by, or None."""
     meta = dbt_resource_props.get("meta") or {}
     if "window_on" not in meta or UNPARTITIONED_FOLDERS & set(dbt_resource_props["fqn"]):
         return None
@@ -44,14 +44,14 @@ def first_of_period(day: date, period: Period) -> date:
 
 
 def partitions_from(first_day: date) -> dict[Period, dg.TimeWindowPartitionsDefinition]:
-    """Return the partitions of each kind, the first one with this day in it.
+    """Return the partitions of each kind; the first one contains ``first_day``.
 
-    Days begin with the first week or month: Dagster backfills none of which days are missing.
+    Days start with the first week or month, because Dagster backfills no period with days missing.
     """
     first_days = {period: first_of_period(first_day, period) for period in Period}
     first_days[Period.DAY] = min(first_days.values())
     first = {period: day.isoformat() for period, day in first_days.items()}
-    # The period that is running has its partition, too.
+    # `end_offset=1` adds the partition of the current period.
     return {
         Period.DAY: dg.DailyPartitionsDefinition(start_date=first[Period.DAY], end_offset=1),
         Period.WEEK: dg.WeeklyPartitionsDefinition(
@@ -65,5 +65,5 @@ PARTITIONS = partitions_from(settings().partitions_start)
 
 
 def key_of(day: date) -> str:
-    """Return the key of the partition that starts on a day: the day, whatever the period."""
+    """Return the key of the partition that starts on a day."""
     return day.isoformat()

@@ -1,4 +1,4 @@
-"""Who is told when a run fails, and when its job works again."""
+"""Sensors that notify people when a run fails, and when its job succeeds again."""
 
 from __future__ import annotations
 
@@ -11,150 +11,142 @@ import dagster as dg
 import psycopg
 from dagster import DagsterRunStatus, RunRecord
 
+from orchestration.definitions.default_status import SENSOR_STATUS
 from orchestration.operations.notifications import (
-    Happened,
-    is_told,
-    last_told,
-    link,
-    listed,
-    note,
+    Outage,
+    RunEvent,
+    last_notified_at,
+    note_events,
     one_line,
-    post,
-    send,
-    shown,
+    outage_text,
+    post_to_webhook,
+    run_failed_text,
+    run_recovered_text,
+    send_pending,
+    shorten_list,
+    should_notify,
 )
 from warehouse import database
-from warehouse.settings import settings
 
-# Runs of a job that are looked back at for the first failure.
-LOOKED_BACK_AT = 1000
+# How many of a job's runs are searched for its last success.
+MOST_RUNS_SEARCHED = 1000
 LONGEST_CAUSE = 1000
-# What Dagster calls the job of all runs that people start from assets.
-JOB_OF_ASSETS = "__ASSET_JOB"
-
-RUNNING = (
-    dg.DefaultSensorStatus.RUNNING if settings().schedules_run else dg.DefaultSensorStatus.STOPPED
-)
+# Dagster's name for the job of all runs that people start from assets.
+ASSET_JOB = "__ASSET_JOB"
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class EndedRun:
     """A run that has ended."""
 
     run_id: str
     has_failed: bool
-    at: datetime
+    ended_at: datetime
 
 
-def outage(runs: Iterable[Ended]) -> list[Ended]:
-    """Return the failures that the newest of a job's runs are, none where that succeeded.
-
-    ``runs`` and what is returned begin with the newest.
-    """
+def failures_since_success(runs: Iterable[EndedRun]) -> list[EndedRun]:
+    """Return the runs that failed after the last success, the newest first as in ``runs``."""
     return list(takewhile(lambda run: run.has_failed, runs))
 
 
-def _outage_before(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[Ended]:
+def _failures_before(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[EndedRun]:
+    """Return the failures that directly precede a run of the same job, the newest first."""
     records = instance.get_run_records(
         dg.RunsFilter(
             job_name=run.job_name,
             statuses=[DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE],
         ),
-        limit=LOOKED_BACK_AT,
+        limit=MOST_RUNS_SEARCHED,
     )
-    me = next((record for record in records if record.dagster_run.run_id == run.run_id), None)
-    return outage(
-        _ended(record)
+    own = next((record for record in records if record.dagster_run.run_id == run.run_id), None)
+    return failures_since_success(
+        _ended_run(record)
         for record in records
         if record.dagster_run.run_id != run.run_id
-        and (me is None or record.storage_id < me.storage_id)
-        # Runs that people start from assets are of one job; that one is right says nothing of
-        # another.
-        and (run.job_name != JOB_OF_ASSETS or _selected(record.dagster_run) == _selected(run))
+        and (own is None or record.storage_id < own.storage_id)
+        # Runs from assets share one job. A success of some assets says nothing about others.
+        and (run.job_name != ASSET_JOB or _selected(record.dagster_run) == _selected(run))
     )
 
 
-def _ended(record: RunRecord) -> Ended:
+def _ended_run(record: RunRecord) -> EndedRun:
     run = record.dagster_run
     at = datetime.fromtimestamp(record.end_time or record.create_timestamp.timestamp(), UTC)
-    return Ended(run.run_id, run.status == DagsterRunStatus.FAILURE, at)
+    return EndedRun(run.run_id, run.status == DagsterRunStatus.FAILURE, at)
 
 
 def _selected(run: dg.DagsterRun) -> list[str]:
-    """Return the assets of a run that was started from them, or its checks where it has no more."""
+    """Return the assets that a run was started for, or its checks where it has no assets."""
     assets = [key.path[-1] for key in run.asset_selection or ()]
     checks = [f"{key.asset_key.path[-1]}: {key.name}" for key in run.asset_check_selection or ()]
     return sorted(assets or checks)
 
 
-def _name(run: dg.DagsterRun) -> str:
-    if run.job_name != JOB_OF_ASSETS:
+def _job_name(run: dg.DagsterRun) -> str:
+    if run.job_name != ASSET_JOB:
         return run.job_name
-    return f"a run of {listed(_selected(run)) or 'assets'}"
+    return f"a run of {shorten_list(_selected(run)) or 'assets'}"
 
 
 @dg.run_failure_sensor(
-    default_status=RUNNING,
+    default_status=SENSOR_STATUS,
     minimum_interval_seconds=30,
-    description="Keeps what failed in marts.warehouse_events, and posts it to the webhook.",
+    description="Records failed runs in marts.warehouse_events and posts them to the webhook.",
 )
 def failures(context: dg.RunFailureSensorContext) -> None:
-    """Keeps what failed in `marts.warehouse_events`, and posts it to the webhook."""
+    """Record failed runs in `marts.warehouse_events` and post them to the webhook."""
     run = context.dagster_run
-    before = _outage_before(context.instance, run)
+    before = _failures_before(context.instance, run)
     now = datetime.now(UTC)
-    since = before[-1].at if before else now
+    outage = Outage(since=before[-1].ended_at if before else now, runs=1 + len(before))
     cause = _cause(context)
-    told = (
-        f":red_circle: {_name(run)} fails since {shown(since)} ({1 + len(before)} runs): {cause}\n"
-        f"{link(run.run_id)}"
-    )
+    text = run_failed_text(run.run_id, _job_name(run), outage, cause)
     try:
         with database.connect(autocommit=True, application_name="warehouse dagster") as connection:
-            last = last_told(connection, [one.run_id for one in before])
-            note(
+            last_notified = last_notified_at(connection, [one.run_id for one in before])
+            note_events(
                 connection,
-                [Happened(run.run_id, "run_failed", _name(run), cause)],
-                told if is_told(since, last, now) else None,
+                [RunEvent(run.run_id, "run_failed", _job_name(run), cause)],
+                text if should_notify(outage.since, last_notified, now) else None,
             )
     except (database.DatabaseError, psycopg.Error):
-        # What is wrong may be the database: then it is told all the same, as if each failure
-        # before had been told of.
-        if is_told(since, before[0].at if before else None, now):
-            post(told)
+        # The database may be the cause. People are notified without it, and each failure before
+        # this one counts as notified.
+        if should_notify(outage.since, before[0].ended_at if before else None, now):
+            post_to_webhook(text)
         raise
-    send()
+    send_pending()
 
 
 @dg.run_status_sensor(
     run_status=DagsterRunStatus.SUCCESS,
-    default_status=RUNNING,
+    default_status=SENSOR_STATUS,
     minimum_interval_seconds=30,
-    description="Posts when a job works again that had failed, and what else waits to be posted.",
+    description="Posts when a job succeeds again, and posts notifications that are still pending.",
 )
 def recoveries(context: dg.RunStatusSensorContext) -> None:
-    """Posts when a job works again that had failed, and what else waits to be posted."""
+    """Post when a job succeeds again, and post notifications that are still pending."""
     run = context.dagster_run
-    if before := _outage_before(context.instance, run):
-        detail = f"failed since {shown(before[-1].at)}, {len(before)} runs"
+    if before := _failures_before(context.instance, run):
+        outage = Outage(since=before[-1].ended_at, runs=len(before))
         with database.connect(autocommit=True, application_name="warehouse dagster") as connection:
-            note(
+            note_events(
                 connection,
-                [Happened(run.run_id, "run_recovered", _name(run), detail)],
-                f":large_green_circle: {_name(run)} works again; it {detail}\n{link(run.run_id)}",
+                [RunEvent(run.run_id, "run_recovered", _job_name(run), outage_text(outage))],
+                run_recovered_text(run.run_id, _job_name(run), outage),
             )
-    send()
+    send_pending()
 
 
 def _cause(context: dg.RunFailureSensorContext) -> str:
-    """Return what failed and why; dg.Failure's own words where a step raised it."""
+    """Return which steps failed and why: the description of a dg.Failure, or else the error."""
     causes = []
     for event in context.get_step_failure_events():
         data = event.step_failure_data
-        words = data.user_failure_data.description if data.user_failure_data else None
+        description = data.user_failure_data.description if data.user_failure_data else None
         error = data.error.cause or data.error if data.error else None
         causes.append(
-            f"{event.step_key}: {words or (error and error.message) or 'no reason given'}"
+            f"{event.step_key}: {description or (error and error.message) or 'no reason given'}"
         )
     text = "; ".join(causes) or context.failure_event.message or "no reason given"
     return one_line(text)[:LONGEST_CAUSE]

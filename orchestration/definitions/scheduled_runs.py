@@ -1,10 +1,10 @@
-"""Scheduled runs: what landed, built incrementally by one dbt invocation, checked and exported.
+"""Jobs of the schedules: check what landed, build it with one dbt invocation, and export the row.
 
-They are jobs of plain ops, because one run writes assets of all kinds of partitions; what a run has
-touched it tells Dagster afterwards, as a materialization of each partition, late days included.
+They are jobs of plain ops, because one run writes assets of every kind of partition. Afterwards a
+run reports a materialization of each partition that it wrote, those of late events included.
 """
 
-# No postponed annotations here: Dagster looks at that of `context` itself.
+# No postponed annotations: Dagster evaluates the annotation of `context` itself.
 from collections.abc import Iterable, Iterator
 
 import dagster as dg
@@ -12,7 +12,7 @@ import psycopg
 from dagster_dbt import DbtCliResource
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
-from orchestration.definitions.checks import suite_results, watch_results, watched
+from orchestration.definitions.checks import monitoring_results, problems_by_check, suite_results
 from orchestration.definitions.dbt_assets import (
     BUILDS,
     MARK_REPORTED,
@@ -21,15 +21,15 @@ from orchestration.definitions.dbt_assets import (
     parents,
     with_query,
 )
-from orchestration.definitions.landing import landed
+from orchestration.definitions.landing import load_files
 from orchestration.definitions.marketing_row import export_result
 from orchestration.definitions.partitions import PARTITIONS, key_of, period_of
-from orchestration.operations.build import BuildOptions, dbt_command, slide
+from orchestration.operations.build import BuildOptions, dbt_command, refresh_time_dependent
 from orchestration.operations.lineage import manifest, with_ancestors
 from orchestration.operations.notifications import note_checks
 
-# What builds touched that nobody has told of, the whole of a model and its periods: the build of
-# this run, those by hand, and those that broke off before they were told of.
+# What builds wrote and nobody has reported to Dagster, by model and by period: the build of this
+# run, builds from the command line, and builds whose run was interrupted before it reported them.
 UNREPORTED = """
     select
         t.model, t.period_start, max(o.row_count), sum(t.rows_written)::bigint,
@@ -46,10 +46,10 @@ Result = dg.MaterializeResult | dg.AssetCheckResult
 Event = dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.Output
 
 
-def _told(results: Iterable[Result]) -> Iterator[Event]:
+def _as_events(results: Iterable[Result]) -> Iterator[Event]:
     """Yield results as events of a plain op. Raises dg.Failure at the end if an error check failed.
 
-    They are yielded, not logged: of an op that fails Dagster keeps only what it has yielded.
+    Events are yielded, not logged: Dagster keeps what a failed op has yielded, and nothing else.
     """
     failed = []
     for result in results:
@@ -66,7 +66,7 @@ def _told(results: Iterable[Result]) -> Iterator[Event]:
         if not result.passed and result.severity is dg.AssetCheckSeverity.ERROR:
             failed.append(result.check_name)
     if failed:
-        raise dg.Failure(f"Checks failed: {', '.join(failed)}. What is downstream stays as it was.")
+        raise dg.Failure(f"Checks failed: {', '.join(failed)}. Downstream models were not rebuilt.")
 
 
 AFTER = {"after": dg.In(dg.Nothing)}
@@ -75,72 +75,76 @@ DONE = dg.Out(dg.Nothing)
 
 @dg.op(out=DONE)
 def load_dropped_files(context: dg.OpExecutionContext) -> Iterator[Event]:
-    """Load what waits in the drop folder."""
-    yield from _told(landed(context.log, context.run_id))
+    """Load the files that wait in the drop folder."""
+    yield from _as_events(load_files(context.log, context.run_id))
     yield dg.Output(None)
 
 
 @dg.op(ins=AFTER, out=DONE)
 def check_what_landed() -> Iterator[Event]:
-    """Hold what landed since the last passing run against the contract."""
-    yield from _told(suite_results("raw_events", "event_batches"))
+    """Check what landed since the last passing run against the contract."""
+    yield from _as_events(suite_results("raw_events", "event_batches"))
     yield dg.Output(None)
 
 
 @dg.op(ins=AFTER, out=DONE)
-def check_the_row() -> Iterator[Event]:
-    """Hold the candidate of the marketing row against what the site was promised."""
-    yield from _told(suite_results("platform_stats"))
+def check_marketing_row() -> Iterator[Event]:
+    """Check the candidate of the marketing row before it is exported."""
+    yield from _as_events(suite_results("platform_stats"))
     yield dg.Output(None)
 
 
 @dg.op(ins=AFTER, out=DONE)
-def export_the_row(context: dg.OpExecutionContext) -> Iterator[Event]:
+def export_marketing_row(context: dg.OpExecutionContext) -> Iterator[Event]:
     """Write the marketing row, if every blocking check has passed."""
-    yield from _told([export_result(context.run_id)])
+    yield from _as_events([export_result(context.run_id)])
     yield dg.Output(None)
 
 
 @dg.op(out=DONE)
-def watch_over_all(context: dg.OpExecutionContext) -> Iterator[Event]:
-    """Look at freshness, volume and the shape of staging; people are told by check, not by run."""
-    results = list(watch_results())
-    note_checks(context.run_id, watched(results))
-    yield from _told(results)
+def run_monitoring_checks(context: dg.OpExecutionContext) -> Iterator[Event]:
+    """Check freshness, volume and staging's columns, and notify of each check that fails."""
+    results = list(monitoring_results())
+    note_checks(context.run_id, problems_by_check(results))
+    yield from _as_events(results)
     yield dg.Output(None)
 
 
-def _build_op(job: str, of: str | None) -> dg.OpDefinition:
-    """Return the op that builds what a model or family of marts needs, or all."""
+def _build_op(job: str, target: str | None) -> dg.OpDefinition:
+    """Return the op that builds a model, or a folder of marts, with all its ancestors; or all."""
 
     @dg.op(name=f"build_{job}", ins=AFTER, out=DONE, pool=BUILDS)
-    def build_what_is_new(context: dg.OpExecutionContext, dbt: DbtCliResource) -> Iterator[Event]:
-        models = None if of is None else _lineage_of(of)
+    def build_unread_input(context: dg.OpExecutionContext, dbt: DbtCliResource) -> Iterator[Event]:
+        """Build from unread input; without any, refresh the time-dependent models alone."""
+        models = None if target is None else _lineage_of(target)
         with building(models, BuildOptions()) as connection:
-            if slide(connection, models=None if models is None else sorted(models)):
-                context.log.info("Nothing is new: only what slides with time is rewritten.")
+            if refresh_time_dependent(
+                connection, models=None if models is None else sorted(models)
+            ):
+                context.log.info("No unread input: only time-dependent models were refreshed.")
                 yield from _materializations(connection)
-                # Once a day all tests run, whatever is new: what was right may have been spoilt.
-                if of is None:
+                # The job of all models runs every test, also without unread input: somebody may
+                # have changed a table by hand.
+                if target is None:
                     yield from _run_dbt(dbt, "test")
             else:
                 try:
-                    yield from _run_dbt(dbt, "build", of)
+                    yield from _run_dbt(dbt, "build", target)
                 except DagsterDbtCliRuntimeError:
-                    # Of a build that failed some models stand.
+                    # A build that failed may have written some models.
                     yield from _materializations(connection)
                     raise
                 yield from _materializations(connection)
         yield dg.Output(None)
 
-    return build_what_is_new
+    return build_unread_input
 
 
 def _run_dbt(
-    dbt: DbtCliResource, command: str, of: str | None = None
+    dbt: DbtCliResource, command: str, target: str | None = None
 ) -> Iterator[dg.AssetCheckEvaluation]:
-    """Run dbt and yield what its tests find; models are told of when all are written."""
-    selection = ["--select", f"+{of}", "--indirect-selection", "buildable"] if of else []
+    """Run dbt and yield the results of its tests; `_materializations` reports the models."""
+    selection = ["--select", f"+{target}", "--indirect-selection", "buildable"] if target else []
     invocation = dbt.cli(
         [*dbt_command(command), *selection],
         manifest=manifest(),
@@ -154,21 +158,22 @@ def _run_dbt(
                 yield with_query(event, invocation.target_path)
 
 
-def _lineage_of(of: str) -> set[str]:
-    """Return the models that a model, or the marts of a folder, are built from, and these."""
+def _lineage_of(target: str) -> set[str]:
+    """Return a model, or the marts of a folder, with all models that they are built from."""
     named = [
         node["name"]
         for node in manifest()["nodes"].values()
-        if node["resource_type"] == "model" and of in {node["name"], ".".join(node["fqn"][1:-1])}
+        if node["resource_type"] == "model"
+        and target in {node["name"], ".".join(node["fqn"][1:-1])}
     ]
     return with_ancestors(named, parents()) & parents().keys()
 
 
 def _materializations(connection: psycopg.Connection) -> Iterator[dg.AssetMaterialization]:
-    """Yield what builds touched as materializations, of each partition where there are any."""
+    """Yield what builds wrote as materializations: one of each partition, or of the whole model."""
     nodes = {node["name"]: node for node in manifest()["nodes"].values()}
-    untold = connection.execute(UNREPORTED).fetchall()
-    for model, period_start, row_count, rows_written, from_batch, to_batch in untold:
+    unreported = connection.execute(UNREPORTED).fetchall()
+    for model, period_start, row_count, rows_written, from_batch, to_batch in unreported:
         if model not in nodes:
             continue
         node = nodes[model]
@@ -178,7 +183,7 @@ def _materializations(connection: psycopg.Connection) -> Iterator[dg.AssetMateri
         key = None
         if period:
             key = key_of(period_start)
-            # Before the first one, where partitions begin later than the data.
+            # The data may begin before the first partition.
             if not PARTITIONS[period].has_partition_key(key):
                 continue
         yield dg.AssetMaterialization(
@@ -191,48 +196,50 @@ def _materializations(connection: psycopg.Connection) -> Iterator[dg.AssetMateri
                 "to_batch": to_batch,
             },
         )
-    # Only now: of a run that is killed meanwhile the next one tells again.
+    # Last: after a run that is killed before this, the next run reports the same again.
     connection.execute(MARK_REPORTED, ("-infinity",))
 
 
 def _job(
-    name: str, description: str, of: str | None, *, lands: bool = False, exports: bool = False
+    name: str, description: str, target: str | None, *, lands: bool = False, exports: bool = False
 ) -> dg.JobDefinition:
-    build = _build_op(name, of)
+    build = _build_op(name, target)
 
     @dg.job(
         name=name,
         description=description,
-        # One process: dbt, Great Expectations and their libraries are loaded once.
+        # One process, so that dbt and Great Expectations are imported once.
         executor_def=dg.in_process_executor,
     )
     def job() -> None:
         checked = check_what_landed(load_dropped_files()) if lands else check_what_landed()
         built = build(checked)
         if exports:
-            export_the_row(check_the_row(built))
+            export_marketing_row(check_marketing_row(built))
 
     return job
 
 
 everything = _job(
     "everything",
-    "Drop folder, all models, all checks and the marketing row.",
+    "Loads the drop folder, builds all models, runs all checks and exports the marketing row.",
     None,
     lands=True,
     exports=True,
 )
 marketing_row = _job(
-    "marketing_row", "What the marketing row is built from, and the row.", "int_platform_stats",
+    "marketing_row",
+    "Builds the marketing row with the models it needs, checks it and exports it.",
+    "int_platform_stats",
     exports=True,
-)  # fmt: skip
-traffic = _job("traffic", "The traffic marts and what they are built from.", "marts.traffic")
+)
+traffic = _job("traffic", "Builds the traffic marts with the models they need.", "marts.traffic")
 
 
 @dg.job(executor_def=dg.in_process_executor)
 def watch() -> None:
-    """Freshness of marts and row, volume of what landed, shape of staging."""
-    watch_over_all()
+    """Checks how fresh marts and row are, how much landed, and the columns of staging."""
+    run_monitoring_checks()
 
 
 JOBS = [everything, marketing_row, traffic, watch]

@@ -1,4 +1,4 @@
-"""When runs start: schedules in UTC, and the sensor of the drop folder."""
+"""When runs start: the schedules, in UTC, and the sensor of the drop folder."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dagster as dg
 from dagster import DagsterRunStatus
 
 from ingestion.sources.drop_folder import waiting_files
+from orchestration.definitions.default_status import SCHEDULE_STATUS, SENSOR_STATUS
 from orchestration.definitions.expiry import expiry
 from orchestration.definitions.landing import landing
 from orchestration.definitions.scheduled_runs import everything, marketing_row, traffic, watch
@@ -31,18 +32,14 @@ def _schedule(job: dg.JobDefinition, cron: str, keeps_fresh: str) -> dg.Schedule
         name=f"{job.name}_schedule",
         description=keeps_fresh,
         execution_timezone="UTC",
-        default_status=(
-            dg.DefaultScheduleStatus.RUNNING
-            if settings().schedules_run
-            else dg.DefaultScheduleStatus.STOPPED
-        ),
+        default_status=SCHEDULE_STATUS,
     )
     def schedule(
         context: dg.ScheduleEvaluationContext,
     ) -> dg.RunRequest | dg.SkipReason:
-        # The next run reads all that this one would have: nothing is lost by leaving one out.
+        # Skipping loses nothing: the next run reads all that this one would have read.
         if _is_running(context.instance, job.name):
-            return dg.SkipReason(f"The last run of {job.name} has not ended.")
+            return dg.SkipReason(f"The last run of {job.name} has not ended yet.")
         return dg.RunRequest()
 
     return schedule
@@ -52,31 +49,27 @@ SCHEDULES = [
     _schedule(
         marketing_row,
         "*/10 * * * *",
-        "The marketing row, every 10 minutes: its active users slide also when nothing landed.",
+        "Keeps the marketing row fresh, every 10 minutes; active users change as time passes.",
     ),
-    _schedule(traffic, "5 * * * *", "The traffic marts, every hour."),
-    _schedule(everything, "15 2 * * *", "All marts, every day at 02:15."),
-    _schedule(expiry, "3 * * * *", "Deletes what is past its retention period, every hour."),
-    _schedule(watch, "7-59/10 * * * *", "What is known of freshness, volume and staging."),
+    _schedule(traffic, "5 * * * *", "Keeps the traffic marts fresh, every hour."),
+    _schedule(everything, "15 2 * * *", "Keeps all marts fresh, every day at 02:15."),
+    _schedule(expiry, "3 * * * *", "Keeps no data longer than promised: expires it every hour."),
+    _schedule(watch, "7-59/10 * * * *", "Keeps the monitoring checks fresh, every 10 minutes."),
 ]
 
 
 @dg.sensor(
     job=landing,
-    description="Loads files that were put into the drop folder, each exactly once.",
+    description="Keeps staging up to date with the drop folder: loads each file exactly once.",
     minimum_interval_seconds=30,
-    default_status=(
-        dg.DefaultSensorStatus.RUNNING
-        if settings().schedules_run
-        else dg.DefaultSensorStatus.STOPPED
-    ),
+    default_status=SENSOR_STATUS,
 )
 def dropped_files(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    """Loads files that were put into the drop folder, each exactly once."""
+    """Start a run that loads the drop folder, if files wait there."""
     waiting = waiting_files(settings().drop)
     if not waiting:
         return dg.SkipReason(f"No file waits in {settings().drop}.")
     if _is_running(context.instance, landing.name):
-        return dg.SkipReason("The last run has not ended: it takes what waits, or the next one.")
-    # Without a key: a file that the database refused is tried again.
+        return dg.SkipReason("The last run has not ended. It, or the next run, loads these files.")
+    # No run key: Dagster would not start a second run for a file whose first load failed.
     return dg.RunRequest(tags={"warehouse/files": str(len(waiting))})

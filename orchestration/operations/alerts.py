@@ -1,4 +1,4 @@
-"""Alerts, and what people do about them by hand; what tells of them is `marts.alert_history`."""
+"""Alerts of `marts.alert_history`, and how people acknowledge and resolve them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from warehouse.errors import WarehouseError
 
 
 class AlertError(WarehouseError):
-    """There is no such alert, or nothing left to do about it."""
+    """There is no such alert, or the action was already taken."""
 
 
 class Action(StrEnum):
-    """What a person does about an alert."""
+    """What a person can do about an alert."""
 
     ACKNOWLEDGED = "acknowledged"
     RESOLVED = "resolved"
@@ -51,10 +51,10 @@ OF_ALERTS = """
 """
 
 
-def alerts(connection: psycopg.Connection, resolved_too: bool) -> list[Alert]:
-    """Return the alerts, those that stand or all, the newest first. Raises NothingBuiltError."""
+def alerts(connection: psycopg.Connection, include_resolved: bool) -> list[Alert]:
+    """Return unresolved alerts, or all of them, newest first. Raises NothingBuiltError."""
     return _alerts(
-        connection, "where %s or not resolved order by created_at desc, alert_id", resolved_too
+        connection, "where %s or not resolved order by created_at desc, alert_id", include_resolved
     )
 
 
@@ -65,22 +65,23 @@ def act(
     action: Action,
     by: str,
 ) -> Alert:
-    """Acknowledge or resolve an alert; return it as it is now.
+    """Acknowledge or resolve an alert; return its new state.
 
-    ``reader`` reads alerts, which builders wrote; ``connection`` notes what is done. Raises
+    ``reader`` reads the alerts, which the builder owns; ``connection`` records the action. Raises
     AlertError, and NothingBuiltError before the first build.
     """
     alert = _alert(reader, alert_id)
     if action is Action.RESOLVED and alert.resolved:
         by_whom = f" by {alert.resolved_by}" if alert.resolved_by else ""
-        raise AlertError(f"{alert_id} is resolved{by_whom} since {alert.resolved_at}.")
+        raise AlertError(f"{alert_id} was already resolved{by_whom} at {alert.resolved_at}.")
     if action is Action.ACKNOWLEDGED and alert.acknowledged_by:
         raise AlertError(
-            f"{alert_id} is acknowledged by {alert.acknowledged_by} since {alert.acknowledged_at}."
+            f"{alert_id} was already acknowledged by {alert.acknowledged_by} at "
+            f"{alert.acknowledged_at}."
         )
     connection.execute(
         "insert into warehouse.alert_actions (alert_id, action, taken_by) values (%s, %s, %s) "
-        # Of two at once the first stands.
+        # If two people act at once, the first one counts.
         "on conflict do nothing",
         (alert_id, action, by),
     )

@@ -1,4 +1,8 @@
-"""Builds the marts: dbt where there is something new, without it where only time has passed."""
+"""Builds the marts.
+
+dbt runs where there is unread input or changed code. Otherwise a database function refreshes the
+time-dependent models alone.
+"""
 
 from __future__ import annotations
 
@@ -20,22 +24,22 @@ from warehouse.locks import Lock
 from warehouse.settings import PROJECT_DIR, settings
 
 DBT_PROJECT = PROJECT_DIR / "dbt_project"
-# On dbt's path: what dbt tells of errors is told without what rows hold.
+# On dbt's path, so that dbt loads them.
 DBT_PLUGINS = Path(__file__).parent / "dbt_plugins"
-# What runs of dbt leave out: unit tests prove the code, on made-up rows. They belong to the test
-# suite.
+# Unit tests prove the code on made-up rows. They belong to the test suite.
 EXCLUDED: tuple[str, ...] = ("resource_type:unit_test",)
 
 
 class BuildError(WarehouseError):
-    """The build failed; models that failed stand as they stood before."""
+    """The build failed. A model that failed keeps its rows from before."""
 
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """What to build: all that is new, by default. ``end`` is the day after the window's last.
+    """What to build; by default all unread input.
 
-    ``allow_lost_events`` lets typed facts be rebuilt although retention has dropped some events.
+    ``start`` and ``end`` are a half-open window of days, and ``end`` is the day after the last.
+    ``allow_lost_events`` lets typed facts be rebuilt although some raw events have expired.
     """
 
     full_refresh: bool = False
@@ -48,7 +52,7 @@ class BuildOptions:
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """What was built: the batch and instant that it speaks of, and whether dbt had to run."""
+    """What was built: the newest batch that was read, ``as_of``, and whether dbt ran."""
 
     batch_seq: int
     as_of: datetime
@@ -56,24 +60,24 @@ class BuildResult:
 
 
 def build(options: BuildOptions | None = None) -> BuildResult:
-    """Build; waits for a build that is running. Raises BuildError or database.DatabaseError."""
+    """Build, after any build that is running. Raises BuildError or database.DatabaseError."""
     with (
         one_build_at_a_time(),
         database.connect_as_builder(
             autocommit=True, application_name="warehouse build"
         ) as connection,
     ):
-        return build_alone(connection, options or BuildOptions())
+        return build_under_lock(connection, options or BuildOptions())
 
 
-def build_alone(connection: psycopg.Connection, options: BuildOptions) -> BuildResult:
-    """Build, where the caller keeps other builds waiting; ``connection`` is the builder's.
+def build_under_lock(connection: psycopg.Connection, options: BuildOptions) -> BuildResult:
+    """Build while the caller holds the lock of builds; ``connection`` is the builder's.
 
-    Raises as ``build`` does.
+    Raises the same errors as ``build``.
     """
     _refuse_to_lose_events(connection, options)
     try:
-        ran_dbt = not _needs_no_dbt(connection, options)
+        ran_dbt = not _build_without_dbt(connection, options)
         if ran_dbt:
             _run_dbt(options)
     except psycopg.errors.RaiseException as error:
@@ -83,14 +87,16 @@ def build_alone(connection: psycopg.Connection, options: BuildOptions) -> BuildR
         "select batch_seq, as_of from warehouse.builds order by started_at desc limit 1"
     ).fetchone()
     if row is None:
-        raise BuildError("dbt ran without taking a pin: is on-run-start in dbt_project.yml?")
+        raise BuildError(
+            "dbt ran without recording a build: is on-run-start still in dbt_project.yml?"
+        )
     return BuildResult(row[0], row[1], ran_dbt)
 
 
 def _refuse_to_lose_events(connection: psycopg.Connection, options: BuildOptions) -> None:
-    """Refuse a full refresh of everything where some events are in the typed facts alone.
+    """Refuse a full refresh of everything while typed facts hold events that have expired.
 
-    That of some models is refused by those of them that are typed facts.
+    A full refresh of selected models is refused by the typed facts among them, in dbt.
     """
     if not options.full_refresh or options.select or options.allow_lost_events:
         return
@@ -99,15 +105,15 @@ def _refuse_to_lose_events(connection: psycopg.Connection, options: BuildOptions
     ).fetchone()
     if row and row[0]:
         raise BuildError(
-            f"Retention has dropped {row[3]:,} raw events of {row[0]} months from {row[1]:%Y-%m} "
-            f"to {row[2]:%Y-%m}: typed facts that were rebuilt would lose them. All else is "
-            "rebuilt by `--full-refresh --select config.incremental_strategy:replace_cells`; to "
-            "lose these events, add --allow-lost-events."
+            f"{row[3]:,} raw events of {row[0]} months from {row[1]:%Y-%m} to {row[2]:%Y-%m} have "
+            "expired, so rebuilt typed facts would lose them. To rebuild everything else, use "
+            "`--full-refresh --select config.incremental_strategy:replace_cells`. To lose these "
+            "events, add --allow-lost-events."
         )
 
 
 def code_digest() -> str:
-    """Return a digest of the dbt project's files: the same digest, the same models."""
+    """Return a digest of the dbt project's files. The same digest means the same models."""
     digest = hashlib.sha256()
     for path in sorted(DBT_PROJECT.rglob("*")):
         if path.suffix in {".sql", ".yml", ".csv"} and "target" not in path.parts:
@@ -117,22 +123,22 @@ def code_digest() -> str:
 
 
 def dbt_command(command: str) -> list[str]:
-    """Return dbt's arguments for `build` or `test`, without what is excluded."""
+    """Return dbt's arguments for `build` or `test`, with the exclusions."""
     return [command, "--exclude", *EXCLUDED]
 
 
 def dbt_environment() -> dict[str, str]:
-    """Return the environment variables with which dbt finds the warehouse, as builds do."""
+    """Return the environment variables by which dbt connects to the warehouse."""
     environment = database.libpq_environment(database.builder_url())
     password = environment.pop("PGPASSWORD", None)
     return {
         **environment,
-        # By this prefix dbt knows what it must not log.
+        # dbt logs no variable with this prefix.
         **({"DBT_ENV_SECRET_PGPASSWORD": password} if password else {}),
         "DBT_TARGET_PATH": str(settings().dbt_target),
         "DBT_LOG_PATH": str(settings().dbt_target / "logs"),
-        # Every statement that dbt sends is in its target directory; telling of each once more in a
-        # log takes a fifth of a build's time.
+        # dbt's target directory holds every statement. Logging each of them again would take a
+        # fifth of a build's time.
         "DBT_LOG_LEVEL_FILE": "info",
         "DBT_PROJECT_DIR": str(DBT_PROJECT),
         "DBT_PROFILES_DIR": str(DBT_PROJECT),
@@ -143,7 +149,7 @@ def dbt_environment() -> dict[str, str]:
 
 
 def builder_environment() -> dict[str, str]:
-    """Return dbt's environment for builds. What they make belongs to one role, whoever builds.
+    """Return dbt's environment for builds. One role owns all models, whoever builds them.
 
     Raises DatabaseError where builds can't sign in safely.
     """
@@ -154,29 +160,30 @@ def builder_environment() -> dict[str, str]:
     return environment
 
 
-def _needs_no_dbt(connection: psycopg.Connection, options: BuildOptions) -> bool:
+def _build_without_dbt(connection: psycopg.Connection, options: BuildOptions) -> bool:
+    """Build without dbt where that is enough; return whether it was."""
     if options.full_refresh or options.start:
         return False
-    # Here, too, so that a wrong --as-of is told before dbt starts.
+    # dbt checks this, too. Here, a wrong --as-of is reported before dbt starts.
     connection.execute("select warehouse.refuse_earlier_as_of(%s)", (options.as_of,))
-    # What a selection means is for dbt to say.
-    return not options.select and slide(connection, options.as_of)
+    # Only dbt can resolve a selection.
+    return not options.select and refresh_time_dependent(connection, options.as_of)
 
 
-def slide(
+def refresh_time_dependent(
     connection: psycopg.Connection,
     as_of: datetime | None = None,
     models: Sequence[str] | None = None,
 ) -> bool:
-    """Build some models (all by default) without dbt where nothing is new.
+    """Refresh the time-dependent ones of some models (by default of all), without dbt.
 
-    Tells whether that was enough; nothing is done where it is not. Raises BuildError where somebody
-    holds a table for too long.
+    Returns False, and changes nothing, where dbt has to build: there is unread input, or the last
+    build was of other code. Raises BuildError where another session locks a table for too long.
     """
     names = None if models is None else list(models)
     with database.seeing_blockers(
         lambda: connection.info.backend_pid, database.connect_as_builder
-    ) as seen:
+    ) as blockers:
         try:
             row = connection.execute(
                 "select warehouse.refresh_time_dependent(%s, %s, %s, %s)",
@@ -184,8 +191,8 @@ def slide(
             ).fetchone()
         except psycopg.errors.LockNotAvailable:
             raise BuildError(
-                f"A table was held by others for too long. {seen()} Nothing was built; end that "
-                "session, or wait for it, and build again."
+                f"Another session held a lock on a table for too long. {blockers()} Nothing was "
+                "built. Wait for that session or end it, then build again."
             ) from None
     return bool(row and row[0])
 
@@ -193,28 +200,28 @@ def slide(
 def _run_dbt(options: BuildOptions) -> None:
     from dbt.cli.main import dbtRunner
 
-    # In this process, whose path is made up already.
-    import orchestration.operations.dbt_plugins.dbt_discretion
-    import orchestration.operations.dbt_plugins.dbt_one_build  # noqa: F401
+    # dbt loads plugins by PYTHONPATH, which Python reads only when a process starts.
+    import orchestration.operations.dbt_plugins.dbt_redact_errors
+    import orchestration.operations.dbt_plugins.dbt_stop_with_builder  # noqa: F401
 
     arguments = dbt_command("build")
     if options.full_refresh:
         arguments.append("--full-refresh")
     if options.select:
-        # Tests that need a model which is not built would hold this build against an older one.
+        # A test that also reads a model outside the selection would compare builds of two ages.
         arguments += ["--select", options.select, "--indirect-selection", "buildable"]
     if not sys.stderr.isatty() or os.environ.get("NO_COLOR"):
         arguments.append("--no-use-colors")
-    # Standard output is for results; dbt's progress is for people.
+    # Standard output is for results, dbt's progress for people.
     with (
         environment(build_environment(options)),
-        _own_arguments(arguments),
+        _process_arguments(arguments),
         contextlib.redirect_stdout(sys.stderr),
     ):
         result = dbtRunner().invoke(arguments)
     if result.success:
         if options.select and not list(result.result or ()):  # type: ignore[arg-type]
-            raise BuildError(f"Nothing is selected by `--select {options.select}`: nothing ran.")
+            raise BuildError(f"`--select {options.select}` selects nothing: nothing was built.")
         return
     if result.exception:
         raise BuildError(f"dbt could not run: {result.exception}")
@@ -224,16 +231,16 @@ def _run_dbt(options: BuildOptions) -> None:
         if run.status in {"error", "fail", "runtime error"}
     ]
     raise BuildError(
-        f"The build failed in {'; '.join(failed)}. What failed stands as it stood; mend it and "
-        "build again. The marketing row is not exported meanwhile."
+        f"The build failed in {'; '.join(failed)}. Models that failed keep their previous rows, "
+        "and the marketing row is not exported. Fix the cause and build again."
     )
 
 
 @contextlib.contextmanager
-def _own_arguments(arguments: Sequence[str]) -> Iterator[None]:
-    """Give dbt its own arguments as those of the process: it writes them into its artifacts.
+def _process_arguments(arguments: Sequence[str]) -> Iterator[None]:
+    """Replace the process's arguments by dbt's own, because dbt writes them into its artifacts.
 
-    This process's may name a person, as those of `warehouse erase` do.
+    Those of `warehouse erase`, say, name a person.
     """
     before = sys.argv
     sys.argv = ["dbt", *arguments]
@@ -244,7 +251,7 @@ def _own_arguments(arguments: Sequence[str]) -> Iterator[None]:
 
 
 def _first_cause(message: str) -> str:
-    """Return the line that says why: dbt puts the model's name and path before it."""
+    """Return the line that says why. dbt puts a line with the model's name and path before it."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     return lines[1] if len(lines) > 1 and " Error in " in lines[0] else lines[0]
 
@@ -257,7 +264,7 @@ def write_docs() -> Path:
     arguments = ["--quiet", "docs", "generate", "--static", "--target-path", str(site)]
     with (
         environment(builder_environment()),
-        _own_arguments(arguments),
+        _process_arguments(arguments),
         contextlib.redirect_stdout(sys.stderr),
     ):
         result = dbtRunner().invoke(arguments)
@@ -267,13 +274,13 @@ def write_docs() -> Path:
 
 
 def build_environment(options: BuildOptions) -> dict[str, str]:
-    """Return dbt's environment for one build: the connection, and what it is pinned to."""
+    """Return dbt's environment for one build: the connection, and the build's options."""
     given = {
         "WAREHOUSE_BUILD_AS_OF": options.as_of.isoformat() if options.as_of else "",
         "WAREHOUSE_BUILD_START": options.start.isoformat() if options.start else "",
         "WAREHOUSE_BUILD_END": options.end.isoformat() if options.end else "",
         "WAREHOUSE_BUILD_ALLOWS_LOST_EVENTS": "true" if options.allow_lost_events else "",
-        # A backfill vouches for a window alone.
+        # A backfill builds one window: the rest of the table may still be of older code.
         "WAREHOUSE_BUILD_CODE_DIGEST": "" if options.start else code_digest(),
     }
     return builder_environment() | given
@@ -281,11 +288,10 @@ def build_environment(options: BuildOptions) -> dict[str, str]:
 
 @contextlib.contextmanager
 def one_build_at_a_time() -> Iterator[None]:
-    """Wait for the build that is running, and keep others waiting for so long.
+    """Hold the lock of builds; waits for the build that is running.
 
-    A dbt that was started meanwhile lives on where its builder is killed: it holds a lock of its
-    own, for which the next build waits, and without the builder it opens no further session
-    (`orchestration/operations/dbt_plugins/dbt_one_build.py`).
+    Then waits for a dbt whose builder was killed: it outlives the builder, holds a lock of its own,
+    and opens no further session (`dbt_plugins/dbt_stop_with_builder.py`).
     """
     with locks.held(Lock.BUILD) as holder:
         with locks.held(Lock.DBT):
@@ -296,7 +302,7 @@ def one_build_at_a_time() -> Iterator[None]:
 
 @contextlib.contextmanager
 def environment(variables: dict[str, str]) -> Iterator[None]:
-    """Set environment variables for a while."""
+    """Set environment variables inside the context."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

@@ -1,8 +1,12 @@
-"""Erases a subject, and leaves a receipt that holds a keyed hash of who it was.
+"""Erases a subject, and leaves a receipt that identifies it by a keyed hash alone.
 
-Five steps, each committed, so that an interrupted erasure continues from the last one: from now on
-nothing of the subject lands; it is taken out of what landed and of the facts; the marts are built
-without it; files that hold it are deleted; the whole database is searched for it.
+Each of the five steps is committed, so that an interrupted erasure resumes after the last one:
+
+1. Suppress: no new data of the subject is loaded.
+2. Remove the subject from staging and from the typed facts.
+3. Build the marts without the subject.
+4. Delete the files that hold the subject.
+5. Search the whole database for the subject, and record the result.
 """
 
 from __future__ import annotations
@@ -28,52 +32,52 @@ from ingestion.privacy.suppression import Subject, SubjectKind, subject_hash, wa
 from orchestration.operations.build import (
     BuildError,
     BuildOptions,
-    build_alone,
+    build_under_lock,
     one_build_at_a_time,
 )
-from orchestration.operations.erased_files import files_of
-from orchestration.operations.reserved_ids import is_reserved, names_kept
+from orchestration.operations.erased_files import files_holding
+from orchestration.operations.reserved_ids import is_reserved, names_in_rows
 from warehouse import database, locks
 from warehouse.errors import WarehouseError
 from warehouse.locks import Lock
 
-# Longer ones are in no actor: the plan allows a key of 512 characters at most.
+# The tracking plan allows no key of an actor with more characters.
 LONGEST_IDENTIFIER = 512
-
-
-# How long a receipt waits for transactions that still see what was removed.
+# How long an erasure waits for transactions that still see the removed rows.
 PATIENCE_SECONDS = 10.0
-# What no search of an erasure looks at or can see. Each receipt says so.
+# What the search of an erasure does not cover. Each receipt lists it.
 NOT_SEARCHED = (
-    "sentences and longer names that contain the identifier, hashes of it, and other identifiers "
-    "of the same subject",
-    "letters beyond ASCII in another case, and other white space around it than ASCII's",
-    "numbers in columns of their own, and members that the tracking plan declares as numbers",
-    "addresses that write one of / ? # & ; = of the identifier plainly, spell a host's name in "
-    "another way, or are encoded more than twice",
-    "who an id belongs to that is itself an address: ids are compared whole",
+    "sentences and longer names that contain the identifier, hashes of the identifier, and other "
+    "identifiers of the same subject",
+    "spellings with non-ASCII letters in another case, or with non-ASCII white space around the "
+    "identifier",
+    "numeric columns, and members of events that the tracking plan declares as numbers",
+    "URLs in which a / ? # & ; or = of the identifier is not encoded, in which a host name is "
+    "spelled in another way, or which are encoded more than twice",
+    "ids that are URLs and contain the identifier: ids are compared as a whole",
     "files outside the home and drop folders, files that are dropped later, names of files that "
     "are loaded later, and formats that are neither text nor compressed text",
-    "backups, replicas, the exported row's other copies, and the server's own files: its log, "
-    "write-ahead log and pages not yet overwritten",
+    "backups, replicas, other copies of the exported row, and the server's own files: its log, its "
+    "write-ahead log and pages that are not overwritten yet",
 )
 
 
 class EraseError(WarehouseError):
-    """The subject can't be erased, or something of it is still there."""
+    """The subject can't be erased, or the search still found it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What came of an erasure: what was removed or changed, and what a search found afterwards.
+    """The result of an erasure: what was removed or changed, and what the search found afterwards.
 
-    ``removed`` counts rows by table, of marts those that named the subject; ``changed`` rows of
-    others out of whose addresses it was cut; ``files_removed`` and ``files_left`` files by folder.
-    ``batch_seq`` is None where there was nothing of it; ``erasure_id`` and ``state`` are None for a
-    dry run, which changed nothing. ``not_searched`` names tables of others that the owner may not
-    read. ``older_snapshots`` are transactions that still see the old rows; None before it is
-    verified. ``export_is_due`` says that the exported row, which names nobody, still counts the
-    subject.
+    - ``erasure_id`` and ``state`` are None for a dry run, which changes nothing.
+    - ``batch_seq`` is the batch of the erasure, None where no row held the subject.
+    - ``removed`` counts rows by table; of marts, those that named the subject.
+    - ``changed`` counts rows of other subjects from whose URLs the identifier was cut.
+    - ``files_removed`` and ``files_left`` count files by folder.
+    - ``not_searched`` names tables of other owners that the warehouse's owner may not read.
+    - ``older_snapshots`` counts transactions that still see the old rows; None before the search.
+    - ``export_is_due`` says that the exported row, which names nobody, still counts the subject.
     """
 
     kind: str
@@ -95,65 +99,65 @@ class Receipt:
 def erase(subject: Subject, by: str, dry_run: bool = False) -> Receipt:
     """Erase a subject, or report what that would remove.
 
-    Raises EraseError where the identifier is a word of the warehouse's own, where something of the
-    subject is still there, or where anything failed: the message says how far it came. BuildError
-    where marts could not be built without it. The same call continues from there.
+    Raises EraseError where the identifier is a reserved word, where the search still finds the
+    subject, or where a step failed, and BuildError where the marts could not be built. The message
+    says which steps are done. The same call resumes after them.
     """
     _refuse_malformed(subject.identifier)
     if dry_run:
-        with _connected() as connection:
-            _refuse_words(connection, subject.identifier)
-            return _would_remove(connection, subject)
+        with _connect() as connection:
+            _refuse_reserved(connection, subject.identifier)
+            return _preview(connection, subject)
     try:
         return _erase(subject, by)
     except _RefusedError as error:
         raise EraseError(str(error)) from None
     except BuildError as error:
-        raise BuildError(f"{error} {_how_far(subject)}") from error
+        raise BuildError(f"{error} {_progress(subject)}") from error
     except WarehouseError as error:
-        raise EraseError(f"{error} {_how_far(subject)}") from error
+        raise EraseError(f"{error} {_progress(subject)}") from error
     except psycopg.Error as error:
         if error.sqlstate in database.NOT_SET_UP:
             raise
-        why = f"The erasure stopped, as the database refused: {database.reason(error)}."
-        raise EraseError(f"{why} {_how_far(subject)}") from error
+        why = f"The erasure stopped at an error of the database: {database.reason(error)}."
+        raise EraseError(f"{why} {_progress(subject)}") from error
     except KeyboardInterrupt as error:
-        raise EraseError(f"The erasure was interrupted. {_how_far(subject)}") from error
+        raise EraseError(f"The erasure was interrupted. {_progress(subject)}") from error
     except OSError as error:
-        # Without the file's name, which may be the identifier.
+        # The file's name is left out: it may be the identifier.
         why = f"The erasure stopped: {error.strerror or type(error).__name__}."
-        raise EraseError(f"{why} {_how_far(subject)}") from error
+        raise EraseError(f"{why} {_progress(subject)}") from error
 
 
 class _RefusedError(WarehouseError):
-    """Nothing was begun."""
+    """The erasure was refused before its first step."""
 
 
-# Views run what their makers wrote. Servers before 16.4 do not know the setting; there, as
-# everywhere, `warehouse.is_safe_to_touch` sees to it table by table.
+# Reading a view runs code of its owner. Servers before 16.4 do not know the setting. On every
+# server `warehouse.is_safe_to_touch` also checks each table.
 _READS_NO_VIEWS = """
     select set_config(name, 'view, foreign-table', false) from pg_settings
     where name = 'restrict_nonsystem_relation_kind'
 """
 
 
-def _connected() -> psycopg.Connection:
+def _connect() -> psycopg.Connection:
     connection = database.connect(autocommit=True, application_name="warehouse erase")
     connection.execute(_READS_NO_VIEWS)
     return connection
 
 
 def _erase(subject: Subject, by: str) -> Receipt:
-    with locks.held(Lock.ERASURE), _connected() as connection:
-        _refuse_words(connection, subject.identifier)
+    with locks.held(Lock.ERASURE), _connect() as connection:
+        _refuse_reserved(connection, subject.identifier)
         erasure_id = _begin(connection, subject, by)
         is_new = _receipt(connection, erasure_id).state == "begun"
-        failed = _take_out(connection, subject, erasure_id, remove=is_new)
+        failed = _remove_and_build(connection, subject, erasure_id, remove=is_new)
         _erase_files(connection, subject, erasure_id)
         searched = _search(connection, subject)
         if any(rows for _, rows in searched):
-            # Come since the removal, of which an interrupted erasure knows nothing.
-            failed = _take_out(connection, subject, erasure_id, remove=True) or failed
+            # These rows came after the removal of an erasure that was interrupted.
+            failed = _remove_and_build(connection, subject, erasure_id, remove=True) or failed
             searched = _search(connection, subject)
         older = _wait_for_older_snapshots(connection)
         _note_search(connection, erasure_id, searched, older)
@@ -163,20 +167,20 @@ def _erase(subject: Subject, by: str) -> Receipt:
 
 
 _STATES = {
-    "begun": "Receipt {} is at `begun`: nothing of the subject lands any more, but what had "
-    "landed, and the marts, still hold it.",
-    "removed": "Receipt {} is at `removed`: nothing of the subject lands any more, and it is out "
-    "of what had landed and of the facts; marts and files may still hold it, {}.",
-    "verified": "Receipt {} is verified all the same: the marts are built without the subject, and "
-    "the search found nothing.",
+    "begun": "Receipt {} is at `begun`: no new data of the subject is loaded, but staging, facts "
+    "and marts still hold the subject.",
+    "removed": "Receipt {} is at `removed`: no new data of the subject is loaded, and its earlier "
+    "data is removed from staging and facts. Marts and files may still hold it, {}.",
+    "verified": "Receipt {} is verified nevertheless: the marts were built without the subject, "
+    "and the search found nothing.",
 }
 
 
-def _how_far(subject: Subject) -> str:
-    """Say in a sentence what an erasure that failed has done, as its receipt has it."""
-    again = "Run the same command again: it continues from there."
+def _progress(subject: Subject) -> str:
+    """Return a sentence on which steps of a failed erasure are done, according to its receipt."""
+    again = "Run the same command again: it resumes from there."
     try:
-        with _connected() as connection:
+        with _connect() as connection:
             key = connection.execute("select key from warehouse.erasure_key").fetchone()
             found = (
                 key
@@ -190,34 +194,34 @@ def _how_far(subject: Subject) -> str:
                 ).fetchone()
             )
     except (psycopg.Error, WarehouseError):
-        return f"How far it came can't be read now, as the database does not answer. {again}"
+        return f"The receipt can't be read now, because the database does not answer. {again}"
     if not found:
-        return "No receipt was begun: nothing has changed. Run the same command again."
+        return "No receipt was written: nothing has changed. Run the same command again."
     erasure_id, state, places = found
     search = (
         f"and the last search found it in {', '.join(places)}"
         if places
-        else "and the search that verifies the receipt is still to come"
+        else "and the search that verifies the erasure has not run yet"
     )
-    said = _STATES[state].format(erasure_id, search)
-    return said if state == "verified" else f"{said} {again}"
+    sentence = _STATES[state].format(erasure_id, search)
+    return sentence if state == "verified" else f"{sentence} {again}"
 
 
-def _take_out(
+def _remove_and_build(
     connection: psycopg.Connection, subject: Subject, erasure_id: int, remove: bool
 ) -> BuildError | None:
-    """Remove the subject, if that is still to be done, and build the marts without it.
+    """Remove the subject where ``remove`` says so, and build the marts without it.
 
-    Returns and raises as ``_build_past`` does.
+    Returns and raises the same as ``_build_without_subject``.
     """
     with one_build_at_a_time():
         if remove:
             _remove(connection, subject, erasure_id)
         receipt = _receipt(connection, erasure_id)
-        failed = _build_past(connection, receipt.batch_seq)
+        failed = _build_without_subject(connection, receipt.batch_seq)
         if receipt.batch_seq is not None:
-            _forget_rows(connection)
-    _forget_statistics(connection, sorted(receipt.removed.keys() | receipt.changed.keys()))
+            _clear_erased_rows(connection)
+    _vacuum_and_analyze(connection, sorted(receipt.removed.keys() | receipt.changed.keys()))
     return failed
 
 
@@ -234,44 +238,44 @@ def _receipt(connection: psycopg.Connection, erasure_id: int) -> Receipt:
     cursor = connection.cursor(row_factory=class_row(Receipt))
     found = cursor.execute(f"{_RECEIPTS} where erasure_id = %s", (erasure_id,)).fetchone()
     if found is None:
-        raise EraseError(f"The receipt {erasure_id} is gone.")
+        raise EraseError(f"Receipt {erasure_id} does not exist any more.")
     return found
 
 
 def _refuse_malformed(identifier: str) -> None:
     if not normal(identifier) or "\0" in identifier or len(identifier) > LONGEST_IDENTIFIER:
         raise EraseError(
-            f"An identifier has 1 to {LONGEST_IDENTIFIER} characters, not all of them white space "
-            "and none of them NUL. Nothing was erased."
+            f"An identifier must have 1 to {LONGEST_IDENTIFIER} characters, not only white space, "
+            "and no NUL. Nothing was erased."
         )
 
 
-def _refuse_words(connection: psycopg.Connection, identifier: str) -> None:
+def _refuse_reserved(connection: psycopg.Connection, identifier: str) -> None:
     """Refuse an identifier that everybody's rows hold: erasing it would empty the warehouse."""
     name = identifier.strip()
-    if is_reserved(name) or name in names_kept(connection):
+    if is_reserved(name) or name in names_in_rows(connection):
         raise _RefusedError(
-            f"{identifier!r} is a word of the warehouse's own, which rows of everybody hold. "
-            "Nothing was erased."
+            f"{identifier!r} is a reserved word: the warehouse itself writes it into rows of "
+            "everybody. Nothing was erased."
         )
 
 
 def _hash(connection: psycopg.Connection, identifier: str, of_client: str | None = None) -> bytes:
-    """Return a subject's hash; the key is drawn with the first erasure."""
+    """Return a subject's hash; the first erasure creates the key."""
     connection.execute(
-        # Two random UUIDs carry 244 random bits from the server's strong source.
+        # Two random UUIDs hold 244 bits from the server's cryptographic random source.
         "insert into warehouse.erasure_key (key) "
         "values (uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())) "
         "on conflict do nothing"
     )
     row = connection.execute("select key from warehouse.erasure_key").fetchone()
     if row is None:
-        raise EraseError("The key of the receipts is gone.")
+        raise EraseError("The key of the receipts does not exist.")
     return subject_hash(row[0], identifier, of_client)
 
 
 def _begin(connection: psycopg.Connection, subject: Subject, by: str) -> int:
-    """Make sure that nothing of the subject lands any more; return the erasure's id."""
+    """Suppress new data of the subject, and write the receipt; return the erasure's id."""
     digest = _hash(connection, subject.identifier, subject.of_client)
     if normal(by) == normal(subject.identifier) or by == subject.of_client:
         by = ERASED.decode()
@@ -295,15 +299,15 @@ def _begin(connection: psycopg.Connection, subject: Subject, by: str) -> int:
             ),
         ).fetchone()  # fmt: skip
     if row is None:
-        raise EraseError("The erasure could not be noted.")
+        raise EraseError("The receipt could not be written.")
     return row[0]
 
 
 def _remove(connection: psycopg.Connection, subject: Subject, erasure_id: int) -> None:
-    """Take the subject out of what landed and of the facts, in one transaction."""
+    """Remove the subject from staging and from the facts, in one transaction."""
     before = _receipt(connection, erasure_id)
     for _ in range(MOST_TRIES):
-        # A replay may wait for this in a circle.
+        # This transaction and a replay may wait for each other.
         with suppress(psycopg.errors.DeadlockDetected), connection.transaction():
             removed, changed = _remove_now(connection, subject)
             batch_seq = None
@@ -326,20 +330,20 @@ def _remove(connection: psycopg.Connection, subject: Subject, erasure_id: int) -
                 },
             )
             return
-    raise EraseError(f"The erasure met loads {MOST_TRIES} times in a row; run it again.")
+    raise EraseError(f"The erasure ran into a deadlock with loads {MOST_TRIES} times in a row.")
 
 
 def _remove_now(
     connection: psycopg.Connection, subject: Subject
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """Remove the subject; return how many rows of it were removed and changed, by table."""
+    """Remove the subject; return how many rows were removed and changed, by table."""
     of_models = {
         table: rows
         for table, rows in _search(connection, subject)
         if rows and table.startswith(("intermediate.", "marts."))
     }
-    entities = _as_models_read_them(connection, subject)
-    ((of_subject, beside),) = connection.execute(
+    entities = _entities_of_models(connection, subject)
+    ((of_subject, mentions),) = connection.execute(
         "select warehouse.remove_subject(%(id)s, %(client)s), "
         "warehouse.remove_mentions(%(id)s, %(client)s)",
         {"id": subject.identifier, "client": subject.of_client},
@@ -348,15 +352,18 @@ def _remove_now(
         "insert into pg_temp.erased_rows (model, content) values (%s, %s::jsonb)", entities
     )
     removed, changed = {}, {}
-    for table, rows in (of_models | of_subject | beside).items():
+    for table, rows in (of_models | of_subject | mentions).items():
         name, is_changed, _ = table.partition(", changed")
         if rows:
             (changed if is_changed else removed)[name] = rows
     return removed, changed
 
 
-def _as_models_read_them(connection: psycopg.Connection, subject: Subject) -> list[tuple[str, str]]:
-    """Return the subject's entities, by model, as the views of builders show them: JSON."""
+def _entities_of_models(connection: psycopg.Connection, subject: Subject) -> list[tuple[str, str]]:
+    """Return the subject's entities as pairs of a model and one of its rows in JSON.
+
+    The models are views of the builder, so its role reads them.
+    """
     held = connection.execute(
         "select model, key_column, keys from warehouse.entities_holding(%s, %s)",
         (subject.identifier, subject.of_client),
@@ -382,7 +389,7 @@ def _commit_batch(connection: psycopg.Connection) -> int:
     batch_id = ledger.next_batch_id(connection)
     row = connection.execute("select now()").fetchone()
     if row is None:
-        raise EraseError("The database does not know the time.")
+        raise EraseError("The database did not return the time.")
     return ledger.commit_batch(
         connection,
         Batch(
@@ -391,12 +398,12 @@ def _commit_batch(connection: psycopg.Connection) -> int:
     )
 
 
-def _would_remove(connection: psycopg.Connection, subject: Subject) -> Receipt:
-    """Remove the subject and take that back: so the counts are those that an erasure would have."""
+def _preview(connection: psycopg.Connection, subject: Subject) -> Receipt:
+    """Remove the subject and roll back, so that the counts are those of a real erasure."""
     with connection.transaction(force_rollback=True):
         removed, changed = _remove_now(connection, subject)
         not_searched = [table for table, rows in _search(connection, subject) if rows is None]
-    files = files_of(subject)
+    files = files_holding(subject)
     return Receipt(
         subject.kind.value, None, None, None, removed, None, None, None, not_searched, changed,
         files.removed, files.left,
@@ -404,11 +411,11 @@ def _would_remove(connection: psycopg.Connection, subject: Subject) -> Receipt:
 
 
 def _erase_files(connection: psycopg.Connection, subject: Subject, erasure_id: int) -> None:
-    """Delete the files that hold the subject, and note them on the receipt."""
+    """Delete the files that hold the subject, and count them on the receipt."""
     before = _receipt(connection, erasure_id).files_removed
-    files = files_of(subject)
+    files = files_holding(subject)
     removed = dict(Counter(before) + Counter(files.removed))
-    # None is deleted that could not be noted.
+    # Files are deleted only where the receipt could be updated.
     with connection.transaction():
         connection.execute(
             "update warehouse.erasures set files_removed = %s, files_left = %s "
@@ -419,9 +426,9 @@ def _erase_files(connection: psycopg.Connection, subject: Subject, erasure_id: i
 
 
 def _wait_for_older_snapshots(connection: psycopg.Connection) -> int:
-    """Wait a while for transactions that still see old rows; return how many are left then.
+    """Wait up to PATIENCE_SECONDS for transactions that still see old rows; return how many remain.
 
-    Those of other roles are seen by members of pg_read_all_stats alone.
+    Only members of pg_read_all_stats see the transactions of other roles.
     """
     row = connection.execute("select pg_current_xact_id()::xid::text").fetchone()
     deadline = time.monotonic() + PATIENCE_SECONDS
@@ -439,19 +446,21 @@ def _wait_for_older_snapshots(connection: psycopg.Connection) -> int:
         time.sleep(0.1)
 
 
-def _forget_statistics(connection: psycopg.Connection, tables: Sequence[str]) -> None:
-    """Take dead rows off the pages, and the subject out of what the planner remembers."""
+def _vacuum_and_analyze(connection: psycopg.Connection, tables: Sequence[str]) -> None:
+    """Remove the subject from dead rows and from the planner's statistics."""
     for table in tables:
         connection.execute(
             sql.SQL("vacuum (analyze) {}").format(sql.Identifier(*table.split(".", 1)))
         )
 
 
-def _build_past(connection: psycopg.Connection, batch_seq: int | None) -> BuildError | None:
-    """Build the marts without the subject, as of where they stand.
+def _build_without_subject(
+    connection: psycopg.Connection, batch_seq: int | None
+) -> BuildError | None:
+    """Build the marts without the subject, with the ``as_of`` of the last build.
 
-    Returns why the build failed although all models are past the erasure: of a check, that is.
-    Raises BuildError where some are not.
+    Returns the error of a build that failed after all models had read the erasure: a check failed.
+    Raises BuildError where some models have not read it.
     """
     if batch_seq is None or not _models_before(connection, batch_seq):
         return None
@@ -460,7 +469,7 @@ def _build_past(connection: psycopg.Connection, batch_seq: int | None) -> BuildE
         with database.connect_as_builder(
             autocommit=True, application_name="warehouse build"
         ) as builder:
-            build_alone(builder, BuildOptions(as_of=row[0] if row else None))
+            build_under_lock(builder, BuildOptions(as_of=row[0] if row else None))
     except BuildError as error:
         if _models_before(connection, batch_seq):
             raise
@@ -468,8 +477,8 @@ def _build_past(connection: psycopg.Connection, batch_seq: int | None) -> BuildE
     return None
 
 
-def _forget_rows(connection: psycopg.Connection) -> None:
-    """Empty the table by which models found what to recompute, now that all of them have."""
+def _clear_erased_rows(connection: psycopg.Connection) -> None:
+    """Empty the table that tells models what to recompute; all of them have read it."""
     with connection.transaction():
         connection.execute("delete from warehouse.erased_rows")
         connection.execute(
@@ -492,7 +501,7 @@ def _note_search(
     searched: Sequence[tuple[str, int | None]],
     older: int,
 ) -> None:
-    """Note on the receipt what the search found. Raises EraseError where that is anything."""
+    """Record on the receipt what the search found. Raises EraseError where it found anything."""
     found = {table: rows for table, rows in searched if rows}
     connection.execute(
         "update warehouse.erasures set found = %s, not_searched = %s, older_snapshots = %s, "
@@ -506,26 +515,26 @@ def _note_search(
     if found:
         places = ", ".join(f"{table} ({rows})" for table, rows in found.items())
         todo = " ".join(dict.fromkeys(map(_what_to_do, found)))
-        raise EraseError(f"Something of the subject is still there: {places}. {todo}")
+        raise EraseError(f"The search still found the subject in: {places}. {todo}")
 
 
 def _what_to_do(table: str) -> str:
-    """Say what takes rows that hold a subject out of a table that this command doesn't."""
+    """Return how to remove rows from a table in which the search still found the subject."""
     schema, _, name = table.partition(".")
     if table == "warehouse.erased_rows":
-        return "Finish the other erasure that is under way, by its own command."
+        return "Another erasure is unfinished: run its command again."
     if schema in ("intermediate", "marts"):
         return (
-            f"Build {name} anew (`warehouse build --full-refresh --select {name}`), "
-            "or drop it if no model makes it any more."
+            f"Rebuild {name} (`warehouse build --full-refresh --select {name}`), or drop it if no "
+            "model builds it any more."
         )
     if schema in ("staging", "warehouse", "export"):
-        return f"It came into {table} since the removal, which a further run takes out."
-    return f"Remove it from {table}: what others keep there this command does not touch."
+        return f"It reached {table} after the removal: a further run removes it."
+    return f"Remove it from {table} by hand: this command changes only the warehouse's own data."
 
 
 def _search(connection: psycopg.Connection, subject: Subject) -> list[tuple[str, int | None]]:
-    """Return how many rows of which tables hold the identifier; None of one not to be read."""
+    """Return by table how many rows hold the identifier, None where the table can't be read."""
     return connection.execute(
         'select "table", "rows" from warehouse.search(%s, %s)',
         (subject.identifier, subject.of_client),

@@ -1,4 +1,7 @@
-"""Deletes the files of the warehouse that hold an erased subject: done with, or made anew."""
+"""Finds and deletes the warehouse's files that hold an erased subject.
+
+It deletes files that are no longer needed and files that are written again.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from ingestion.privacy.suppression import Erased, Subject, subject_hash
 from ingestion.sources.files import SourceError, open_own, open_source
 from warehouse.settings import settings
 
-# A line that is longer is looked at in pieces that overlap by the longest identifier.
+# A longer line is searched in pieces, which overlap so that no identifier is cut.
 LONGEST_PIECE = 1 << 20
 OVERLAP = 4096
 _KEY = bytes(32)
@@ -25,9 +28,9 @@ _exponent = re.compile(rb"[0-9][eE]").search
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The files that hold a subject: those to delete, and how many are left, by folder.
+    """The files that hold a subject: those to delete, and by folder how many are left.
 
-    A file that can't be read is among those left.
+    A file that can't be read counts as left.
     """
 
     to_delete: list[tuple[Path, str]]
@@ -35,25 +38,25 @@ class Files:
 
     @property
     def removed(self) -> dict[str, int]:
-        """How many are to be deleted, by folder."""
+        """The number of files to delete, by folder."""
         return dict(Counter(folder for _, folder in self.to_delete))
 
     def delete(self) -> None:
-        """Delete them. Raises OSError where one can't be deleted."""
+        """Delete the files. Raises OSError where one can't be deleted."""
         for path, _ in self.to_delete:
             path.unlink(missing_ok=True)
 
 
-def files_of(subject: Subject) -> Files:
+def files_holding(subject: Subject) -> Files:
     """Return the files that hold a subject in their lines or names.
 
-    To delete are those that are done with: dropped files that were loaded or quarantined, and what
-    dbt and Dagster wrote of runs. Files of the database's server are its own.
+    Files to delete are dropped files that were loaded or quarantined, and what dbt and Dagster
+    wrote about runs. Files of the database server are left out.
     """
     to_delete, left = [], Counter[str]()
-    for path, folder, is_done in _files():
+    for path, folder, may_delete in _files():
         held = _holds(path, subject)
-        if held and is_done:
+        if held and may_delete:
             to_delete.append((path, folder))
         elif held is not False:
             left[folder] += 1
@@ -61,9 +64,9 @@ def files_of(subject: Subject) -> Files:
 
 
 def _files() -> Iterator[tuple[Path, str, bool]]:
-    """Yield files, each with the folder that a receipt names and whether it is done with."""
+    """Yield each file, its folder as receipts name it, and whether it may be deleted."""
     home, drop = settings().home, settings().drop
-    done = (
+    deletable = (
         drop / "done",
         drop / "failed",
         settings().dbt_target,
@@ -71,7 +74,7 @@ def _files() -> Iterator[tuple[Path, str, bool]]:
     )
     for root in {home, drop}:
         for folder, folders, names in os.walk(root):
-            # A server's data directory, whatever its version.
+            # Skip the data directories of database servers.
             folders[:] = sorted(
                 name for name in folders if not (Path(folder) / name / "PG_VERSION").exists()
             )
@@ -86,12 +89,12 @@ def _files() -> Iterator[tuple[Path, str, bool]]:
                 yield (
                     path,
                     f"{prefix}/{first}".rstrip("/"),
-                    any(path.is_relative_to(one) for one in done) and not _is_database(path),
+                    any(path.is_relative_to(one) for one in deletable) and not _is_database(path),
                 )
 
 
 def _is_of_code(path: Path) -> bool:
-    """Tell whether dbt made it from the project alone: of runs it writes results and logs."""
+    """Return whether dbt generated a file from the project alone. Results and logs are of runs."""
     is_of_run = path.name in ("run_results.json", "sources.json") or ".log" in path.suffixes
     return path.is_relative_to(settings().dbt_docs) or (
         path.is_relative_to(settings().dbt_target) and not is_of_run
@@ -99,24 +102,24 @@ def _is_of_code(path: Path) -> bool:
 
 
 def _is_database(path: Path) -> bool:
-    """Tell whether Dagster keeps its history there: a part of it can't be deleted."""
+    """Return whether it is a database of Dagster's history, of which no part can be deleted."""
     return any(ending.startswith(".db") for ending in path.suffixes)
 
 
 def _holds(path: Path, subject: Subject) -> bool | None:
-    """Tell whether a file's name or one of its lines holds a subject; None if it can't be read."""
+    """Return whether a file's name or a line holds a subject, None where it can't be read."""
     value = normal(subject.identifier)
     digest = frozenset({subject_hash(_KEY, subject.identifier)})
     erased = Erased(1, _KEY, digest, frozenset(), frozenset(), [len(value)])
     if is_file_of(os.fsencode(path.name), erased.is_erased_everywhere()):
         return True
-    # Lines of dropped files are read as they were when they landed; logs are sentences.
+    # Lines of dropped files are read as the loader reads them, lines of logs as plain text.
     is_dropped = path.is_relative_to(settings().drop)
     read_as = Reason.UNKNOWN_EVENT if is_dropped else Reason.INVALID_JSON
-    # Producers may put another one in its place meanwhile.
+    # A producer may replace a dropped file at any time.
     opener = open_own if is_dropped else None
     needle = _needle(value)
-    # Where an exponent is read, a number is one that does not stand there as it is.
+    # A JSON number with an exponent may equal the identifier without containing its digits.
     is_number = bool(_number(value)) and is_dropped
     try:
         for piece in _pieces(open_source(str(path), opener=opener).blocks(0)):
@@ -130,7 +133,7 @@ def _holds(path: Path, subject: Subject) -> bool | None:
 
 
 def _may_hold(piece: bytes, needle: bytes) -> bool:
-    """Tell whether a line has the needle in it, once what is escaped in it is read."""
+    """Return whether a line contains the needle, plainly or in an escaped or encoded form."""
     for _ in range(DEEPEST + 1):
         if needle in piece.lower():
             return True
@@ -142,13 +145,13 @@ def _may_hold(piece: bytes, needle: bytes) -> bool:
 
 
 def _needle(value: bytes) -> bytes:
-    """Return what stands in a line as it is, unless something is escaped: warehouse.needle."""
+    """Return the longest part of a value that no format escapes, as warehouse.needle does."""
     plain = bytes(c if c > 32 and c not in b'"\\%' else 32 for c in value)
     return max(plain.split(b" "), key=len).lower()
 
 
 def _pieces(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield lines; what is longer than any, in overlapping pieces."""
+    """Yield lines, and overlapping pieces of a line that is longer than LONGEST_PIECE."""
     rest = b""
     for block in blocks:
         *lines, rest = (rest + block).split(b"\n")

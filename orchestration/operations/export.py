@@ -1,8 +1,8 @@
-"""Writes the marketing row: one transaction, only when every blocking check has passed.
+"""Exports the marketing row in one transaction, and only when every blocking check has passed.
 
-The row goes to the warehouse's own schema `export`, or to another PostgreSQL. Either way the
-warehouse keeps a history of what was exported, and of what was refused for its change against the
-last row.
+The target is the warehouse's own schema `export`, or another PostgreSQL database. In both cases the
+warehouse keeps a history of the rows that were exported, and of those that were refused because
+they changed too much.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from warehouse.settings import settings
 
 
 class ExportBlockedError(WarehouseError):
-    """A check stands in the way; the last good row stays."""
+    """A check blocks the export; the last exported row is unchanged."""
 
     exit_code = ExitCode.CHECK_FAILED
 
 
 class ExportTargetError(WarehouseError):
-    """The database that the row goes to can't take it; the last good row stays."""
+    """The row can't be written to its target; the last exported row is unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +45,18 @@ class StatsRow:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a row came from: a build, the batch that it read up to, and the checks of it."""
+    """The build of a row, the newest batch that it read, and when the row was checked."""
 
     build: str
     batch_seq: int
     checked_at: datetime
 
 
-# Growth by a factor tells nothing of small numbers: ten times one question is no jump.
+# A smaller increase is never refused: a factor means little for small numbers.
 SMALLEST_JUMP = 1000
+ROW_UNCHANGED = "The last exported row is unchanged."
 
-# Of each check only the latest result counts; a check that no longer exists stays with its last.
+# Only the latest result of each check counts, also of a check that no longer exists.
 FAILING_CHECKS = """
     select latest.check_name, latest.model
     from (
@@ -67,7 +68,7 @@ FAILING_CHECKS = """
     order by latest.check_name
 """
 
-# The row must have been checked as it stands now, not as some earlier build left it.
+# The checks must have seen the row of the latest build, not that of an earlier one.
 CHECKED_ROW = """
     select
         o.as_of,
@@ -122,7 +123,7 @@ REPLACE_ROW = """
         updated_at = excluded.updated_at
 """
 
-# What a migration makes in the warehouse itself.
+# In the warehouse itself a migration creates it.
 TARGET_TABLE = """
     create schema if not exists export;
     create table if not exists export.analytics_platform_stats (
@@ -154,10 +155,10 @@ END_EXPORT = """
     where export_id = %s
 """
 
-# What explains that a figure of all time falls: the events of its kind that erasures took out after
-# the batch that the last row was built up to, as far as the new one has read. By its figures the
-# last row is found in the history, also where an exporter was killed before it had noted the end;
-# nothing is explained of a row that is not there.
+# All-time figures may fall by the events that erasures removed: those with a batch after the last
+# row's batch and up to the new row's. The last row is found in the history by its figures, because
+# an exporter may have been killed before it recorded that it had finished. Where the history does
+# not have the row, no fall is explained.
 ERASED = """
     select figure.name, coalesce(sum((e.removed ->> figure.fact)::bigint), 0)::bigint
     from (
@@ -191,14 +192,14 @@ def failing_checks(connection: psycopg.Connection) -> dict[str, str]:
 def export_row(accepted_by: str | None = None, run: str | None = None) -> StatsRow:
     """Write the row that the site shows and return it.
 
-    With ``accepted_by``, somebody's name, a change beyond the bounds passes. Raises
-    ExportBlockedError, and leaves the last row as it is, where a check of severity error has
-    failed, the row was not checked since it was built, or it changed beyond the bounds;
-    ExportTargetError where the target can't be written.
+    With ``accepted_by``, a person's name, the row may change beyond its bounds. Raises
+    ExportBlockedError where a check of severity error has failed, where the row was not checked
+    since it was built, or where it changed beyond its bounds; ExportTargetError where the target
+    can't be written. Then the last exported row is unchanged.
     """
     url = _target_url()
     with (
-        # One at a time: each is held against the row that the one before has left.
+        # One export at a time: each compares its row with the row that the last one wrote.
         locks.held(Lock.EXPORT),
         database.connect(autocommit=True, application_name="warehouse export") as connection,
     ):
@@ -209,43 +210,44 @@ def export_row(accepted_by: str | None = None, run: str | None = None) -> StatsR
 
 
 def _candidate() -> tuple[StatsRow, Origin]:
-    """Return the row that may be written, and what it came from. Raises ExportBlockedError."""
+    """Return the row that may be exported, and its origin. Raises ExportBlockedError."""
     with database.connect_as_builder(application_name="warehouse export") as connection:
-        # One snapshot for checks and row: a build in between can't slip an unchecked row in.
+        # One snapshot for checks and row, so that no build can replace the row in between.
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         try:
-            origin = _checked(connection)
+            origin = _checked_origin(connection)
             row = _one_row(connection, CANDIDATE)
         except psycopg.errors.UndefinedTable as error:
             raise ExportBlockedError(
-                "There is no row to export yet: run `warehouse build`, then `warehouse check`."
+                "There is no row to export yet. Run `warehouse build`, then `warehouse check`."
             ) from error
     if row is None:
-        raise ExportBlockedError("The model of the row is empty: run `warehouse build`.")
+        raise ExportBlockedError("The model of the row is empty. Run `warehouse build`.")
     return row, origin
 
 
-def _checked(connection: psycopg.Connection) -> Origin:
+def _checked_origin(connection: psycopg.Connection) -> Origin:
+    """Return the origin of a row that passed its checks. Raises ExportBlockedError."""
     if failing := failing_checks(connection):
         raise ExportBlockedError(
-            f"The export stands still because of {', '.join(failing)}. The last good row stays. "
-            "Mend what they found, build and check again."
+            f"The export is blocked by failed checks: {', '.join(failing)}. {ROW_UNCHANGED} "
+            "Fix what the checks found, then build and check again."
         )
     found = connection.execute(CHECKED_ROW).fetchone()
     if found is None:
-        raise ExportBlockedError("The row was never built: run `warehouse build`.")
+        raise ExportBlockedError("The row was never built. Run `warehouse build`.")
     as_of, batch_seq, checked_at, build, state, started_at = found
-    # dbt's tests run after its models: a build that was killed in between, or still runs, has
-    # written a row that they have not looked at.
+    # dbt tests a model after writing it. A build that still runs, or was killed, may have written a
+    # row that dbt has not tested.
     if state == "running":
         raise ExportBlockedError(
-            f"The build that began at {started_at:%Y-%m-%d %H:%M:%S} has not ended: wait for it, "
-            "or, if it was killed, run `warehouse build` again. The last good row stays."
+            f"The build that began at {started_at:%Y-%m-%d %H:%M:%S} has not ended. Wait for it "
+            f"or, if it was killed, run `warehouse build` again. {ROW_UNCHANGED}"
         )
     if checked_at is None:
         raise ExportBlockedError(
-            f"The row as of {as_of:%Y-%m-%d %H:%M:%S} was not checked yet: run "
-            "`warehouse check`. The last good row stays."
+            f"The row as of {as_of:%Y-%m-%d %H:%M:%S} was not checked yet. Run "
+            f"`warehouse check`. {ROW_UNCHANGED}"
         )
     return Origin(build, batch_seq, checked_at)
 
@@ -255,7 +257,7 @@ def _one_row(connection: psycopg.Connection, query: str) -> StatsRow | None:
 
 
 def _target_url() -> str | None:
-    """Return where the row goes, None for the warehouse. Raises ExportTargetError for no URL."""
+    """Return the target's URL, None for the warehouse itself. Raises ExportTargetError."""
     url = settings().export_url
     try:
         return url and database.checked_url(url.get_secret_value(), "WAREHOUSE_EXPORT_URL")
@@ -264,24 +266,24 @@ def _target_url() -> str | None:
 
 
 def target_name() -> str:
-    """Return the name by which the history knows where the row goes. Raises ExportTargetError."""
-    return _name(_target_url())
+    """Return the target's name in the history of exports. Raises ExportTargetError."""
+    return _target_name(_target_url())
 
 
-def _name(url: str | None) -> str:
+def _target_name(url: str | None) -> str:
     return "warehouse" if url is None else database.where(url)
 
 
 @contextmanager
 def _target(connection: psycopg.Connection, url: str | None) -> Iterator[psycopg.Connection]:
-    """Give a connection to where the row goes."""
+    """Give a connection to the target."""
     if url is None:
         yield connection
         return
-    with _telling(url):
+    with _reporting_target_errors(url):
         target = database.open_session(url, autocommit=True, application_name="warehouse export")
     with closing(target):
-        with _telling(url):
+        with _reporting_target_errors(url):
             found = target.execute("select to_regclass('export.analytics_platform_stats')")
             if found.fetchone() == (None,):
                 target.execute(TARGET_TABLE)
@@ -289,8 +291,8 @@ def _target(connection: psycopg.Connection, url: str | None) -> Iterator[psycopg
 
 
 @contextmanager
-def _telling(url: str | None) -> Iterator[None]:
-    """Tell of what fails at another target; what fails in the warehouse is told as it is."""
+def _reporting_target_errors(url: str | None) -> Iterator[None]:
+    """Raise ExportTargetError for errors of another database; pass on those of the warehouse."""
     try:
         yield
     except psycopg.Error as error:
@@ -298,7 +300,7 @@ def _telling(url: str | None) -> Iterator[None]:
             raise
         raise ExportTargetError(
             f"The row can't be written to {database.where(url)} (WAREHOUSE_EXPORT_URL): "
-            f"{database.reason(error)}. The last good row stays."
+            f"{database.reason(error)}. {ROW_UNCHANGED}"
         ) from None
 
 
@@ -311,11 +313,11 @@ def _write(
     accepted_by: str | None,
     run: str | None,
 ) -> None:
-    name = _name(url)
-    with _telling(url):
+    name = _target_name(url)
+    with _reporting_target_errors(url):
         last = _one_row(target, LAST_ROW)
     unexplained = beyond_bounds(
-        row, last, settings().export_largest_factor, _erased(connection, name, last, origin)
+        row, last, settings().export_largest_factor, _erased_events(connection, name, last, origin)
     )
     refused = bool(unexplained) and accepted_by is None
     history = asdict(row) | asdict(origin) | {
@@ -328,22 +330,22 @@ def _write(
     begun = connection.execute(BEGIN_EXPORT, history).fetchone()
     if refused:
         raise ExportBlockedError(
-            f"The row changed more than it should: {'; '.join(unexplained)}. The last good row "
-            "stays. If the figures are right, run `warehouse export --accept`."
+            f"The row changed too much: {'; '.join(unexplained)}. {ROW_UNCHANGED} If the figures "
+            "are right, run `warehouse export --accept`."
         )
-    with _telling(url), target.transaction():
+    with _reporting_target_errors(url), target.transaction():
         target.execute(REPLACE_ROW, asdict(row))
         if target is connection:
-            # Row and history in one transaction, where they are in one database.
+            # Row and history are in one database, so one transaction writes both.
             connection.execute(END_EXPORT, begun)
     if target is not connection:
         connection.execute(END_EXPORT, begun)
 
 
-def _erased(
+def _erased_events(
     connection: psycopg.Connection, target: str, last: StatsRow | None, origin: Origin
 ) -> dict[str, int]:
-    """Return, by figure, the events that erasures have taken out since the last row was built."""
+    """Return by figure how many events erasures have removed since the last row was built."""
     if last is None:
         return {}
     given = asdict(last) | {"target": target, "upto": origin.batch_seq}
@@ -356,10 +358,10 @@ def beyond_bounds(
     largest_factor: float,
     erased: Mapping[str, int] | None = None,
 ) -> list[str]:
-    """Return a sentence on each figure that changed more than it should, none without a last row.
+    """Return a sentence for each figure that changed too much; none where there is no last row.
 
-    Figures of all time fall by no more than the events that were ``erased`` of each since; no
-    figure grows by more than the factor, small ones excepted.
+    All-time figures may fall by the events that were ``erased`` since, and by no more. A figure may
+    grow to ``largest_factor`` times its last value, or by SMALLEST_JUMP if that is more.
     """
     if last is None:
         return []
@@ -377,7 +379,7 @@ def beyond_bounds(
         + (
             f"by more than {SMALLEST_JUMP:,}"
             if before * largest_factor < before + SMALLEST_JUMP
-            else f"to more than {largest_factor:g} times of that"
+            else f"to more than {largest_factor:g} times that"
         )
         for name, (before, now) in figures.items()
         if now > max(before * largest_factor, before + SMALLEST_JUMP)

@@ -1,4 +1,4 @@
-"""How old marts and the marketing row are, against how old they may become."""
+"""The age of marts and of the marketing row, and the limit of each."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import psycopg
 
 from orchestration.operations.export import target_name
 
-# Each is renewed several times before it counts as old, so that one failed run is no alarm.
+# Schedules rebuild these several times within the limit, so that one failed run raises no alarm.
 ROW_LIMIT = timedelta(minutes=30)
 FOLDER_LIMITS = {"traffic": timedelta(hours=3)}
-# Once a day, at 02:15: one missed, and the time that a run takes.
+# All other marts are built once a day; a run may take two hours.
 MART_LIMIT = timedelta(hours=26)
 
 AGES = """
@@ -20,7 +20,7 @@ AGES = """
     where s.freshness_seconds is not null
 """
 
-# That of the row which the site reads now; others may have been written elsewhere before.
+# Only rows at the current target count: earlier exports may have gone elsewhere.
 ROW_AGE = """
     select now() - e.updated_at from warehouse.exports as e
     where e.target = %s and e.state = 'done'
@@ -31,28 +31,28 @@ ROW_AGE = """
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """How old something is and may become; ``age`` is None where it was never built."""
+    """An age and its limit; ``age`` is None where nothing was ever built."""
 
     age: timedelta | None
     limit: timedelta
 
     @property
     def is_fresh(self) -> bool:
-        """Whether it is no older than it may be."""
+        """Whether the age is within the limit."""
         return self.age is not None and self.age <= self.limit
 
 
 def mart_limit(folder: str) -> timedelta:
-    """Return how old the marts of a folder may become."""
+    """Return the largest age that the marts of a folder may have."""
     return FOLDER_LIMITS.get(folder, MART_LIMIT)
 
 
 def mart_ages(connection: psycopg.Connection) -> dict[str, timedelta]:
-    """Return how old each mart is that was built. Raises psycopg.Error before the first build."""
+    """Return the age of each mart that was built. Raises psycopg.Error before the first build."""
     return dict(connection.execute(AGES).fetchall())
 
 
 def row_age(connection: psycopg.Connection) -> timedelta | None:
-    """Return how old the row is where it goes now, None where there is none."""
+    """Return the age of the row at the current target, None where there is none."""
     row = connection.execute(ROW_AGE, (target_name(),)).fetchone()
     return row[0] if row else None

@@ -1,4 +1,4 @@
-"""What is built from what, as dbt's manifest tells it."""
+"""Which model is built from which, according to dbt's manifest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from warehouse.settings import settings
 
 @cache
 def manifest_path() -> Path:
-    """Return dbt's manifest, made anew when the project's files have changed. Raises BuildError."""
+    """Return the path of dbt's manifest, parsed anew after a change. Raises BuildError."""
     target = settings().dbt_target
     path, mark = target / "manifest.json", target / "manifest.digest"
     digest = code_digest()
@@ -36,7 +36,7 @@ def manifest() -> Mapping[str, Any]:
 
 
 def parents_of_models(manifest: Mapping[str, Any]) -> dict[str, set[str]]:
-    """Return by each model what it is built from; sources as schema.table, all else by its name."""
+    """Return the direct inputs of each model: sources as schema.table, all else by name."""
     nodes = manifest["nodes"]
     names = {id: node["name"] for id, node in nodes.items()}
     names |= {id: node["name"] for id, node in manifest.get("functions", {}).items()}
@@ -49,7 +49,7 @@ def parents_of_models(manifest: Mapping[str, Any]) -> dict[str, set[str]]:
 
 
 def with_ancestors(names: Iterable[str], parents: Mapping[str, Collection[str]]) -> set[str]:
-    """Return the names and all that they are built from, directly or not."""
+    """Return the names and all their direct and indirect inputs."""
     found: set[str] = set()
     waiting = list(names)
     while waiting:
@@ -62,10 +62,10 @@ def with_ancestors(names: Iterable[str], parents: Mapping[str, Collection[str]])
 def blocking_checks(
     failing: Mapping[str, str], built: Iterable[str], parents: Mapping[str, set[str]]
 ) -> list[str]:
-    """Return the failing checks that stand in the way of building some models.
+    """Return the failing checks that block a build of some models.
 
-    ``failing`` gives the model that each check is of. Those of models that are built now are not
-    in the way: the build tests them again and stops there if they still fail.
+    ``failing`` maps each check to its model. A check of a model that is itself built does not
+    block: the build runs it again and stops there if it still fails.
     """
     building = set(built)
     above = with_ancestors(building, parents)

@@ -1,6 +1,7 @@
-"""Notifications: written together with what happened, then posted to the webhook.
+"""Notifications: every text that is posted to the webhook, when it is posted, and how.
 
-One that the webhook does not accept waits in ``warehouse.notifications`` for the next run.
+A notification is committed together with the events that it reports. One that the webhook does not
+accept stays in ``warehouse.notifications`` and is posted by a later run.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from warehouse.errors import WarehouseError
 from warehouse.locks import Lock
 from warehouse.settings import settings
 
-# What goes on failing is told of again from time to time, not at every run.
-TOLD_AGAIN_AFTER = timedelta(hours=1)
+# A failure that persists is notified once in each such period, not at every run.
+NOTIFY_AGAIN_AFTER = timedelta(hours=1)
 TIMEOUT_SECONDS = 10
 BACKOFF_SECONDS = 1
-# Of a long list a post names the first ones.
+# A post lists no more items than this, and counts the rest.
 MOST_LISTED = 5
 
 RECORD = """
@@ -32,12 +33,12 @@ RECORD = """
     on conflict do nothing
 """
 
-LAST_TOLD = """
+LAST_NOTIFIED = """
     select max(e.occurred_at) from warehouse.run_events as e
     where e.event = 'run_failed' and e.notification_id is not null and e.run_id = any(%s)
 """
 
-# Checks that have failed and not recovered: since when, and when they were told of last.
+# Checks that have failed and not recovered: since when, and when that was last notified.
 FAILING = """
     select e.job, min(e.occurred_at), max(e.occurred_at)
     from warehouse.run_events as e
@@ -50,93 +51,66 @@ FAILING = """
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
-    """What is kept of a run in ``warehouse.run_events``; ``of`` is its job, a check or a file."""
+class RunEvent:
+    """A row of ``warehouse.run_events``; ``job`` names the job, check or file that it is about."""
 
     run_id: str
     event: str
-    of: str
+    job: str
     detail: str
 
 
-def is_told(since: datetime, last: datetime | None, now: datetime) -> bool:
-    """Whether a failure is told of: the first one, and in each hour of an outage one more.
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """The failed runs of a job since its last success: when the first one ended, and how many."""
 
-    ``last`` is when it was told of last, None where it was not.
-    """
-    if last is None:
-        return True
-    return (now - since) // TOLD_AGAIN_AFTER > (last - since) // TOLD_AGAIN_AFTER
+    since: datetime
+    runs: int
 
 
-def last_told(connection: psycopg.Connection, runs: Sequence[str]) -> datetime | None:
-    """Return when people were told last of the failure of one of these runs."""
-    row = connection.execute(LAST_TOLD, (list(runs),)).fetchone()
-    return row and row[0]
+def run_failed_text(run_id: str, job: str, outage: Outage, cause: str) -> str:
+    """Return the text for a run that failed."""
+    since = format_time(outage.since)
+    return (
+        f":red_circle: {job} has been failing since {since} ({outage.runs} runs): {cause}\n"
+        f"{run_link(run_id)}"
+    )
 
 
-def note(connection: psycopg.Connection, happened: Sequence[Happened], post: str | None) -> None:
-    """Write down what happened, and what people are told of it, if anything: both, or neither."""
-    with connection.transaction():
-        new = [one for one in happened if connection.execute(RECORD, astuple(one)).rowcount]
-        if not new or not post or settings().alert_webhook is None:
-            return
-        written = (
-            "insert into warehouse.notifications (content) values (%s) returning notification_id"
-        )
-        notification_id = connection.execute(written, (post,)).fetchone()
-        connection.cursor().executemany(
-            "update warehouse.run_events set notification_id = %s "
-            "where run_id = %s and event = %s and job = %s",
-            [(*(notification_id or ()), one.run_id, one.event, one.of) for one in new],
-        )
+def run_recovered_text(run_id: str, job: str, outage: Outage) -> str:
+    """Return the text for the first run of a job that succeeded after an outage."""
+    return f":large_green_circle: {job} works again: it {outage_text(outage)}\n{run_link(run_id)}"
 
 
-def note_checks(run_id: str, found: Mapping[str, Sequence[str]]) -> None:
-    """Write down which checks of the watch fail, and which do no more; one post for all that do.
-
-    ``found`` holds by check the words on what is wrong, none where it is right. A check that goes
-    on failing is noted once an hour.
-    """
-    now = datetime.now(UTC)
-    with database.connect(autocommit=True, application_name="warehouse dagster") as connection:
-        failing = {of: told for of, *told in connection.execute(FAILING)}
-        failed, lines = [], []
-        for of, wrong in found.items():
-            since, last = failing.get(of, (now, None))
-            if wrong and is_told(since, last, now):
-                failed.append(Happened(run_id, "check_failed", of, listed(wrong)))
-                lines.append(f"{of}, since {shown(since)}: {listed(wrong)}")
-        post = "\n".join([":red_circle: Not as it should be:", *lines, link(run_id)])
-        note(connection, failed, post)
-        right = {of: failing[of][0] for of, wrong in found.items() if of in failing and not wrong}
-        lines = [f"{of}, wrong since {shown(since)}" for of, since in right.items()]
-        post = "\n".join([":large_green_circle: As it should be again:", *lines, link(run_id)])
-        note(
-            connection,
-            [
-                Happened(run_id, "check_recovered", of, f"failed since {shown(since)}")
-                for of, since in right.items()
-            ],
-            post,
-        )
+def outage_text(outage: Outage) -> str:
+    """Return what is said of an outage that is over."""
+    return f"had failed since {format_time(outage.since)} ({outage.runs} runs)"
 
 
-def note_set_aside(run_id: str, file: str, error: str) -> None:
-    """Write down, and tell, that a dropped file could not be loaded."""
-    with database.connect(autocommit=True, application_name="warehouse dagster") as connection:
-        note(
-            connection,
-            [Happened(run_id, "file_quarantined", file, error)],
-            f":warning: {one_line(file)} can't be loaded and lies in failed/: {one_line(error)}\n"
-            f"{link(run_id)}",
-        )
+def checks_failed_text(run_id: str, failed: Mapping[str, tuple[datetime, str]]) -> str:
+    """Return the text for checks that fail; ``failed`` gives since when, and what is wrong."""
+    lines = [f"{check}, since {format_time(at)}: {wrong}" for check, (at, wrong) in failed.items()]
+    return "\n".join([":red_circle: Checks failed:", *lines, run_link(run_id)])
 
 
-def listed(words: Sequence[str]) -> str:
-    """Return the first of some words, and how many more there are."""
-    more = len(words) - MOST_LISTED
-    return ", ".join(words[:MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
+def checks_recovered_text(run_id: str, failed_since: Mapping[str, datetime]) -> str:
+    """Return the text for checks that pass again."""
+    lines = [f"{check}, failed since {format_time(at)}" for check, at in failed_since.items()]
+    return "\n".join([":large_green_circle: Checks pass again:", *lines, run_link(run_id)])
+
+
+def file_quarantined_text(run_id: str, file: str, error: str) -> str:
+    """Return the text for a dropped file that could not be loaded."""
+    return (
+        f":warning: {one_line(file)} can't be loaded and was moved to failed/: {one_line(error)}\n"
+        f"{run_link(run_id)}"
+    )
+
+
+def shorten_list(items: Sequence[str]) -> str:
+    """Return the first items as a text, and how many more there are."""
+    more = len(items) - MOST_LISTED
+    return ", ".join(items[:MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def one_line(text: str) -> str:
@@ -144,31 +118,117 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def shown(at: datetime) -> str:
-    """Return an instant as posts show it."""
+def format_time(at: datetime) -> str:
+    """Return an instant as notifications show it: to the minute, in UTC."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def link(run_id: str) -> str:
-    """Return where Dagster's UI shows a run."""
+def run_link(run_id: str) -> str:
+    """Return the address of a run in Dagster's UI."""
     return f"{settings().dagster_url.rstrip('/')}/runs/{run_id}"
 
 
-def send() -> None:
-    """Post what waits, the oldest first. Raises WebhookError where it is not taken; it waits on."""
+def should_notify(since: datetime, last_notified: datetime | None, now: datetime) -> bool:
+    """Return whether to notify of a failure: at first, and then once in each hour of the outage.
+
+    ``last_notified`` is None where nobody was notified of this outage yet.
+    """
+    if last_notified is None:
+        return True
+    return (now - since) // NOTIFY_AGAIN_AFTER > (last_notified - since) // NOTIFY_AGAIN_AFTER
+
+
+def last_notified_at(connection: psycopg.Connection, runs: Sequence[str]) -> datetime | None:
+    """Return when the failure of one of these runs was last notified, or None."""
+    row = connection.execute(LAST_NOTIFIED, (list(runs),)).fetchone()
+    return row and row[0]
+
+
+def note_events(
+    connection: psycopg.Connection, events: Sequence[RunEvent], text: str | None
+) -> None:
+    """Record events and the notification of them, if any, in one transaction.
+
+    Events that are recorded already are skipped, and nothing is notified where all of them are.
+    """
+    with connection.transaction():
+        new = [one for one in events if connection.execute(RECORD, astuple(one)).rowcount]
+        if not new or not text or settings().alert_webhook is None:
+            return
+        inserted = connection.execute(
+            "insert into warehouse.notifications (content) values (%s) returning notification_id",
+            (text,),
+        ).fetchone()
+        connection.cursor().executemany(
+            "update warehouse.run_events set notification_id = %s "
+            "where run_id = %s and event = %s and job = %s",
+            [(*(inserted or ()), one.run_id, one.event, one.job) for one in new],
+        )
+
+
+def note_checks(run_id: str, problems: Mapping[str, Sequence[str]]) -> None:
+    """Record which monitoring checks fail and which have recovered, with one notification each.
+
+    ``problems`` maps each check that ran to what it found, and to nothing where it passed. A check
+    that keeps failing is recorded once an hour.
+    """
+    now = datetime.now(UTC)
+    with database.connect(autocommit=True, application_name="warehouse dagster") as connection:
+        failing = {check: times for check, *times in connection.execute(FAILING)}
+        failed: dict[str, tuple[datetime, str]] = {}
+        recovered: dict[str, datetime] = {}
+        for check, found in problems.items():
+            since, last_notified = failing.get(check, (now, None))
+            if found and should_notify(since, last_notified, now):
+                failed[check] = (since, shorten_list(found))
+            elif not found and check in failing:
+                recovered[check] = since
+        note_events(
+            connection,
+            [
+                RunEvent(run_id, "check_failed", check, wrong)
+                for check, (_, wrong) in failed.items()
+            ],
+            checks_failed_text(run_id, failed),
+        )
+        note_events(
+            connection,
+            [
+                RunEvent(run_id, "check_recovered", check, f"failed since {format_time(since)}")
+                for check, since in recovered.items()
+            ],
+            checks_recovered_text(run_id, recovered),
+        )
+
+
+def note_quarantined_file(run_id: str, file: str, error: str) -> None:
+    """Record and notify that a dropped file could not be loaded."""
+    with database.connect(autocommit=True, application_name="warehouse dagster") as connection:
+        note_events(
+            connection,
+            [RunEvent(run_id, "file_quarantined", file, error)],
+            file_quarantined_text(run_id, file, error),
+        )
+
+
+def send_pending() -> None:
+    """Post the notifications that are not sent yet, the oldest first.
+
+    Raises WebhookError where the webhook does not accept one; that one and later ones stay pending.
+    """
     if settings().alert_webhook is None:
         return
     with (
-        # One at a time: none is posted twice, nor a recovery before its failure.
+        # One sender at a time, so that none is posted twice, nor a recovery before its failure.
         locks.held(Lock.NOTIFICATIONS),
         database.connect(autocommit=True, application_name="warehouse dagster") as connection,
     ):
-        waiting = connection.execute(
+        pending = connection.execute(
             "select notification_id, content from warehouse.notifications "
             "where sent_at is null order by notification_id"
         )
-        for notification_id, content in waiting.fetchall():
-            post(content)
+        for notification_id, content in pending.fetchall():
+            post_to_webhook(content)
             connection.execute(
                 "update warehouse.notifications set sent_at = clock_timestamp() "
                 "where notification_id = %s",
@@ -177,31 +237,31 @@ def send() -> None:
 
 
 class WebhookError(WarehouseError):
-    """The webhook did not take a message."""
+    """The webhook did not accept a message."""
 
 
-def post(text: str) -> None:
-    """Post a message to the webhook, if one is set, as Slack takes it. Raises WebhookError."""
+def post_to_webhook(text: str) -> None:
+    """Post a message in Slack's format, if a webhook is set. Raises WebhookError."""
     webhook = settings().alert_webhook
     if webhook is None:
         return
-    # Slack reads <!channel> as a call to everybody, be it the name of a file.
+    # Slack reads <!channel> as a mention of everybody, even in the name of a file.
     escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     with requests.Session() as session:
-        again = Retry(
+        retries = Retry(
             total=3,
             backoff_factor=BACKOFF_SECONDS,
             status_forcelist=[429, 500, 502, 503, 504],
             allowed_methods=None,
         )
         for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(max_retries=again))
+            session.mount(scheme, HTTPAdapter(max_retries=retries))
         try:
             session.post(
                 webhook.get_secret_value(), json={"text": escaped}, timeout=TIMEOUT_SECONDS
             ).raise_for_status()
         except requests.RequestException as error:
-            # The address is a secret, and an error of requests names it.
+            # The address is a secret, and requests quotes it in its errors.
             raise WebhookError(
-                f"WAREHOUSE_ALERT_WEBHOOK did not take a message: {type(error).__name__}."
+                f"WAREHOUSE_ALERT_WEBHOOK did not accept a message: {type(error).__name__}."
             ) from None

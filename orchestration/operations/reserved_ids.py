@@ -1,4 +1,4 @@
-"""Words that no identifier is: the warehouse writes them into rows of everybody."""
+"""Words that can be no identifier, because the warehouse writes them into everybody's rows."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from ingestion.load.entities import SHAPES
 from ingestion.privacy.name_forms import ERASED
 from orchestration.operations.build import DBT_PROJECT
 
-# What neither the plan, nor entities, nor the catalogue name, by what writes it into rows. A test
-# loads and builds, and asks an erasure of every short text of a row that no line brought.
-_WRITTEN: dict[str, tuple[str, ...]] = {
+# Words that are neither in the tracking plan nor in entities nor in the database's catalogue, by
+# what writes them. A test builds a warehouse and requires that every short text of a row that came
+# from no line is reserved.
+_WRITTEN_BY: dict[str, tuple[str, ...]] = {
     "in place of what is absent": ("_platform", "none", "unknown", "null", "infinity"),
     "where lines come from": ("api", "demo", "erase", "replay"),
     "states of loads, builds, exports and receipts": (
@@ -55,21 +56,21 @@ _WRITTEN: dict[str, tuple[str, ...]] = {
     "periods of the dashboard": ("1h", "24h", "7d", "30d"),
     "members of JSON in marts": ("section", "count", "detail"),
 }  # fmt: skip
-# Months, and days as texts, are values of marts.
+# Marts hold months and days as text.
 _is_period = re.compile(r"\d{4}-\d\d(-\d\d)?").fullmatch
 
 
 def is_reserved(identifier: str) -> bool:
-    """Tell whether everybody's rows may hold it, whoever is called so."""
+    """Return whether rows of everybody may hold this word."""
     return identifier in reserved_ids() or bool(_is_period(identifier))
 
 
 @cache
 def reserved_ids() -> frozenset[str]:
-    """Return the words of the plan, of entities, of what seeds name, and those declared here."""
+    """Return the words of the tracking plan, of entities and of seeds, and those declared here."""
     plan = tracking_plan()
     words = {ledger.EVENTS, ledger.ERASURE, ERASED.decode(), *plan.events, *BROWSER_SOURCES}
-    words.update(word for group in _WRITTEN.values() for word in group)
+    words.update(word for group in _WRITTEN_BY.values() for word in group)
     for members in (plan.actor, plan.context, *(e.properties for e in plan.events.values())):
         words.update(_of_members(members))
     for kind, shape in SHAPES.items():
@@ -81,8 +82,8 @@ def reserved_ids() -> frozenset[str]:
     return frozenset(words)
 
 
-def names_kept(connection: psycopg.Connection) -> set[str]:
-    """Return the names of tables, columns, checks and jobs, which rows hold as values."""
+def names_in_rows(connection: psycopg.Connection) -> set[str]:
+    """Return the names of tables, columns, functions, checks and jobs that rows may hold."""
     return {
         name
         for (name,) in connection.execute(
@@ -111,7 +112,7 @@ def _of_members(members: dict[str, Member]) -> Iterator[str]:
 
 
 def _of_shape(shape: type[msgspec.Struct]) -> Iterator[str]:
-    """Yield the columns of an entity, and the values of those that have only some."""
+    """Yield the columns of an entity, and the allowed values of those with a closed set."""
     for field in msgspec.structs.fields(shape):
         yield field.name
     for field in msgspec.inspect.type_info(shape).fields:

@@ -1,4 +1,4 @@
-"""Tells how every mart stands: rows, how far it has read, how old it is, and its last checks."""
+"""The status of every mart: rows, offset, age and latest checks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class NothingBuiltError(WarehouseError):
 
 @dataclass(frozen=True, slots=True)
 class MartStatus:
-    """How one mart stands; ``batches_behind`` is how many batches have landed since."""
+    """The status of one mart. ``batches_behind`` counts the batches that it has not read."""
 
     mart: str
     rows: int | None
@@ -48,13 +48,13 @@ STATUSES = """
 
 
 def require_built(connection: psycopg.Connection, relation: str) -> None:
-    """Make sure that a mart is there. Raises NothingBuiltError before the first build."""
+    """Check that a mart exists. Raises NothingBuiltError before the first build."""
     found = connection.execute("select to_regclass(%s)", (relation,)).fetchone()
     if found is None or found[0] is None:
-        raise NothingBuiltError("Nothing is built yet: run `warehouse build`.")
+        raise NothingBuiltError("Nothing is built yet. Run `warehouse build`.")
 
 
 def mart_statuses(connection: psycopg.Connection) -> list[MartStatus]:
-    """Return how every mart stands, by name. Raises NothingBuiltError before the first build."""
+    """Return the status of every mart, by name. Raises NothingBuiltError before the first build."""
     require_built(connection, "marts.mart_status")
     return connection.cursor(row_factory=class_row(MartStatus)).execute(STATUSES).fetchall()

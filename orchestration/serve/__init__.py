@@ -1,1 +1,1 @@
-"""The servers of `warehouse serve`."""
+"""The processes of `warehouse serve`."""

@@ -1,9 +1,9 @@
-"""A guard in front of web applications that trust everybody who reaches them.
+"""A guard in front of web applications that trust everybody who can reach them.
 
-Dagster's web server executes mutations sent by GET and checks neither Host nor Origin, so that any
-page open in a browser could start or delete runs: by a picture's address, by a form, or, where a
-name is made to point to 127.0.0.1 (DNS rebinding), by script. The guard lets through what a person
-at the application's own address does, and programs that are no browsers.
+Dagster's web server executes mutations that are sent by GET, and checks neither Host nor Origin. So
+any page that is open in a browser could start or delete runs: by the address of an image, by a
+form, or by script where a name is made to point to 127.0.0.1 (DNS rebinding). The guard allows
+requests from pages at the application's own address, and from programs that are no browsers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 USER = "warehouse"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
-# What asks for an address in general, and so is in no browser's address line.
+# Addresses to listen at that no browser uses as a host.
 WILDCARDS = frozenset({"0.0.0.0", "[::]", ""})  # noqa: S104
 READING = frozenset({"GET", "HEAD"})
 GRAPHQL = "/graphql"
@@ -30,7 +30,7 @@ _HOST = re.compile(r"(?P<name>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?")
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a request is not let through; ``headers`` say what would be."""
+    """The response to a refused request; ``headers`` say what would be allowed."""
 
     status: int
     sentence: str
@@ -39,10 +39,10 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is let through: names of the server, other origins that people reach it by, a password.
+    """What is allowed: the server's names, further origins, and the password if there is one.
 
-    ``hosts`` are names without port, IPv6 addresses in brackets; ``origins`` are such as
-    ``https://dagster.example``, where a proxy hides the name from the server.
+    ``hosts`` are names without port, and IPv6 addresses in brackets. ``origins``, such as
+    ``https://dagster.example``, are for a proxy that hides its name from the server.
     """
 
     hosts: frozenset[str]
@@ -53,7 +53,7 @@ class Rules:
 def rules(listens_at: str, url: str | None, password: str | None) -> Rules:
     """Return the rules of a server that listens at an address.
 
-    ``url`` is where people reach it, if somebody has said so: a default may name the port of
+    ``url`` is where people reach it, if it was set explicitly: a default may name the port of
     another program on this machine, whose pages would then be trusted.
     """
     address = f"[{listens_at}]" if ":" in listens_at else listens_at.lower()
@@ -68,19 +68,19 @@ def rules(listens_at: str, url: str | None, password: str | None) -> Rules:
 
 
 def host_name(host: str) -> str | None:
-    """Return the name in a Host header, without its port; None where it is none."""
+    """Return the name in a Host header without its port, or None for an invalid header."""
     match = _HOST.fullmatch(host.lower())
     return match["name"] if match else None
 
 
 def refusal(rules: Rules, scope: Scope) -> Refusal | None:
-    """Return why a request or websocket is refused, or None where it is let through."""
+    """Return why a request or websocket is refused, or None where it is allowed."""
     headers = Headers(scope=scope)
     hosts = headers.getlist("host")
     if len(hosts) != 1 or host_name(hosts[0]) not in rules.hosts:
         return Refusal(
             421,
-            "This server is not known by that name: use localhost, or the name in "
+            "This server does not answer to that name. Use localhost, or the name in "
             "WAREHOUSE_DAGSTER_URL or WAREHOUSE_DOCS_URL.",
         )
     if rules.password is not None and not _knows(rules.password, headers):
@@ -105,7 +105,7 @@ def _knows(password: str, headers: Headers) -> bool:
 
 
 def _comes_from_elsewhere(rules: Rules, scope: Scope, host: str, headers: Headers) -> bool:
-    """Tell whether a browser sent it for a page of another origin, but to show this one's."""
+    """Return whether a browser sent it for a page of another origin, unless it follows a link."""
     is_secure = scope.get("scheme", "http") in {"https", "wss"}
     own = {f"{'https' if is_secure else 'http'}://{host.lower()}"} | rules.origins
     reads = scope["type"] == "http" and scope["method"] in READING
@@ -115,12 +115,12 @@ def _comes_from_elsewhere(rules: Rules, scope: Scope, host: str, headers: Header
         return any(origin.lower() not in own for origin in headers.getlist("origin"))
     if headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
         return True
-    # Of browsers that send neither.
+    # Some browsers send neither of these headers.
     return not reads and "referer" in headers and _origin_of(headers["referer"]) not in own
 
 
 def _opens_a_page(headers: Headers) -> bool:
-    """Tell whether a person follows a link here, from an alert, say, in a window of its own."""
+    """Return whether a person opened a page as a whole: by a link in an alert, for example."""
     kind = (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest"))
     return kind == ("navigate", "document") and "origin" not in headers
 
@@ -136,26 +136,26 @@ def _origin_of(address: str) -> str | None:
 def _of_method(scope: Scope, headers: Headers) -> Refusal | None:
     if scope["path"].rstrip("/") == GRAPHQL:
         if scope["method"] != "POST":
-            return Refusal(405, "GraphQL is taken by POST alone.", {"Allow": "POST"})
+            return Refusal(405, "GraphQL accepts POST only.", {"Allow": "POST"})
     elif scope["method"] in READING:
         return None
     elif scope["method"] != "POST":
-        return Refusal(405, "Only GET, HEAD and POST are taken.", {"Allow": "GET, HEAD, POST"})
+        return Refusal(405, "Only GET, HEAD and POST are accepted.", {"Allow": "GET, HEAD, POST"})
     kinds = headers.getlist("content-type")
     if len(kinds) != 1 or kinds[0].partition(";")[0].strip().lower() != "application/json":
-        return Refusal(415, "What is posted must be of the type application/json.")
+        return Refusal(415, "The body of a POST must have the type application/json.")
     return None
 
 
 class Guard:
-    """ASGI middleware that answers what the rules refuse, and lets no other site frame the rest."""
+    """ASGI middleware that applies the rules, and forbids other sites to frame the pages."""
 
     def __init__(self, app: ASGIApp, rules: Rules) -> None:
         self._app = app
         self._rules = rules
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one connection, as ASGI has it."""
+        """Handle one ASGI connection."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif refused := refusal(self._rules, scope):
@@ -166,7 +166,7 @@ class Guard:
 
 async def _refuse(refused: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
     headers = refused.headers | {"Cache-Control": "no-store"}
-    # To a websocket, Starlette gives a response as its denial.
+    # Starlette sends this response as the denial of a websocket, too.
     await PlainTextResponse(f"{refused.sentence}\n", refused.status, headers)(scope, receive, send)
 
 

@@ -1,4 +1,4 @@
-"""Dagster on one machine: its instance, web server and daemon, started and stopped as one."""
+"""Starts and stops Dagster on one machine: code server, web servers and daemon, as one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from warehouse.settings import settings
 DEFINITIONS = "orchestration.definitions.code_location"
 CODE_SERVER = "code server"
 WEB = (sys.executable, "-m", "orchestration.serve.web")
-# What a run has to end in after SIGTERM; a statement of its that still runs is cancelled.
+# How long runs may take to end after SIGTERM. They cancel the statements that they wait for.
 STOP_SECONDS = 60
 POLL_SECONDS = 0.2
 
@@ -32,16 +32,16 @@ class ServeError(WarehouseError):
 
 
 def serve(host: str, port: int, docs_port: int, *, dev: bool = False) -> None:
-    """Run Dagster, and the docs it links to, until SIGTERM or SIGINT, or until one of them ends.
+    """Run Dagster and the docs it links to, until SIGTERM or SIGINT or until a process ends.
 
-    With ``dev`` the UI's "Reload definitions" reads code that has changed. Raises ServeError where
-    one of the processes ends by itself, or where Dagster runs here already.
+    With ``dev`` the UI's "Reload definitions" loads changed code. Raises ServeError where one of
+    the processes ends by itself, or where Dagster already runs on this instance.
     """
-    lock = only_one_here()
+    lock = lock_instance()
     if settings().web_password is None and host not in ("127.0.0.1", "::1", "localhost"):
         print(
-            f"Whoever reaches {host} can start, change and stop everything: set "
-            "WAREHOUSE_DAGSTER_PASSWORD, or let only a proxy that asks who it is reach it.",
+            f"Everybody who can reach {host} can start, change and stop everything. Set "
+            "WAREHOUSE_DAGSTER_PASSWORD, or let only a proxy that authenticates people reach it.",
             file=sys.stderr,
         )
     private_files.tighten_home(settings().home)
@@ -51,7 +51,7 @@ def serve(host: str, port: int, docs_port: int, *, dev: bool = False) -> None:
     stopping: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: stopping.append(number))
-    # A private folder: who can write to the socket can start runs.
+    # A private folder, because anybody who can write to the socket can start runs.
     with tempfile.TemporaryDirectory(prefix="warehouse-") as folder:
         code_socket = Path(folder) / "code"
         workspace = Path(folder) / "workspace.yaml"
@@ -66,7 +66,7 @@ def serve(host: str, port: int, docs_port: int, *, dev: bool = False) -> None:
         docs = _write_docs()
         try:
             for name, command in commands.items():
-                # Each leads a group of its own; runs are in that of the code server.
+                # Each process leads its own group. Runs are in the code server's group.
                 processes[name] = subprocess.Popen(
                     command, env=environment, start_new_session=True, pass_fds=[lock.fileno()]
                 )
@@ -80,24 +80,25 @@ def serve(host: str, port: int, docs_port: int, *, dev: bool = False) -> None:
         finally:
             _stop([*processes.values(), docs])
     if ended and not stopping:
-        raise ServeError(f"The {ended[0]} has ended by itself; its words are above.")
+        raise ServeError(f"The {ended[0]} ended by itself. See its output above.")
 
 
 def _code_server(socket: Path, dev: bool) -> list[str]:
-    """Return the command of the server that holds the definitions.
+    """Return the command of the server that loads the definitions.
 
-    That for developing starts another one in itself, which "Reload definitions" replaces.
+    With ``dev`` it runs the definitions in a child process, which "Reload definitions" replaces.
     """
     kind = ("code-server", "start") if dev else ("api", "grpc")
     where = ("--socket", str(socket), "--location-name", DEFINITIONS)
     return [_program("dagster"), *kind, "-m", DEFINITIONS, *where]
 
 
-def only_one_here() -> IO[str]:
-    """Take the lock of this instance, for this process and those that it hands it on to.
+def lock_instance() -> IO[str]:
+    """Lock this instance for this process, and for child processes that inherit the file.
 
-    Two daemons would start every scheduled run twice, and each take the other's runs for lost.
-    What a killed one has left behind holds it, too. Raises ServeError where somebody does.
+    Two daemons would start every scheduled run twice, and each would mark the other's runs as lost.
+    Child processes that outlive a killed parent hold the lock, too. Raises ServeError where another
+    process holds it.
     """
     path = settings().dagster_home / "serve.lock"
     private_files.make_folder(path.parent)
@@ -107,8 +108,8 @@ def only_one_here() -> IO[str]:
     except BlockingIOError:
         lock.seek(0)
         raise ServeError(
-            f"Dagster runs on {path.parent} already, as {', '.join(lock.read().split())}: end "
-            "these processes first, or go on with them."
+            f"Dagster already runs on {path.parent}, as processes "
+            f"{', '.join(lock.read().split())}. Use these, or end them first."
         ) from None
     lock.truncate(0)
     print(os.getpid(), file=lock, flush=True)
@@ -131,12 +132,12 @@ def _prepare() -> None:
 
     migrate()
     private_files.make_folder(settings().docs)
-    # Once, before several processes would make it at the same time.
+    # Created here, because several processes would otherwise create it at the same time.
     manifest_path()
 
 
 def _write_docs() -> subprocess.Popen[bytes]:
-    """Begin to write the site that models link to; without it all else works, and it says why."""
+    """Start to write dbt's docs. If that fails, it prints why, and everything else works."""
     return subprocess.Popen(
         [sys.executable, "-m", "orchestration.cli", "docs"],
         stdout=subprocess.DEVNULL,
@@ -149,7 +150,7 @@ def _program(name: str) -> str:
 
 
 def _stop(processes: list[subprocess.Popen[bytes]]) -> None:
-    """End processes and their whole groups, runs included."""
+    """End processes and their groups, which include runs."""
     for process in processes:
         _signal(process, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
@@ -166,7 +167,7 @@ def _signal(process: subprocess.Popen[bytes], number: int) -> None:
 
 
 def _group_lives(process: subprocess.Popen[bytes]) -> bool:
-    # What has ended stays in its group until it is waited for.
+    # A process that has ended stays in its group until `poll` reaps it.
     process.poll()
     try:
         os.killpg(process.pid, 0)

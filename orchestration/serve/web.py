@@ -1,6 +1,6 @@
-"""The web servers of `warehouse serve`: Dagster's UI, and the docs beside it, both guarded.
+"""The web servers of `warehouse serve`: Dagster's UI and the docs, both behind the guard.
 
-Each is a process of its own: ``python -m orchestration.serve.web dagster HOST PORT WORKSPACE`` and
+Each is a separate process: ``python -m orchestration.serve.web dagster HOST PORT WORKSPACE`` and
 ``python -m orchestration.serve.web docs HOST PORT``.
 """
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import HTMLResponse
 
-# As `dagster-webserver` has it: a page's query may take 15 seconds, connections live for an hour.
+# The defaults of `dagster-webserver`: 15 seconds for a query, an hour for a connection.
 STATEMENT_MILLISECONDS, RECYCLE_SECONDS, MOST_CONNECTIONS = 15_000, 3_600, 20
-# What browsers that keep a page open, and so a websocket, may hold up the end of the server.
+# How long open websockets, one for each open page, may delay the end of the server.
 STOP_SECONDS = 3
 DOCS_PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Docs of the warehouse</title>
@@ -32,7 +32,7 @@ DOCS_PAGE = """<!doctype html>
 
 
 def serve_dagster(host: str, port: int, workspace: str) -> None:
-    """Serve Dagster's UI, as `dagster-webserver` does but for the guard, until SIGTERM."""
+    """Serve Dagster's UI until SIGTERM, as `dagster-webserver` does but behind the guard."""
     import dagster as dg
     from dagster._core.workspace.context import WorkspaceProcessContext
     from dagster._core.workspace.load_target import WorkspaceFileTarget
@@ -50,7 +50,7 @@ def serve_dagster(host: str, port: int, workspace: str) -> None:
 
 
 def docs_app() -> Starlette:
-    """Return an application that shows the sites of the docs folder, and lists no folder."""
+    """Return an application that serves the docs folder without directory listings."""
     from starlette.applications import Starlette
     from starlette.responses import HTMLResponse
     from starlette.routing import Mount, Route

@@ -109,7 +109,7 @@ def test_a_selection_of_nothing_is_told_so(warehouse):
     finished = run("build", "--select", "+++@@@")
     assert finished.returncode == 1
     last = finished.stderr.splitlines()[-1]
-    assert last == "warehouse: Nothing is selected by `--select +++@@@`: nothing ran."
+    assert last == "warehouse: `--select +++@@@` selects nothing: nothing was built."
 
 
 def test_a_demo_that_was_broken_off_loads_what_is_left(warehouse, tmp_path):

@@ -297,8 +297,8 @@ def test_a_spoilt_mart_stops_the_ten_minute_run_of_the_daemon_and_the_row_stays(
     assert served.row() == before
 
     until(lambda: len(served.posted) == 2, 2 * MINUTES)
-    assert "everything fails since" in served.posted[0]
-    assert "marketing_row fails since" in served.posted[1]
+    assert "everything has been failing since" in served.posted[0]
+    assert "marketing_row has been failing since" in served.posted[1]
     assert "dbt.assert_mrr_movements_add_up" in served.posted[1]
     assert served.posted[1].endswith(f"{served.url}/runs/{run_id}")
 
@@ -346,7 +346,7 @@ def test_what_works_again_is_told_of_too(served: Served):
     served.ends(served.launch("everything"))
     served.ends(served.launch("marketing_row"))
     until(lambda: len(served.posted) == 4, 2 * MINUTES)
-    assert all("works again; it failed since" in text for text in served.posted[2:])
+    assert all("works again: it had failed since" in text for text in served.posted[2:])
     told = (
         "select string_agg(event || ' ' || (detail ->> 'job'), ', ' order by event, "
         "detail ->> 'job') from marts.warehouse_events where event like 'run%'"

@@ -1013,7 +1013,7 @@ def test_marts_keep_rights_and_policies_through_every_build(
     monkeypatch.setattr("dbt.cli.main.dbtRunner", cold_dbt())
     marts = project / "models/marts"
     (marts / "clients/new_mart.sql").write_text(NEW_MART)
-    (marts / "clients/silent_mart.sql").write_text(NEW_MART.replace("'access'", "'axis'"))
+    (marts / "clients/silent_mart.sql").write_text(NEW_MART.replace("'access': 'client'", ""))
     (marts / "clients/_new.yml").write_text(NEW_YML)
     # A changed model is rebuilt; a view that loses a column is made anew.
     for file, old, new in (

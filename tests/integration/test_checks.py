@@ -56,7 +56,7 @@ FAULTS: dict[str, Sequence[str]] = {
     "raw_events.properties_are_objects": [
         "update staging.raw_events set properties = '[]' where properties ->> 'message_id' = 'm1'"
     ],
-    "event_batches.fates_add_up": [
+    "event_batches.outcomes_add_up": [
         "alter table staging.event_batches drop constraint every_line_has_one_outcome",
         "update staging.event_batches set received = received + 1 where batch_seq = 1",
     ],
@@ -95,7 +95,7 @@ FAULTS: dict[str, Sequence[str]] = {
 # These are on the table as a whole: their query shows all that they looked at.
 OF_TABLE = ("raw_events.columns_as_expected", "platform_stats.exactly_one_row")
 # These warn; their faults are in tests of their own.
-WATCHED = {"landed_volume.as_on_other_weeks", "staging_columns.columns_as_migrated"}
+WATCHED = {"landed_volume.like_previous_weeks", "staging_columns.columns_as_migrated"}
 
 
 @pytest.fixture
@@ -346,7 +346,7 @@ def test_a_month_that_retention_dropped_is_not_missed(landed: psycopg.Connection
 def test_without_a_candidate_it_says_what_to_do_and_records_nothing(
     warehouse: psycopg.Connection,
 ) -> None:
-    with pytest.raises(CheckError, match="build first: warehouse build"):
+    with pytest.raises(CheckError, match="Run `warehouse build` first"):
         run_checks()
     assert warehouse.execute("select count(*) from warehouse.check_results").fetchone() == (0,)
 
@@ -392,7 +392,7 @@ def test_data_docs_show_suites_and_results_and_hold_no_value_of_a_row(
     for suite in ("raw_events", "event_batches", "platform_stats"):
         assert Path("expectations") / f"{suite}.html" in pages
         assert len([page for page in pages if page.parts[:2] == ("validations", suite)]) == 1
-    assert any("No context carries an ip." in path.read_text() for path in pages.values())
+    assert any("No context contains an ip." in path.read_text() for path in pages.values())
 
     files = b"".join(path.read_bytes() for path in site.rglob("*") if path.is_file())
     recorded = str(landed.execute("select * from warehouse.check_results").fetchall())

@@ -29,10 +29,10 @@ from warehouse.settings import settings
 SUBJECT = SUBJECTS["user"]
 # What the message says of each state in which a receipt may be left.
 SAID = {
-    None: "No receipt was begun: nothing has changed.",
-    "begun": "at `begun`: nothing of the subject lands any more, but what had landed",
-    "removed": "at `removed`: nothing of the subject lands any more, and it is out of what had",
-    "verified": "is verified all the same",
+    None: "No receipt was written: nothing has changed.",
+    "begun": "at `begun`: no new data of the subject is loaded, but staging, facts and marts",
+    "removed": "at `removed`: no new data of the subject is loaded, and its earlier data is",
+    "verified": "is verified nevertheless",
 }
 
 
@@ -190,14 +190,14 @@ def test_a_database_that_is_gone_is_no_reason_to_say_what_is_not_known(
     with smalls() as connection:
 
         def gone(*_: object) -> None:
-            monkeypatch.setattr(erasing, "_connected", unreachable)
+            monkeypatch.setattr(erasing, "_connect", unreachable)
             raise psycopg.OperationalError("server closed the connection unexpectedly")
 
         def unreachable() -> None:
             raise database.DatabaseError("The database can't be used.")
 
         monkeypatch.setattr(erasing, "_search", gone)
-        with pytest.raises(EraseError, match=r"How far it came can't be read now.*same command"):
+        with pytest.raises(EraseError, match=r"The receipt can't be read now.*same command"):
             erase(SUBJECT, "dpo")
         monkeypatch.undo()
         assert state_of(connection) == "begun"
@@ -210,12 +210,12 @@ def test_a_failed_build_or_check_says_what_the_receipt_is_at(
     with smalls() as connection:
         # A check fails of what is built: the search is made all the same.
         def failing_check(*arguments: object) -> None:
-            builds.build_alone(*arguments)
+            builds.build_under_lock(*arguments)
             raise BuildError("The build failed in a_check.")
 
         with monkeypatch.context() as patch:
-            patch.setattr(erasing, "build_alone", failing_check)
-            with pytest.raises(BuildError, match=r"a_check.*is verified all the same"):
+            patch.setattr(erasing, "build_under_lock", failing_check)
+            with pytest.raises(BuildError, match=r"a_check.*is verified nevertheless"):
                 erase(SUBJECT, "dpo")
         assert state_of(connection) == "verified"
     with smalls() as connection:

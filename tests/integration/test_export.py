@@ -98,7 +98,7 @@ def row(active: int = 10, questions: int = 5000, pdfs: int = 700) -> StatsRow:
         (row(), row(questions=4989), {"questions_answered": 10}, ["questions_answered fell"]),
         (row(), row(questions=15_000), {}, []),
         (row(), row(questions=15_001), {}, ["questions_answered rose from 5,000 to 15,001, to more "
-                                           "than 3 times of that"]),
+                                           "than 3 times that"]),
         # Ten times a small number is no jump.
         (row(active=100), row(active=1000), {}, []),
         (row(active=100), row(active=1101), {}, ["active_users rose from 100 to 1,101, by more "

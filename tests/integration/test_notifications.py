@@ -1,4 +1,4 @@
-"""What people are told, and that it reaches them."""
+"""The content of notifications, and that they reach the webhook."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ import pytest
 
 from orchestration.definitions.run_failures import failures, recoveries
 from orchestration.operations import notifications
-from orchestration.operations.notifications import Happened, note, note_checks, note_set_aside, send
+from orchestration.operations.notifications import (
+    RunEvent,
+    note_checks,
+    note_events,
+    note_quarantined_file,
+    send_pending,
+)
 from tests.support.lines import rows, value
 from tests.support.webhook import free_port, webhook
 from warehouse.settings import settings
@@ -77,7 +83,7 @@ def dagster() -> Iterator[Dagster]:
 
 @pytest.fixture
 def port(warehouse: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> int:
-    """The port of the webhook that is set; nobody listens there yet."""
+    """The port of the webhook in the settings; no server listens there yet."""
     port = free_port()
     monkeypatch.setenv("WAREHOUSE_ALERT_WEBHOOK", f"http://127.0.0.1:{port}/hook")
     monkeypatch.setattr(notifications, "BACKOFF_SECONDS", 0)
@@ -87,7 +93,7 @@ def port(warehouse: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> int:
 
 @pytest.fixture
 def posted(port: int) -> Iterator[list[str]]:
-    """What comes to the webhook, the first line of each."""
+    """The texts that the webhook received."""
     with webhook(port) as (_, posted):
         yield posted
 
@@ -96,33 +102,33 @@ def kept(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
     return rows(connection, "select event, job from warehouse.run_events order by occurred_at")
 
 
-def test_what_a_webhook_that_is_down_does_not_take_is_kept_and_posted_when_it_is_up(
+def test_what_a_webhook_that_is_down_does_not_accept_is_posted_when_it_is_up(
     warehouse: psycopg.Connection, port: int, dagster: Dagster
 ) -> None:
     broken.add("apples")
     for _ in range(2):
         dagster.run(job="apple_job")
-        assert any("did not take a message" in error for error in dagster.tick())
+        assert any("did not accept a message" in error for error in dagster.tick())
     assert kept(warehouse) == [("run_failed", "apple_job")] * 2
     with webhook(port) as (_, posted):
         # Any run will do.
         dagster.run("pears")
         assert dagster.tick() == []
         assert len(posted) == 1
-        assert posted[0].startswith(":red_circle: apple_job fails since ")
+        assert posted[0].startswith(":red_circle: apple_job has been failing since ")
         assert "planted" in posted[0]
-        # Told of within the hour.
+        # Notified within the hour already.
         dagster.run(job="apple_job")
         broken.clear()
         dagster.run(job="apple_job")
         assert dagster.tick() == []
         assert len(posted) == 2
-        assert "apple_job works again; it failed since " in posted[1]
+        assert "apple_job works again: it had failed since " in posted[1]
         assert dagster.tick() == []
         assert len(posted) == 2
 
 
-def test_a_failure_is_told_of_without_the_database(
+def test_a_failure_is_notified_without_the_database(
     warehouse: psycopg.Connection,
     posted: list[str],
     dagster: Dagster,
@@ -147,7 +153,7 @@ def test_runs_of_other_assets_are_outages_of_their_own(
     for assets in (["apples"], ["pears"], ["apples"], ["plums"]):
         dagster.run(*assets)
         assert dagster.tick() == []
-    assert [one.partition(" fails")[0] for one in posted] == [
+    assert [one.partition(" has been failing")[0] for one in posted] == [
         ":red_circle: a run of apples",
         ":red_circle: a run of pears",
     ]
@@ -158,7 +164,7 @@ def test_runs_of_other_assets_are_outages_of_their_own(
     assert ("run_recovered", "a run of apples") in kept(warehouse)
 
 
-def test_the_watch_tells_of_each_check_by_itself_and_in_one_post(
+def test_each_monitoring_check_is_notified_by_itself_and_all_in_one_post(
     warehouse: psycopg.Connection, posted: list[str]
 ) -> None:
     volume = "landed_volume_is_as_usual"
@@ -166,24 +172,24 @@ def test_the_watch_tells_of_each_check_by_itself_and_in_one_post(
     def watch(run: str, **found: Sequence[str]) -> list[str]:
         before = len(posted)
         note_checks(run, {"is_fresh of export": (), volume: (), **found})
-        send()
+        send_pending()
         return posted[before:]
 
     assert watch("1") == []
     assert watch("2", **{volume: ["Found: 3"]})[0].splitlines()[1].endswith("UTC: Found: 3")
-    # One that goes on all day does not hide the next.
-    stale = {"is_fresh of export": ["analytics_platform_stats (age 0:31:00, may be 0:30:00)"]}
-    (told,) = watch("3", **{volume: ["Found: 3"]}, **stale)
-    assert volume not in told
-    assert told.splitlines()[1].startswith("is_fresh of export, since ")
-    assert "analytics_platform_stats (age 0:31:00, may be 0:30:00)" in told
+    # A check that fails all day does not hide the next one.
+    stale = {"is_fresh of export": ["analytics_platform_stats (age 0:31:00, limit 0:30:00)"]}
+    (text,) = watch("3", **{volume: ["Found: 3"]}, **stale)
+    assert volume not in text
+    assert text.splitlines()[1].startswith("is_fresh of export, since ")
+    assert "analytics_platform_stats (age 0:31:00, limit 0:30:00)" in text
     assert watch("4", **{volume: ["Found: 3"]}, **stale) == []
-    (told,) = watch("5", **{volume: ["Found: 3"]})
-    assert told.splitlines()[1].startswith("is_fresh of export, wrong since ")
-    # An hour later the one that goes on is told of again.
+    (text,) = watch("5", **{volume: ["Found: 3"]})
+    assert text.splitlines()[1].startswith("is_fresh of export, failed since ")
+    # An hour later the check that still fails is notified again.
     warehouse.execute("update warehouse.run_events set occurred_at = occurred_at - interval '1 h'")
-    (told,) = watch("6", **{volume: ["Found: 3"]}, **stale)
-    assert [line.partition(",")[0] for line in told.splitlines()[1:-1]] == [
+    (text,) = watch("6", **{volume: ["Found: 3"]}, **stale)
+    assert [line.partition(",")[0] for line in text.splitlines()[1:-1]] == [
         "is_fresh of export",
         volume,
     ]
@@ -191,25 +197,27 @@ def test_the_watch_tells_of_each_check_by_itself_and_in_one_post(
     assert watch("8") == []
 
 
-def test_the_name_of_a_file_calls_nobody(warehouse: psycopg.Connection, posted: list[str]) -> None:
-    note_set_aside("a run", "events/<!channel> & co\n.gz", "no gzip")
-    send()
+def test_the_name_of_a_file_mentions_nobody(
+    warehouse: psycopg.Connection, posted: list[str]
+) -> None:
+    note_quarantined_file("a run", "events/<!channel> & co\n.gz", "no gzip")
+    send_pending()
     assert len(posted) == 1
     assert "events/&lt;!channel&gt; &amp; co .gz can't be loaded" in posted[0]
     assert kept(warehouse) == [("file_quarantined", "events/<!channel> & co\n.gz")]
 
 
-def test_what_is_noted_twice_is_told_of_once(
+def test_an_event_that_is_recorded_twice_is_notified_once(
     warehouse: psycopg.Connection, posted: list[str]
 ) -> None:
     for _ in range(2):
-        note(warehouse, [Happened("a run", "run_failed", "a job", "why")], "once")
-    send()
+        note_events(warehouse, [RunEvent("a run", "run_failed", "a job", "why")], "once")
+    send_pending()
     assert posted == ["once"]
 
 
-def test_nothing_waits_where_no_webhook_is_set(warehouse: psycopg.Connection) -> None:
-    note(warehouse, [Happened("a run", "run_failed", "a job", "why")], "for nobody")
-    send()
+def test_nothing_is_pending_where_no_webhook_is_set(warehouse: psycopg.Connection) -> None:
+    note_events(warehouse, [RunEvent("a run", "run_failed", "a job", "why")], "for nobody")
+    send_pending()
     assert kept(warehouse) == [("run_failed", "a job")]
     assert value(warehouse, "select count(*) from warehouse.notifications") == 0

@@ -943,7 +943,7 @@ def test_a_failed_dbt_test_blocks_the_export_until_it_passes_and_the_last_good_r
         build_at(later)
     run_checks(suites=["platform_stats"])
     with pytest.raises(
-        ExportBlockedError, match=r"because of dbt\.assert_no_question_was_answered"
+        ExportBlockedError, match=r"failed checks: dbt\.assert_no_question_was_answered"
     ):
         export_row()
     assert exported(built) == last_good

@@ -77,7 +77,7 @@ def test_forged_names_are_refused(dagster: int) -> None:
     for host in ("evil.example", f"evil.example:{dagster}", "localhost.evil.example"):
         status, text = ask(dagster, "GET /server_info HTTP/1.1", f"Host: {host}")
         assert status == 421
-        assert "not known by that name" in text
+        assert "does not answer to that name" in text
     assert ask(dagster, "GET http://localhost/server_info HTTP/1.1", "Host: evil.example")[0] == 421
     two = ("Host: localhost", "Host: evil.example")
     assert ask(dagster, "GET /server_info HTTP/1.1", *two)[0] in {400, 421}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ingestion.privacy.suppression import Subject, SubjectKind
-from orchestration.operations.erased_files import files_of
+from orchestration.operations.erased_files import files_holding
 from warehouse.settings import settings
 
 
@@ -33,6 +33,6 @@ def test_a_file_holds_a_number_however_it_is_written(
     path = settings().drop / "done" / "f.ndjson"
     path.parent.mkdir(parents=True)
     path.write_text(f'{{"ref":1}}\n{line}\n', "utf-8")
-    found = files_of(Subject(SubjectKind.USER, "2000"))
+    found = files_holding(Subject(SubjectKind.USER, "2000"))
     settings.cache_clear()
     assert (found.removed, found.left) == ({"drop/done": 1} if holds else {}, {})

@@ -1,4 +1,4 @@
-"""When people are told of failures."""
+"""When people are notified of failures."""
 
 from __future__ import annotations
 
@@ -6,39 +6,42 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orchestration.definitions.run_failures import Ended, outage
-from orchestration.operations.notifications import is_told, listed
+from orchestration.definitions.run_failures import EndedRun, failures_since_success
+from orchestration.operations.notifications import shorten_list, should_notify
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 TEN_MINUTES = timedelta(minutes=10)
 
 
 def test_an_outage_began_with_the_first_failure_after_the_last_success() -> None:
-    failed = [Ended("4", True, NOON), Ended("3", True, NOON - TEN_MINUTES)]
-    worked = Ended("2", False, NOON - 2 * TEN_MINUTES)
-    assert outage([*failed, worked, Ended("1", True, NOON - 3 * TEN_MINUTES)]) == failed
-    assert outage([worked, *failed]) == []
-    assert outage([]) == []
+    failed = [EndedRun("4", True, NOON), EndedRun("3", True, NOON - TEN_MINUTES)]
+    worked = EndedRun("2", False, NOON - 2 * TEN_MINUTES)
+    assert (
+        failures_since_success([*failed, worked, EndedRun("1", True, NOON - 3 * TEN_MINUTES)])
+        == failed
+    )
+    assert failures_since_success([worked, *failed]) == []
+    assert failures_since_success([]) == []
 
 
-def test_a_job_that_fails_every_ten_minutes_is_told_of_once_an_hour() -> None:
-    told: list[datetime] = []
+def test_a_job_that_fails_every_ten_minutes_is_notified_once_an_hour() -> None:
+    notified: list[datetime] = []
     for number in range(19):
         now = NOON + number * TEN_MINUTES
-        if is_told(NOON, told[-1] if told else None, now):
-            told.append(now)
-    assert told == [NOON + hours * timedelta(hours=1) for hours in range(4)]
+        if should_notify(NOON, notified[-1] if notified else None, now):
+            notified.append(now)
+    assert notified == [NOON + hours * timedelta(hours=1) for hours in range(4)]
 
 
-def test_a_failure_that_was_not_told_of_is_told_of_at_the_next() -> None:
-    assert is_told(NOON, None, NOON + TEN_MINUTES)
+def test_a_failure_that_was_not_notified_is_notified_with_the_next_one() -> None:
+    assert should_notify(NOON, None, NOON + TEN_MINUTES)
 
 
 @pytest.mark.parametrize("hours", [1, 5, 24])
-def test_a_daily_job_is_told_of_at_every_failure(hours: int) -> None:
-    assert is_told(NOON, NOON, NOON + timedelta(hours=hours))
+def test_a_daily_job_is_notified_at_every_failure(hours: int) -> None:
+    assert should_notify(NOON, NOON, NOON + timedelta(hours=hours))
 
 
-def test_of_a_long_list_a_post_names_the_first_ones() -> None:
-    assert listed(["a", "b"]) == "a, b"
-    assert listed(list("abcdefgh")) == "a, b, c, d, e and 3 more"
+def test_a_post_names_the_first_items_of_a_long_list() -> None:
+    assert shorten_list(["a", "b"]) == "a, b"
+    assert shorten_list(list("abcdefgh")) == "a, b, c, d, e and 3 more"

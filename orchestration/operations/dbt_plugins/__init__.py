@@ -1,1 +1,4 @@
-"""What dbt loads of the warehouse."""
+"""Modules that dbt loads: it imports every module on its path whose name starts with ``dbt_``.
+
+Builds put this folder on dbt's path (``orchestration.operations.build.dbt_environment``).
+"""
