@@ -25,6 +25,7 @@ from warehouse import database, locks, private_files
 from warehouse.errors import WarehouseError
 from warehouse.locks import Lock
 from warehouse.settings import settings
+from warehouse.sql_files import read_sql
 
 if TYPE_CHECKING:
     from great_expectations import ExpectationSuite
@@ -42,57 +43,19 @@ SUITES_DIR = Path(__file__).parent / "suites"
 # after < batch_seq <= upto. With an array of batches the server uses the index on them even before
 # it has gathered statistics.
 ROWS = {
-    "event_batches": """\
-select b.* from staging.event_batches as b
-where b.batch_seq > {after} and b.batch_seq <= {upto}""",
-    "raw_events": """\
-select e.* from staging.raw_events as e
-where e.batch_id = any(array(
-    select b.batch_id from staging.event_batches as b
-    where b.batch_seq > {after} and b.batch_seq <= {upto}
-))""",
-    "platform_stats": "select s.* from intermediate.int_platform_stats as s",
-    # Yesterday, and the median of the same weekday in the eight weeks before. Weeks before the
-    # first batch do not count.
-    "landed_volume": """\
-select yesterday.* from (
-    with days as (
-        select (now() at time zone 'utc')::date - 1 - 7 * w.week as day, w.week
-        from generate_series(0, 8) as w (week)
-    ),
-    landed as (
-        select d.day, d.week, coalesce(sum(b.accepted), 0) as landed
-        from days as d
-        left join staging.event_batches as b
-            on b.kind = 'events' and (b.received_at at time zone 'utc')::date = d.day
-        group by d.day, d.week
-    ),
-    usual as (
-        select count(*) as weeks, percentile_cont(0.5) within group (order by l.landed) as usual
-        from landed as l
-        where l.week > 0 and l.day >= (
-            select min((b.received_at at time zone 'utc')::date) from staging.event_batches as b
-            where b.kind = 'events'
-        )
+    name: read_sql(__file__, name)
+    for name in (
+        "event_batches",
+        "raw_events",
+        "platform_stats",
+        "landed_volume",
+        "staging_columns",
     )
-    select l.day, l.landed, u.weeks, u.usual
-    from landed as l
-    cross join usual as u
-    where l.week = 0
-) as yesterday""",
-    # Without raw_events: the suite of that name checks its columns, and blocks builds.
-    "staging_columns": """\
-select
-    c.table_name || '.' || c.column_name || ' ' || c.data_type as described,
-    c.table_name,
-    c.column_name
-from information_schema.columns as c
-where c.table_schema = 'staging' and not starts_with(c.table_name, 'raw_events')""",
 }
 # Suites on tables of the builder. Reading them may run its code: see database.connect_as_builder.
 BUILDER_SUITES = {"platform_stats"}
 # Suites that check a window of batches.
-WINDOWED_SUITES = {name for name, rows in ROWS.items() if "{after}" in rows}
+WINDOWED_SUITES = {name for name, rows in ROWS.items() if "%(after)s" in rows}
 SEVERITIES: dict[str, Severity] = {"critical": "error", "warning": "warn", "info": "warn"}
 # How much a check that could not be evaluated quotes of the server's message. The suites' queries
 # cast no values, so such a message names columns and types, never the values of a row.
@@ -230,17 +193,7 @@ def _new_batches(connection: psycopg.Connection, name: str) -> _Window:
     checks = [_check_name(name, one["meta"]) for one in suite_content(name)["expectations"]]
     # One transaction records all results of a run, so they share one checked_at.
     bounds = {
-        "after": """
-            select first.batch_seq from warehouse.check_results as first
-            where first.check_name = %(first)s and (
-                select count(*) from warehouse.check_results as r
-                where
-                    r.check_name = any(%(checks)s)
-                    and r.checked_at = first.checked_at
-                    and r.passed
-            ) = %(number)s
-            order by first.checked_at desc
-            limit 1""",
+        "after": read_sql(__file__, "last_passed_batch"),
         "upto": "select max(batch_seq) from staging.event_batches",
     }
     parameters = {"first": checks[0], "checks": checks, "number": len(checks)}
@@ -248,7 +201,7 @@ def _new_batches(connection: psycopg.Connection, name: str) -> _Window:
     for bound, query in bounds.items():
         row = connection.execute(query, parameters).fetchone()
         found[bound] = (row and row[0]) or 0
-    return _Window(ROWS[name].format(**found), found["upto"], None)
+    return _Window(ROWS[name] % found, found["upto"], None)
 
 
 @contextmanager

@@ -27,20 +27,9 @@ from orchestration.definitions.partitions import PARTITIONS, key_of, period_of
 from orchestration.operations.build import BuildOptions, dbt_command, refresh_time_dependent
 from orchestration.operations.lineage import manifest, with_ancestors
 from orchestration.operations.notifications import note_checks
+from warehouse.sql_files import read_sql
 
-# What builds wrote and nobody has reported to Dagster, by model and by period: the build of this
-# run, builds from the command line, and builds whose run was interrupted before it reported them.
-UNREPORTED = """
-    select
-        t.model, t.period_start, max(o.row_count), sum(t.rows_written)::bigint,
-        min(t.from_batch), max(t.to_batch)
-    from warehouse.touched_periods as t
-    inner join warehouse.builds as b on t.invocation_id = b.invocation_id
-    inner join warehouse.model_offsets as o on t.model = o.model
-    where not b.reported_to_dagster
-    group by t.model, t.period_start
-    order by t.model, t.period_start
-"""
+UNREPORTED = read_sql(__file__, "unreported_periods")
 
 Result = dg.MaterializeResult | dg.AssetCheckResult
 Event = dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.Output

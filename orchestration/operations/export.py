@@ -20,6 +20,7 @@ from warehouse import database, locks
 from warehouse.errors import ExitCode, WarehouseError
 from warehouse.locks import Lock
 from warehouse.settings import settings
+from warehouse.sql_files import read_sql
 
 
 class ExportBlockedError(WarehouseError):
@@ -56,47 +57,9 @@ class Origin:
 SMALLEST_JUMP = 1000
 ROW_UNCHANGED = "The last exported row is unchanged."
 
-# Only the latest result of each check counts, also of a check that no longer exists.
-FAILING_CHECKS = """
-    select latest.check_name, latest.model
-    from (
-        select distinct on (check_name) check_name, model, severity, passed
-        from warehouse.check_results
-        order by check_name, checked_at desc
-    ) as latest
-    where latest.severity = 'error' and not latest.passed
-    order by latest.check_name
-"""
+FAILING_CHECKS = read_sql(__file__, "failing_checks")
 
-# The checks must have seen the row of the latest build, not that of an earlier one.
-CHECKED_ROW = """
-    select
-        o.as_of,
-        o.batch_seq,
-        (
-            select max(c.checked_at)
-            from warehouse.check_results as c
-            where
-                c.source = 'great_expectations'
-                and c.model = 'intermediate.int_platform_stats'
-                and c.as_of = o.as_of
-                and c.batch_seq = o.batch_seq
-        ) as checked_at,
-        latest.invocation_id,
-        latest.state,
-        latest.started_at
-    from warehouse.model_offsets as o
-    left join lateral (
-        select b.invocation_id, b.state, b.started_at
-        from warehouse.builds as b
-        where
-            b.started_at <= o.moved_at
-            and (b.models is null or 'int_platform_stats' = any(b.models))
-        order by b.started_at desc
-        limit 1
-    ) as latest on true
-    where o.model = 'int_platform_stats'
-"""
+CHECKED_ROW = read_sql(__file__, "checked_row")
 
 CANDIDATE = """
     select active_users, questions_answered, pdf_downloads, engagement_rate, updated_at
@@ -108,80 +71,18 @@ LAST_ROW = """
     from export.analytics_platform_stats
 """
 
-REPLACE_ROW = """
-    insert into export.analytics_platform_stats
-        (id, active_users, questions_answered, pdf_downloads, engagement_rate, updated_at)
-    values (
-        1, %(active_users)s, %(questions_answered)s, %(pdf_downloads)s, %(engagement_rate)s,
-        %(updated_at)s
-    )
-    on conflict (id) do update set
-        active_users = excluded.active_users,
-        questions_answered = excluded.questions_answered,
-        pdf_downloads = excluded.pdf_downloads,
-        engagement_rate = excluded.engagement_rate,
-        updated_at = excluded.updated_at
-"""
+REPLACE_ROW = read_sql(__file__, "replace_row")
 
-# In the warehouse itself a migration creates it.
-TARGET_TABLE = """
-    create schema if not exists export;
-    create table if not exists export.analytics_platform_stats (
-        id integer primary key check (id = 1),
-        active_users bigint not null,
-        questions_answered bigint not null,
-        pdf_downloads bigint not null,
-        engagement_rate numeric(12, 4),
-        updated_at timestamptz not null
-    );
-"""
+TARGET_TABLE = read_sql(__file__, "create_target_table")
 
-BEGIN_EXPORT = """
-    insert into warehouse.exports (
-        target, state, reason, accepted_by, run, build, batch_seq, checked_at,
-        active_users, questions_answered, pdf_downloads, engagement_rate, updated_at, ended_at
-    )
-    values (
-        %(target)s, %(state)s, %(reason)s, %(accepted_by)s, %(run)s, %(build)s, %(batch_seq)s,
-        %(checked_at)s, %(active_users)s, %(questions_answered)s, %(pdf_downloads)s,
-        %(engagement_rate)s, %(updated_at)s,
-        case when %(state)s <> 'running' then clock_timestamp() end
-    )
-    returning export_id
-"""
+BEGIN_EXPORT = read_sql(__file__, "begin_export")
 
 END_EXPORT = """
     update warehouse.exports set state = 'done', ended_at = clock_timestamp()
     where export_id = %s
 """
 
-# All-time figures may fall by the events that erasures removed: those with a batch after the last
-# row's batch and up to the new row's. The last row is found in the history by its figures, because
-# an exporter may have been killed before it recorded that it had finished. Where the history does
-# not have the row, no fall is explained.
-ERASED = """
-    select figure.name, coalesce(sum((e.removed ->> figure.fact)::bigint), 0)::bigint
-    from (
-        values
-            ('questions_answered', 'intermediate.int_chat_events'),
-            ('pdf_downloads', 'intermediate.int_pdf_download_events')
-    ) as figure (name, fact)
-    inner join warehouse.erasures as e
-        on e.batch_seq <= %(upto)s
-        and e.batch_seq > (
-            select x.batch_seq from warehouse.exports as x
-            where
-                x.target = %(target)s
-                and x.state <> 'refused'
-                and x.active_users = %(active_users)s
-                and x.questions_answered = %(questions_answered)s
-                and x.pdf_downloads = %(pdf_downloads)s
-                and x.updated_at = %(updated_at)s
-            order by x.export_id desc
-            limit 1
-        )
-    group by figure.name
-"""
+ERASED = read_sql(__file__, "erased_since_last_row")
 
 
 def failing_checks(connection: psycopg.Connection) -> dict[str, str]:

@@ -19,6 +19,7 @@ from warehouse import database, locks
 from warehouse.errors import WarehouseError
 from warehouse.locks import Lock
 from warehouse.settings import settings
+from warehouse.sql_files import read_sql
 
 # A failure that persists is notified once in each such period, not at every run.
 NOTIFY_AGAIN_AFTER = timedelta(hours=1)
@@ -38,16 +39,7 @@ LAST_NOTIFIED = """
     where e.event = 'run_failed' and e.notification_id is not null and e.run_id = any(%s)
 """
 
-# Checks that have failed and not recovered: since when, and when that was last notified.
-FAILING = """
-    select e.job, min(e.occurred_at), max(e.occurred_at)
-    from warehouse.run_events as e
-    where e.event = 'check_failed' and not exists (
-        select from warehouse.run_events as r
-        where r.event = 'check_recovered' and r.job = e.job and r.occurred_at > e.occurred_at
-    )
-    group by e.job
-"""
+FAILING = read_sql(__file__, "failing_since")
 
 
 @dataclass(frozen=True, slots=True)

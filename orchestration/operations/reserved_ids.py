@@ -17,6 +17,7 @@ from ingestion.load import ledger
 from ingestion.load.entities import SHAPES
 from ingestion.privacy.name_forms import ERASED
 from orchestration.operations.build import DBT_PROJECT
+from warehouse.sql_files import read_sql
 
 # Words that are neither in the tracking plan nor in entities nor in the database's catalogue, by
 # what writes them. A test builds a warehouse and requires that every short text of a row that came
@@ -84,24 +85,7 @@ def reserved_ids() -> frozenset[str]:
 
 def names_in_rows(connection: psycopg.Connection) -> set[str]:
     """Return the names of tables, columns, functions, checks and jobs that rows may hold."""
-    return {
-        name
-        for (name,) in connection.execute(
-            "with relations as ("
-            "select c.oid, n.nspname, c.relname from pg_class as c "
-            "inner join pg_namespace as n on c.relnamespace = n.oid "
-            "where n.nspname in ('staging', 'intermediate', 'marts', 'export', 'warehouse') "
-            "and c.relkind in ('r', 'p', 'v', 'm') and pg_has_role(c.relowner, 'usage')"
-            ") select relname from relations "
-            "union select nspname || '.' || relname from relations "
-            "union select a.attname from pg_attribute as a "
-            "inner join relations as r on a.attrelid = r.oid where a.attnum > 0 "
-            "union select p.proname from pg_proc as p inner join pg_namespace as n "
-            "on p.pronamespace = n.oid where n.nspname in ('marts', 'staging', 'warehouse') "
-            "union select check_name from warehouse.check_results "
-            "union select job from warehouse.run_events where event <> 'file_quarantined'"
-        )
-    }
+    return {name for (name,) in connection.execute(read_sql(__file__, "names_in_rows"))}
 
 
 def _of_members(members: dict[str, Member]) -> Iterator[str]:

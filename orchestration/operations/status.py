@@ -9,6 +9,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from warehouse.errors import WarehouseError
+from warehouse.sql_files import read_sql
 
 
 class NothingBuiltError(WarehouseError):
@@ -29,22 +30,7 @@ class MartStatus:
     last_check_at: datetime | None
 
 
-STATUSES = """
-    select
-        s.mart,
-        s.row_count as rows,
-        s.batch_seq,
-        (
-            select count(*) from staging.event_batches as b
-            where b.batch_seq > coalesce(s.batch_seq, 0)
-        ) as batches_behind,
-        s.built_as_of,
-        s.freshness_seconds,
-        s.last_check_status,
-        s.last_check_at
-    from marts.mart_status as s
-    order by s.mart
-"""
+STATUSES = read_sql(__file__, "mart_statuses")
 
 
 def require_built(connection: psycopg.Connection, relation: str) -> None:

@@ -1,0 +1,1 @@
+select s.* from intermediate.int_platform_stats as s
