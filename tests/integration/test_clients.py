@@ -206,6 +206,7 @@ def holds_against_a_rebuild(connection: psycopg.Connection, as_of: datetime) -> 
     assert [model for model in rebuilt if rebuilt[model] != built[model]] == []
 
 
+@pytest.mark.deep
 def test_what_comes_late_and_what_comes_to_pass_end_as_a_rebuild_does(warm, january, tmp_path):
     gone = client("gone", "2025-12-31", churned_at="2026-01-05T00:00:00Z")
     of_gone = {"actor": {"client_id": "gone"}}

@@ -169,6 +169,7 @@ def test_late_readings_actions_and_views_touch_their_own_cells(warm, january, tm
     }
 
 
+@pytest.mark.deep
 def test_a_call_ahead_of_as_of_touches_its_hour_once_as_of_has_passed_it(warm, january, tmp_path):
     land(tmp_path, [call("02-03T09:30")])
     assert touched(warm, CELLS, lambda: build_at(AS_OF)) == NOTHING
@@ -209,6 +210,7 @@ def test_what_a_user_does_on_a_known_day_touches_no_other_day(warm, january, tmp
     }
 
 
+@pytest.mark.deep
 def test_a_chat_touches_what_its_client_costs_in_the_month(warm, january, tmp_path):
     land(tmp_path, [event("chat", "02-01T09:00", cost_prompt=0.25, cost_cached=0.5)])
     assert touched(warm, CELLS, lambda: build_at(AS_OF)) == NOTHING | {
