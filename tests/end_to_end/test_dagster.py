@@ -328,6 +328,7 @@ def test_chosen_partitions_recompute_that_window_and_move_no_offset(definitions,
     assert warehouse.execute(usage).fetchall() == right
 
 
+@pytest.mark.deep
 def test_a_check_of_a_partitioned_mart_runs_alone(definitions, warehouse, built):
     builds = "select count(*) from warehouse.builds"
     before = warehouse.execute(builds).fetchone()

@@ -37,6 +37,8 @@ from tests.support.webhook import free_port, webhook
 from warehouse import private_files
 from warehouse.settings import settings
 
+pytestmark = pytest.mark.deep
+
 MINUTES = 60
 LOCATION = "orchestration.definitions.code_location"
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
@@ -157,7 +159,7 @@ def chat(at: str, user: str = "u1") -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def served(servers: Callable[[int], Server]) -> Iterator[Served]:
-    """Dagster on a fresh warehouse, with its sensors on, after a dropped file and a first run."""
+    """Dagster on a fresh warehouse, its schedules and sensors still off."""
     server = servers(18)
     url, port, docs_port = server.new_database(), free_port(), free_port()
     home = Path(tempfile.mkdtemp(prefix="wh-"))
@@ -186,11 +188,6 @@ def served(servers: Callable[[int], Server]) -> Iterator[Served]:
         try:
             until(lambda: process.poll() is not None or answers(one), 3 * MINUTES)
             assert process.poll() is None, (home / "log").read_text()
-            for sensor in ("dropped_files", "failures", "recoveries"):
-                one.start_sensor(sensor)
-            one.drop(*(chat(f"2026-01-{day:02}T12:00:00Z") for day in range(5, 16)))
-            until(lambda: (home / "drop/done/events").exists(), 2 * MINUTES)
-            one.ends(one.launch("everything"))
             yield one
         finally:
             process.terminate()
@@ -230,7 +227,12 @@ def picture(page: Page, name: str) -> None:
 
 
 def test_a_dropped_file_lands_by_itself_and_a_run_takes_it_to_the_row(served: Served):
-    ((run_id, _),) = served.runs(pipelineName="everything")
+    for sensor in ("dropped_files", "failures", "recoveries"):
+        served.start_sensor(sensor)
+    served.drop(*(chat(f"2026-01-{day:02}T12:00:00Z") for day in range(5, 16)))
+    until(lambda: (served.home / "drop/done/events").exists(), 2 * MINUTES)
+    run_id = served.launch("everything")
+    served.ends(run_id)
     assert served.row()[0][3] == 11
     of_models = settings().docs_link(settings().dbt_docs / "static_index.html")
     for link in (data_docs_of(run_id), of_models):
@@ -248,7 +250,6 @@ def test_the_ui_shows_the_lineage_and_what_each_mart_is(served: Served, page: Pa
     picture(page, "mart")
 
 
-@pytest.mark.deep
 def test_partitions_chosen_in_the_ui_are_recomputed_by_one_run(served: Served, page: Page):
     usage = "select date::text, message_count from marts.user_daily_usage order by date"
     offsets = "select model, batch_seq, as_of::text from warehouse.model_offsets order by model"
@@ -282,7 +283,6 @@ def test_partitions_chosen_in_the_ui_are_recomputed_by_one_run(served: Served, p
     served.warehouse.execute("update marts.user_daily_usage set message_count = 1")
 
 
-@pytest.mark.deep
 def test_a_spoilt_mart_stops_the_ten_minute_run_of_the_daemon_and_the_row_stays(served: Served):
     before = served.row()
     served.warehouse.execute("update marts.platform_analytics set new_mrr_cents = 7")
@@ -329,7 +329,6 @@ def state_of(instance: dg.DagsterInstance, schedule: str) -> InstigatorState:
     return state
 
 
-@pytest.mark.deep
 def test_the_ui_shows_the_failed_check_and_its_query(served: Served, page: Page):
     page.goto("/assets/marts/platform_analytics?view=checks")
     page.get_by_text("assert_mrr_movements_add_up").first.click()
@@ -340,7 +339,6 @@ def test_the_ui_shows_the_failed_check_and_its_query(served: Served, page: Page)
     expect(page.get_by_role("dialog")).to_contain_text("platform_analytics")
 
 
-@pytest.mark.deep
 def test_what_works_again_is_told_of_too(served: Served):
     served.warehouse.execute("update marts.platform_analytics set new_mrr_cents = 0")
     served.ends(served.launch("everything"))
@@ -358,7 +356,6 @@ def test_what_works_again_is_told_of_too(served: Served):
     until(lambda: served.warehouse.execute(told).fetchone() == (right,), MINUTES)
 
 
-@pytest.mark.deep
 def test_a_killed_run_is_taken_up_from_where_it_stood(served: Served):
     served.drop(chat("2026-01-20T12:00:00Z"))
     until(lambda: len(list((served.home / "drop/done/events").iterdir())) == 2, 2 * MINUTES)
@@ -402,7 +399,6 @@ def worker_of(run_id: str) -> int:
     return pids[0]
 
 
-@pytest.mark.deep
 def test_sigterm_in_the_middle_of_a_run_ends_every_process(served: Served):
     with held_build(served) as waits:
         run_id = served.launch("everything")

@@ -995,6 +995,7 @@ RUN_COLUMN = """      - name: run
 """
 
 
+@pytest.mark.deep
 def test_marts_keep_rights_and_policies_through_every_build(
     owner: psycopg.Connection,
     servers: Callable[[int], Server],

@@ -458,6 +458,7 @@ def test_a_wrong_password_is_told_and_not_shown(own_server: Server, tmp_path: Pa
         assert load(path)["total"]["accepted"] == 1
 
 
+@pytest.mark.deep
 def test_a_server_that_stops_in_the_middle_loses_nothing(tmp_path: Path) -> None:
     home = Path(tempfile.mkdtemp(prefix="wh-"))
     server = Server(home, 18)

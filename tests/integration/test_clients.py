@@ -161,6 +161,7 @@ def test_a_new_day_without_events_adds_its_rows_and_touches_no_other(warm, janua
     }
 
 
+@pytest.mark.deep
 def test_an_entity_that_changes_touches_the_span_and_the_counts_of_clients(warm, january, tmp_path):
     changed = client("acme", "2026-01-03") | {"updated_at": "2026-02-01T00:00:00Z"}
     land_entities(tmp_path, EntityKind.CLIENTS, [changed])
@@ -206,6 +207,7 @@ def holds_against_a_rebuild(connection: psycopg.Connection, as_of: datetime) -> 
     assert [model for model in rebuilt if rebuilt[model] != built[model]] == []
 
 
+@pytest.mark.deep
 def test_what_comes_late_and_what_comes_to_pass_end_as_a_rebuild_does(warm, january, tmp_path):
     gone = client("gone", "2025-12-31", churned_at="2026-01-05T00:00:00Z")
     of_gone = {"actor": {"client_id": "gone"}}
@@ -325,6 +327,7 @@ def test_a_rebuild_restates_what_someone_has_changed_by_hand(warm, january):
     ]
 
 
+@pytest.mark.deep
 def test_a_window_takes_the_week_and_the_month_that_it_begins_in_whole(warm, january):
     window = BuildOptions(start=date(2026, 1, 21), end=date(2026, 1, 22))
     cells = touched(warm, CELLS, lambda: build(window))

@@ -18,7 +18,7 @@ import zstandard
 from ingestion.load import chunks
 from ingestion.load.loader import load as load_here
 from ingestion.sources.files import open_source
-from tests.conftest import ON_16, Server
+from tests.conftest import DEEP, ON_16, Server
 from tests.support.lines import clean_file, contents, event, mixed_file, rows, value
 from tests.support.processes import CHUNK_LINES, batches, held, kill, load, run, start, until
 
@@ -98,8 +98,8 @@ def assert_each_chunk_was_loaded_once(connection: psycopg.Connection) -> None:
     ("name", "chunk"),
     [
         ("events.ndjson", 1),
-        ("events.ndjson", CHUNKS - 1),
-        ("events.ndjson.gz", 17),
+        DEEP("events.ndjson", CHUNKS - 1),
+        DEEP("events.ndjson.gz", 17),
         ("events.ndjson.zst", 17),
     ],
 )
@@ -179,7 +179,9 @@ def test_a_load_that_only_lacked_the_note_that_it_is_done_has_nothing_left_to_do
     assert contents(warehouse) == unbroken
 
 
-@pytest.mark.parametrize("moment", ["the copying of events", "the ledger's row", "the commit"])
+@pytest.mark.parametrize(
+    "moment", [DEEP("the copying of events"), DEEP("the ledger's row"), "the commit"]
+)
 def test_it_may_be_started_again_while_the_server_still_works_for_the_killed_one(
     warehouse: psycopg.Connection,
     file: Path,

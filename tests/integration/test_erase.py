@@ -59,7 +59,7 @@ def small(smalls) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-@pytest.mark.parametrize("name", ["user", "client", "lead of a client"])
+@pytest.mark.parametrize("name", ["user", DEEP("client"), DEEP("lead of a client")])
 def test_an_erased_subject_is_nowhere_and_does_not_come_back(
     small: psycopg.Connection, tmp_path: Path, name: str
 ) -> None:
@@ -272,6 +272,7 @@ def test_a_short_identifier_takes_what_is_its_own_and_no_more(
     assert (receipt.state, receipt.removed["staging.raw_events"]) == ("verified", 1)
 
 
+@pytest.mark.deep
 def test_whatever_a_subject_is_called_it_is_found_wherever_it_stands(
     small: psycopg.Connection, tmp_path: Path
 ) -> None:

@@ -137,6 +137,7 @@ NO_WORDS = {
 is_made_up = re.compile(r"[0-9a-f-]{16,}|[0-9TZ:. +-]+|[./].*|test_\d+").fullmatch
 
 
+@pytest.mark.deep
 def test_every_word_that_the_warehouse_writes_into_rows_is_refused(
     whole: psycopg.Connection, tmp_path: Path
 ) -> None:

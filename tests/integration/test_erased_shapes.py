@@ -29,7 +29,6 @@ from ingestion.sources.files import open_source
 from orchestration.cli.erase import emit_receipt
 from orchestration.operations import erase as erasing
 from orchestration.operations.erase import EraseError, erase
-from tests.conftest import DEEP
 from tests.support.building import build_at, rows_of_models, start_afresh, warm_warehouse
 from tests.support.erasing import AS_OF, DAY, FIRST, MINUTE, unexplained
 from tests.support.lines import rows, value
@@ -359,7 +358,8 @@ def expected() -> set[str]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("x", [IDENTIFIERS[0], *map(DEEP, IDENTIFIERS[1:])])
+@pytest.mark.deep
+@pytest.mark.parametrize("x", IDENTIFIERS)
 def test_a_search_that_shares_nothing_finds_what_the_receipt_says_is_not_searched(
     planted: tuple[psycopg.Connection, Path],
     tmp_path: Path,

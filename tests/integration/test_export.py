@@ -21,7 +21,7 @@ from orchestration.operations.export import (
     export_row,
 )
 from orchestration.operations.freshness import row_age
-from tests.conftest import Server
+from tests.conftest import DEEP, Server
 from tests.support.processes import held, kill, run, start, until
 from warehouse import database
 from warehouse.settings import settings
@@ -154,7 +154,7 @@ def built_up_to(connection: psycopg.Connection, batch_seq: int, **figures: int) 
     set_figures(connection, **figures)
 
 
-@pytest.fixture(params=["here", "elsewhere"])
+@pytest.fixture(params=["here", DEEP("elsewhere")])
 def target(built: psycopg.Connection, request: pytest.FixtureRequest) -> psycopg.Connection:
     """The database that the row is exported to."""
     return request.getfixturevalue("elsewhere") if request.param == "elsewhere" else built

@@ -807,7 +807,9 @@ DECLARATIONS = {
 }
 
 
-@pytest.mark.parametrize("change", DECLARATIONS)
+@pytest.mark.parametrize(
+    "change", ["a check more", *(DEEP(name) for name in DECLARATIONS if name != "a check more")]
+)
 def test_a_table_follows_what_its_model_declares_and_back_and_its_rows_stay(
     built: psycopg.Connection, project: Path, change: str
 ) -> None:
@@ -826,6 +828,7 @@ def test_a_table_follows_what_its_model_declares_and_back_and_its_rows_stay(
     assert xmins(built, "int_pdf_download_events") == rows
 
 
+@pytest.mark.deep
 def test_indexes_follow_what_a_model_declares_and_those_of_others_stay(
     built: psycopg.Connection, project: Path
 ) -> None:
@@ -847,6 +850,7 @@ def test_indexes_follow_what_a_model_declares_and_those_of_others_stay(
     assert "intermediate.theirs" in after
 
 
+@pytest.mark.deep
 def test_a_column_follows_its_declared_type(built: psycopg.Connection, project: Path) -> None:
     edit(
         project / "models/intermediate/_intermediate__models.yml",

@@ -160,6 +160,7 @@ def test_a_late_call_touches_its_endpoints_hour_and_day(warm, january, tmp_path)
     assert hours == [(2, 1), (1, 0), (1, 0)]
 
 
+@pytest.mark.deep
 def test_late_readings_actions_and_views_touch_their_own_cells(warm, january, tmp_path):
     land(tmp_path, [reading("01-10T10:59"), action("01-10T23:00"), view("01-10T00:00")])
     assert touched(warm, CELLS, lambda: build_at(AS_OF)) == NOTHING | {
@@ -169,6 +170,7 @@ def test_late_readings_actions_and_views_touch_their_own_cells(warm, january, tm
     }
 
 
+@pytest.mark.deep
 def test_a_call_ahead_of_as_of_touches_its_hour_once_as_of_has_passed_it(warm, january, tmp_path):
     land(tmp_path, [call("02-03T09:30")])
     assert touched(warm, CELLS, lambda: build_at(AS_OF)) == NOTHING
@@ -197,6 +199,7 @@ def test_a_users_new_day_touches_the_rates_of_thirty_days(warm, january, tmp_pat
     assert (rates["01-02"], rates["01-31"], rates["02-01"]) == ("0.00", "50.00", "100.00")
 
 
+@pytest.mark.deep
 def test_what_a_user_does_on_a_known_day_touches_no_other_day(warm, january, tmp_path):
     refund = payment("01-10T11:00", "ann", "refund")
     land(tmp_path, [refund, credit("01-10T12:00", "ann")])
@@ -209,6 +212,7 @@ def test_what_a_user_does_on_a_known_day_touches_no_other_day(warm, january, tmp
     }
 
 
+@pytest.mark.deep
 def test_a_chat_touches_what_its_client_costs_in_the_month(warm, january, tmp_path):
     land(tmp_path, [event("chat", "02-01T09:00", cost_prompt=0.25, cost_cached=0.5)])
     assert touched(warm, CELLS, lambda: build_at(AS_OF)) == NOTHING | {

@@ -20,6 +20,8 @@ from tests.bench.increments import AS_OF
 from tests.conftest import Server
 from tests.support.building import build_at, warm_warehouse
 
+pytestmark = pytest.mark.deep
+
 # Rows may be rewritten up to a tenth, or a few thousand, before statistics are taken anew.
 LARGEST_SHARE = 0.1
 MOST_ROWS = 10_000
@@ -35,7 +37,6 @@ def warehouse(servers: Callable[[int], Server]) -> Iterator[psycopg.Connection]:
     server.set("autovacuum", "on")
 
 
-@pytest.mark.deep
 def test_after_each_build_the_planner_knows_how_much_there_is(
     warehouse: psycopg.Connection, tmp_path: Path
 ) -> None:

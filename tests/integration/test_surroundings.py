@@ -130,6 +130,7 @@ def write_inputs(directory: Path) -> None:
     write("события.ndjson", [event | id for event, id in zip(story, ids, strict=True)])
 
 
+@pytest.mark.deep
 @pytest.mark.timeout(1800)
 def test_the_whole_pipeline_does_the_same_under_hostile_defaults_and_variables(
     servers: Callable[[int], Server], tmp_path: Path

@@ -21,6 +21,8 @@ from tests.properties.hostile_streams import Event, hostile_events
 from tests.reference.intake import LARGEST_NUMBER
 from tests.support.building import build_at, land, land_entities, start_afresh, warm_warehouse
 
+pytestmark = pytest.mark.deep
+
 AS_OF = datetime(2026, 2, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 # So many of the largest number that their sum is beyond bigint.
@@ -84,7 +86,6 @@ ENTITIES = [
 ]  # fmt: skip
 
 
-@pytest.mark.deep
 def test_sums_beyond_bigint_stop_nothing(warm: psycopg.Connection, tmp_path: Path) -> None:
     start_afresh(warm)
     at = AS_OF - 40 * DAY

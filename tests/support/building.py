@@ -130,6 +130,7 @@ class _WarmDbt:
 @contextmanager
 def _warm_dbt() -> Iterator[Manifest]:
     from dbt.cli import main
+    from dbt.graph.selector import NodeSelector
     from dbt_common.behavior_flags import BehaviorFlagRendered
 
     _cold.append(main.dbtRunner)
@@ -141,10 +142,25 @@ def _warm_dbt() -> Iterator[Manifest]:
         # To name whom a warning is about, every build looks for each frame of the stack through all
         # modules: seconds, under a test runner's deep stack and many modules.
         patch.setattr(BehaviorFlagRendered, "_default_source", staticmethod(lambda: "dbt"))
+        # Every build looks for each model that it leaves out among all of the project.
+        patch.setattr(NodeSelector, "select_included", _search_once(NodeSelector.select_included))
         try:
             yield manifest
         finally:
             _cold.pop()
+
+
+def _search_once(search: Callable[..., set[str]]) -> Callable[..., set[str]]:
+    """Remember what dbt has found: the project that a warm dbt knows stays as it is."""
+    found: dict[tuple[frozenset[str], str], set[str]] = {}
+
+    def search_once(selector: Any, nodes: set[str], criteria: Any) -> set[str]:
+        key = frozenset(nodes), criteria.raw
+        if key not in found:
+            found[key] = search(selector, nodes, criteria)
+        return set(found[key])
+
+    return search_once
 
 
 @cache

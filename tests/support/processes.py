@@ -88,11 +88,15 @@ def open_to_others(home: Path) -> list[str]:
 
 
 def until(holds: Callable[[], object], seconds: float = 60, what: str = "it holds") -> None:
-    """Wait until something holds; ``what`` says it in words."""
-    deadline = time.monotonic() + seconds
+    """Wait until something holds; ``what`` says it in words.
+
+    It is looked at often in the beginning and then less so: what is awaited needs the processor.
+    """
+    deadline, pause = time.monotonic() + seconds, 0.002
     while not holds():
         assert time.monotonic() < deadline, f"waited in vain until {what}"
-        time.sleep(0.002)
+        time.sleep(pause)
+        pause = min(1.5 * pause, 0.2)
 
 
 def kill(process: subprocess.Popen[str]) -> None:

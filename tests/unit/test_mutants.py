@@ -1,3 +1,5 @@
+"""The runner of mutants: what it plants exists, and it reports every outcome."""
+
 from __future__ import annotations
 
 import subprocess
@@ -5,7 +7,8 @@ import sys
 
 import pytest
 
-from tests.support.mutants import MUTANTS, TESTS
+from tests.support import mutants
+from tests.support.mutants import MUTANTS, TESTS, Caught, main
 from warehouse.settings import PROJECT_DIR
 
 
@@ -19,3 +22,47 @@ def test_the_tests_that_mutants_are_held_against_are_there():
     collect = [sys.executable, "-m", "pytest", "-n0", "-q", "--collect-only", *TESTS]
     found = subprocess.run(collect, cwd=PROJECT_DIR, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout
+
+
+NAMES = list(MUTANTS)[:3]
+
+
+def run_with(monkeypatch, caught, without_fault=None):
+    """Let every mutant be caught like this, and the tests without a fault end like that."""
+    monkeypatch.setattr(mutants, "_run", lambda edits, _: caught if edits else without_fault)
+    return main(NAMES)
+
+
+def test_a_survivor_is_named_and_the_run_fails(monkeypatch, capsys):
+    assert run_with(monkeypatch, None) == 1
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-3:] == [f"Survived: {name}" for name in printed_order(printed)]
+    assert sorted(printed_order(printed)) == sorted(NAMES)
+
+
+def printed_order(printed):
+    return [line.partition(" ")[2].partition(":")[0] for line in printed[:3]]
+
+
+def test_a_timeout_catches_a_mutant_and_is_reported_as_one(monkeypatch, capsys):
+    assert run_with(monkeypatch, Caught(TESTS[0], is_timeout=True)) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("caught by a timeout in") == 3
+    assert "3 of 3 mutants were caught." in printed
+
+
+def test_a_test_that_fails_without_a_fault_catches_nothing(monkeypatch, capsys):
+    caught = Caught(TESTS[0], is_timeout=False)
+    assert run_with(monkeypatch, caught, without_fault=caught) == 2
+    assert "None of this counts" in capsys.readouterr().out
+
+
+def test_a_seed_chooses_the_same_mutants_again(monkeypatch, capsys):
+    monkeypatch.setattr(mutants, "_run", lambda *_: Caught(TESTS[0], is_timeout=False))
+    chosen = []
+    for _ in range(2):
+        main(["--some", "4", "--seed", "7"])
+        printed = capsys.readouterr().out.splitlines()
+        assert printed[0] == f"4 of {len(MUTANTS)} mutants, --seed 7"
+        chosen.append(sorted(line.partition(" ")[2] for line in printed[1:5]))
+    assert chosen[0] == chosen[1]
