@@ -174,7 +174,7 @@ def slide(
     holds a table for too long.
     """
     names = None if models is None else list(models)
-    with database.seeing_blockers(
+    with database.watch_blockers(
         lambda: connection.info.backend_pid, database.connect_as_builder
     ) as seen:
         try:

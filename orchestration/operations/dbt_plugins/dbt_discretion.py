@@ -19,7 +19,7 @@ from dbt.adapters.contracts.connection import Connection
 from dbt.adapters.postgres.connections import PostgresConnectionManager, psycopg2
 from dbt_common.exceptions import DbtDatabaseError
 
-from warehouse.database import seeing_blockers
+from warehouse.database import watch_blockers
 
 _handled = PostgresConnectionManager.exception_handler
 
@@ -27,7 +27,7 @@ _handled = PostgresConnectionManager.exception_handler
 @contextmanager
 def _discreetly(self: PostgresConnectionManager, sql: str) -> Iterator[None]:
     connection = self.get_if_exists()
-    with _handled(self, sql), seeing_blockers(lambda: _pid(connection), _connect) as seen:
+    with _handled(self, sql), watch_blockers(lambda: _pid(connection), _connect) as seen:
         try:
             yield
         except psycopg2.errors.LockNotAvailable as error:
