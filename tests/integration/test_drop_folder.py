@@ -319,7 +319,7 @@ def test_what_can_not_be_moved_holds_up_nothing(
 
     monkeypatch.setattr(Path, "rename", rename)
     first, second = loaded(tmp_path)
-    assert "can't be moved away" in (first.error or "")
+    assert "can't be moved to failed/" in (first.error or "")
     assert (second.error, second.counts.accepted) == (None, 1)
     assert names(tmp_path / "events") == {b"a.ndjson"}
 
