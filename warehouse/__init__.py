@@ -1,1 +1,1 @@
-"""The database, and what everything else depends on."""
+"""The database layer: settings, errors, connections, the embedded server and the schema."""

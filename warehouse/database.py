@@ -1,4 +1,4 @@
-"""Connections to the warehouse's database, and one clear sentence where there is none."""
+"""Connections to the warehouse's database, with one clear message when there is none."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from warehouse.settings import settings
 
 OLDEST_SERVER = 16
 ENCODING = "UTF8"
-# SQLSTATEs of a table, schema or function that is not there.
+# SQLSTATEs of a missing table, schema or function.
 NOT_SET_UP = {"42P01", "3F000", "42883"}
-# How often a session that takes long is looked at for who blocks it.
-LOOK_SECONDS = 1
-# The group role that owns what builds make.
+# Interval at which a long-running session is checked for blockers.
+POLL_SECONDS = 1
+# The group role that owns everything that builds create.
 BUILDER = "warehouse_transformer"
 
 
@@ -31,10 +31,10 @@ class DatabaseError(WarehouseError):
 
 
 def url() -> str:
-    """Return the libpq URL of the database, the embedded server's where none is set.
+    """Return the libpq URL of the database, by default that of the embedded server.
 
-    Raises DatabaseError where it is no URL, or leaves host, user or database to be guessed, which
-    dbt, SQLAlchemy and psycopg would each do in their own way.
+    Raises DatabaseError if the setting is not a URL or names no host, user or database: dbt,
+    SQLAlchemy and psycopg would each guess these differently.
     """
     configured = settings().server_url
     if configured is None:
@@ -43,45 +43,46 @@ def url() -> str:
 
 
 def builder_url() -> str:
-    """Return the libpq URL of the login that runs what builders wrote.
+    """Return the libpq URL of the login that runs SQL written by builders.
 
-    The owner's own on a server of the user's where no other is set: `connect_as_builder` refuses
-    it where that is not safe. Raises DatabaseError as ``url`` does.
+    On the user's own server it defaults to the owner's URL; `connect_as_builder` refuses that
+    login where it is not safe. Raises DatabaseError like ``url``.
     """
     configured = settings().builder_server_url
     if configured is not None:
         given = checked_url(configured.get_secret_value(), "WAREHOUSE_BUILDER_URL")
         if conninfo_to_dict(given)["dbname"] != conninfo_to_dict(url())["dbname"]:
             raise DatabaseError(
-                "WAREHOUSE_BUILDER_URL names another database than the owner's URL."
+                "WAREHOUSE_BUILDER_URL names another database than WAREHOUSE_DATABASE_URL: set "
+                "both to the same database."
             )
         return given
     return embedded.url(user=embedded.BUILDER_LOGIN) if is_embedded() else url()
 
 
 def checked_url(given: str, setting: str) -> str:
-    """Return a libpq URL that names host, user and database, and has no password elsewhere.
+    """Return the URL if it names host, user and database and its password is escaped.
 
-    Raises DatabaseError, without quoting any of it, where it is none.
+    Raises DatabaseError otherwise. The message never quotes the URL.
     """
     _refuse_unescaped(given, setting)
     try:
         parts = conninfo_to_dict(given)
     except (psycopg.ProgrammingError, UnicodeError):
-        # Not the driver's own words: they quote the URL, password and all.
+        # The driver's own message would quote the URL, including the password.
         raise DatabaseError(
             f"{setting} is not a libpq URL: expected postgresql://USER:PASSWORD@HOST/DATABASE."
         ) from None
     if missing := {"host", "user", "dbname"} - parts.keys():
         raise DatabaseError(
-            f"{setting} names no {' and no '.join(sorted(missing))}; a socket's "
-            "folder is given as ?host=/var/run/postgresql."
+            f"{setting} names no {' and no '.join(sorted(missing))}: add it. A socket's folder is "
+            "given as ?host=/var/run/postgresql."
         )
     return given
 
 
 def _refuse_unescaped(url: str, setting: str) -> None:
-    """Refuse a password that would be read as a host, and then be shown as one."""
+    """Refuse a URL whose unescaped password would be parsed, and then shown, as a host."""
     try:
         parts = urlsplit(url)
         is_wrong = parts.netloc and (parts.netloc.count("@") > 1 or "@" in parts.path)
@@ -89,21 +90,21 @@ def _refuse_unescaped(url: str, setting: str) -> None:
         is_wrong = True
     if is_wrong:
         raise DatabaseError(
-            f"{setting} would be read wrongly: where user or password hold other than "
-            "letters and digits, write @ as %40, / as %2F, # as %23, [ as %5B and so on."
+            f"{setting} can't be parsed: in user and password escape every character that is not "
+            "a letter or digit, so @ as %40, / as %2F, # as %23, [ as %5B and so on."
         )
 
 
 def is_embedded() -> bool:
-    """Tell whether the embedded server is in use."""
+    """Return whether the embedded server is in use."""
     return settings().database_url is None and settings().database_url_file is None
 
 
 def connect(*, autocommit: bool = False, application_name: str = "warehouse") -> psycopg.Connection:
-    """Open a connection, starting the embedded server first where it is in use.
+    """Open a connection; start the embedded server first if it is in use.
 
-    Raises DatabaseError where the server can't be reached, refuses, is older than 16, or where the
-    database is not encoded in UTF-8.
+    Raises DatabaseError if the server can't be reached, refuses the connection or is older than
+    16, or if the database is not encoded in UTF-8.
     """
     return _open(url(), "WAREHOUSE_DATABASE_URL", autocommit, application_name)
 
@@ -111,24 +112,25 @@ def connect(*, autocommit: bool = False, application_name: str = "warehouse") ->
 def connect_as_builder(
     *, autocommit: bool = False, application_name: str = "warehouse"
 ) -> psycopg.Connection:
-    """Open a connection for reading or running what builders wrote, in the role of builders.
+    """Open a connection in the builders' role, to read or run SQL that builders wrote.
 
-    Whoever may replace a view runs code in the session that reads it, and that code may step back
-    to the session's login. So the login is one without other rights: see ``builder_url``. Without
-    the roles, or for somebody who is no builder, the login keeps its own role.
+    Whoever may replace a view can run code in every session that reads it, and that code can
+    reset the role to the session's login. So the login must have no other permissions: see
+    ``builder_url``. If the roles do not exist, or the login is not a builder, it keeps its own
+    role.
 
-    Raises DatabaseError as ``connect`` does, and where the login is the owner's although somebody
-    else may build.
+    Raises DatabaseError like ``connect``, and if the login is the owner's while another login may
+    build as well.
     """
     setting = "WAREHOUSE_BUILDER_URL" if settings().builder_server_url else "WAREHOUSE_DATABASE_URL"
     connection = _open(builder_url(), setting, autocommit, application_name)
-    row = connection.execute(_BUILDS).fetchone()
+    row = connection.execute(_BUILDER_CHECK).fetchone()
     builds, other = row or (False, None)
     if other is not None:
         connection.close()
         raise DatabaseError(
-            f"{other} may build, too, and could make this session's login, which may do more, run "
-            "code of theirs. Make a login that is a member of warehouse_transformer alone, and set "
+            f"{other} may build, too, and could run code with this login's wider permissions. "
+            "Create a login that is a member of warehouse_transformer only, and set "
             "WAREHOUSE_BUILDER_URL to sign in as it."
         )
     if builds:
@@ -138,9 +140,9 @@ def connect_as_builder(
     return connection
 
 
-# Whether the role of builds owns what they make and is this session's to take; and, where this
-# login may become the warehouse's owner, another one that may build but not that.
-_BUILDS = """
+# First column: the builders' role is set up and this session may switch to it. Second column: if
+# this login may become the warehouse's owner, a login that may build but not become the owner.
+_BUILDER_CHECK = """
     select
         pg_has_role(builder.oid, 'set') and exists (
             select from pg_namespace where nspname = 'marts' and nspowner = builder.oid
@@ -187,7 +189,7 @@ def _open(of_url: str, setting: str, autocommit: bool, application_name: str) ->
 
 
 def open_session(url: str, **options: Any) -> psycopg.Connection:
-    """Open a connection to any database with the settings that every session has."""
+    """Open a connection to any database with the settings of every warehouse session."""
     connection = psycopg.connect(url, **session.parameters(url), **options)
     try:
         connection.execute(session.ALLOW_VIEWS)
@@ -203,9 +205,9 @@ _knows_views: dict[str, bool] = {}
 
 
 def _parameters(of_url: str, search_path: str = session.SEARCH_PATH) -> dict[str, Any]:
-    """Return the parameters of every session, for programs that set nothing once connected."""
+    """Return every session's parameters, for programs that set nothing after connecting."""
     if of_url not in _knows_views:
-        # Where there is no server, none of them connects either.
+        # Without a server, those programs can't connect either.
         with suppress(psycopg.OperationalError), open_session(of_url) as connection:
             row = connection.execute(session.KNOWS_VIEWS).fetchone()
             _knows_views[of_url] = row == (True,)
@@ -214,7 +216,7 @@ def _parameters(of_url: str, search_path: str = session.SEARCH_PATH) -> dict[str
 
 
 def _refuse_unfit(connection: psycopg.Connection) -> None:
-    """Raise DatabaseError where the server is too old or the database is not in UTF-8."""
+    """Raise DatabaseError if the server is too old or the database is not in UTF-8."""
     if connection.info.server_version < OLDEST_SERVER * 10_000:
         version = connection.info.parameter_status("server_version")
         raise DatabaseError(
@@ -231,7 +233,7 @@ def _refuse_unfit(connection: psycopg.Connection) -> None:
 
 
 def _refuse_old_server() -> None:
-    """Raise DatabaseError where a server refused a session because it is too old to know it."""
+    """Raise DatabaseError if a server is too old to know the settings of a session."""
     try:
         connection = psycopg.connect(url())
     except psycopg.OperationalError:
@@ -241,9 +243,9 @@ def _refuse_old_server() -> None:
 
 
 def blockers(connection: psycopg.Connection, pid: int) -> str:
-    """Return who holds what a session waits for, a sentence each; nothing where it does not wait.
+    """Return one sentence for each session that blocks ``pid``; empty if nothing blocks it.
 
-    The state of others' sessions is known where the warehouse's owner may see it.
+    A blocker's state is included where the warehouse's owner may see it.
     """
     found = connection.execute(
         "select pid, role_name, application_name, state, since from warehouse.blockers(%s)", (pid,)
@@ -262,40 +264,40 @@ def _blocker(
 
 
 @contextmanager
-def seeing_blockers(
+def watch_blockers(
     pid: Callable[[], int | None], connect: Callable[[], psycopg.Connection]
 ) -> Iterator[Callable[[], str]]:
-    """Look from time to time who blocks a session; give what tells who did when last looked.
+    """Poll which sessions block a session; yield a function that returns the last ones seen.
 
-    When a wait has timed out, nobody blocks any more. ``connect`` opens a connection to look
-    through, once something takes long.
+    After a wait has timed out nothing blocks any more, so they must be recorded while it lasts.
+    ``connect`` opens the polling connection; it is called after the first POLL_SECONDS.
     """
     seen = [""]
     ended = threading.Event()
 
-    def look() -> None:
-        if ended.wait(LOOK_SECONDS):
+    def poll() -> None:
+        if ended.wait(POLL_SECONDS):
             return
-        # What can't be seen is not told; what happens to the session itself its own error tells.
+        # Best effort: a failure of the watched session is reported by that session's own error.
         with suppress(psycopg.Error, DatabaseError), connect() as connection:
             connection.autocommit = True
-            while not ended.wait(LOOK_SECONDS):
+            while not ended.wait(POLL_SECONDS):
                 if (waiting := pid()) and (found := blockers(connection, waiting)):
                     seen[0] = found
 
-    watch = threading.Thread(target=look, daemon=True)
-    watch.start()
+    poller = threading.Thread(target=poll, daemon=True)
+    poller.start()
     try:
         yield lambda: seen[0]
     finally:
         ended.set()
-        watch.join()
+        poller.join()
 
 
 def reason(error: psycopg.Error) -> str:
-    """Return in one line why the server refused, for logs and people: without what rows hold.
+    """Return in one line why the server refused, without any row content.
 
-    Details quote rows, and so do the messages of data exceptions.
+    An error's detail quotes rows, and so do the messages of data exceptions (class 22).
     """
     message, code = error.diag.message_primary, error.sqlstate
     if code and code.startswith("22"):
@@ -304,13 +306,13 @@ def reason(error: psycopg.Error) -> str:
 
 
 def where(of_url: str | None = None) -> str:
-    """Return host, port and database, the warehouse's own or a checked URL's, for people."""
+    """Return host, port and database of a checked URL, by default the warehouse's own."""
     parts = conninfo_to_dict(of_url or url())
     return f"{parts['host']}:{parts.get('port') or 5432}/{parts['dbname']}"
 
 
 def libpq_environment(of_url: str | None = None) -> dict[str, str]:
-    """Return a connection, the owner's by default, as libpq's environment variables.
+    """Return a connection, by default the owner's, as libpq's environment variables.
 
     Names are those of libpq (PGHOST, PGPASSWORD, PGSSLMODE, …).
     """
@@ -329,10 +331,9 @@ def libpq_environment(of_url: str | None = None) -> dict[str, str]:
 def sqlalchemy_url(
     driver: str = "psycopg", schema: str = session.SEARCH_PATH, of_url: str | None = None
 ) -> str:
-    """Return a URL for SQLAlchemy, its driver named; a socket's folder goes into the query.
+    """Return a SQLAlchemy URL, by default the owner's; a socket's folder goes into the query.
 
-    It is the owner's where no other is given. With ``schema``, connections find and make tables
-    there.
+    ``schema`` is the search path of its connections: where they find and create tables.
     """
     from sqlalchemy.engine import URL
 

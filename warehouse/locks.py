@@ -1,9 +1,8 @@
-"""Locks of the warehouse: an empty table each, so that the database says who may take them.
+"""The warehouse's locks. Each is the lock of an empty table, so that grants say who may take it.
 
-Advisory locks, which every login may take, would let anybody stop loads and builds. A table's lock
-needs a right on the table (warehouse/schema/access/roles.py), is granted in the order of asking,
-ends with its transaction, and an idle transaction that holds one keeps neither rows alive nor
-vacuum waiting.
+Every login can take an advisory lock and could so stop loads and builds. A table lock needs a
+grant on the table (warehouse/schema/access/grants), is granted first come, first served and is
+released when the transaction ends. An idle transaction that holds one does not hold back vacuum.
 """
 
 from __future__ import annotations
@@ -18,19 +17,19 @@ import psycopg
 from warehouse import database
 from warehouse.errors import WarehouseError
 
-# Waiting for a build or an erasure takes as long as that takes. Who waits says so at once, and
-# gives up when the run of Dagster that it may be part of would be ended, too.
+# How long `held` waits for a build or an erasure. It is the longest time that Dagster lets a run
+# take, so a longer wait would be of no use.
 LONGEST_WAIT_SECONDS = 6 * 60 * 60
 
 
 class Lock(StrEnum):
-    """What only one may do at a time, by the table that is locked for it."""
+    """Operations that run one at a time, by the table that is locked for them."""
 
-    # Setting the database up: the table of migrations itself.
+    # Setting up the database: the table of migrations itself.
     INIT = "migrations"
-    # Commits of batches, which are numbered in their order.
+    # Commits of batches: they are numbered in commit order.
     BATCH_SEQ = "lock_batch_seq"
-    # Chunks that land hold it shared; an erasure waits for them, and they for it.
+    # Held shared while a chunk is landed, exclusively by an erasure.
     LANDING = "lock_landing"
     BUILD = "lock_build"
     # Held shared by each dbt that a build has started.
@@ -43,30 +42,30 @@ class Lock(StrEnum):
 
 
 class LockError(WarehouseError):
-    """A lock was not to be had; the message says who holds it."""
+    """A lock could not be taken; the message says who holds it."""
 
 
 def take(connection: psycopg.Connection, lock: Lock, *, shared: bool = False) -> None:
-    """Take a lock until the end of the transaction that is under way.
+    """Take a lock until the end of the current transaction.
 
-    Waits as long as the session's ``lock_timeout`` lets it. Raises LockError then, and where the
-    session's role may not take it.
+    Waits for up to the session's ``lock_timeout``. Raises LockError on a timeout and if the
+    session's role may not take the lock.
     """
     try:
         _execute(connection, lock, "row share mode" if shared else "exclusive mode")
     except psycopg.errors.LockNotAvailable:
         raise LockError(
-            f"Gave up waiting for {_holders(lock)}, which holds {lock.value}. Nothing is half "
-            "done: wait for that session's end, or end it, and run the same command again."
+            f"Timed out waiting for {_holders(lock)}, which holds {lock.value}. Nothing is "
+            "half done: wait until that session ends, or end it, and run the same command again."
         ) from None
 
 
 @contextmanager
 def held(lock: Lock) -> Iterator[int]:
-    """Hold a lock over several transactions, in a session of its own; gives its process id.
+    """Hold a lock over several transactions, in a session of its own; yield its process id.
 
-    Says on standard error whom it waits for, for up to LONGEST_WAIT_SECONDS. Raises LockError as
-    ``take`` does.
+    Waits for up to LONGEST_WAIT_SECONDS and prints on standard error whom it waits for. Raises
+    LockError like ``take``.
     """
     name = lock.value.removeprefix("lock_").replace("_", " ")
     with database.connect(autocommit=True, application_name=f"warehouse {name}") as holder:
@@ -80,7 +79,7 @@ def held(lock: Lock) -> Iterator[int]:
             holder.execute(f"set local lock_timeout = '{LONGEST_WAIT_SECONDS}s'")
             take(holder, lock)
         yield holder.info.backend_pid
-        # Fails where this session was ended meanwhile, and others have not been kept waiting.
+        # Fails if this session was terminated meanwhile, and the lock so lost.
         holder.execute("commit")
 
 
@@ -90,12 +89,12 @@ def _execute(connection: psycopg.Connection, lock: Lock, mode: str) -> None:
     except psycopg.errors.InsufficientPrivilege:
         raise LockError(
             f"{connection.info.user} may not take {lock.value}: run this as the warehouse's owner, "
-            "or as a member of the role that it is for (SECURITY.md)."
+            "or as a member of the role that has this permission (SECURITY.md)."
         ) from None
 
 
 def _holders(lock: Lock) -> str:
-    """Name the sessions that hold a lock, for people."""
+    """Describe the sessions that hold a lock."""
     with database.connect(autocommit=True) as connection:
         holders = connection.execute(
             "select format('%%s (process %%s of %%s%%s)', "

@@ -1,6 +1,6 @@
-"""Makes a process of the warehouse independent of the shell or service that started it.
+"""Makes a warehouse process independent of the environment of the shell that started it.
 
-Its child processes inherit that: runs of Dagster, dbt, the embedded server's tools.
+Child processes inherit this: Dagster runs, dbt, the embedded server's tools.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 
 
 def isolate() -> None:
-    """Make new files private, and let no variable choose a time zone or an encoding."""
+    """Make new files private, and ignore variables that set a time zone or an encoding."""
     os.umask(0o077)
     os.environ["TZ"] = "UTC"
     time.tzset()
@@ -21,9 +21,10 @@ def isolate() -> None:
 
 
 def speak_utf8() -> None:
-    """Write UTF-8, and read file names and files as UTF-8, whatever the locale.
+    """Use UTF-8 for output, file names and files, whatever the locale.
 
-    Python decides the latter once, as it starts: under another locale it is started again.
+    Python chooses the encoding of file names and files at its start, so this restarts it if the
+    locale has chosen another encoding.
     """
     started_again = os.environ.get("PYTHONUTF8") == "1"
     isolate()
@@ -31,5 +32,5 @@ def speak_utf8() -> None:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # What is no text, such as half a character in a file's name, is shown by its number.
+            # Invalid text, such as half a character in a file name, is printed as an escape.
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")

@@ -1,8 +1,8 @@
-"""What each database session sets for itself, so that nothing outside the warehouse decides it.
+"""The settings of every database session: the one place where they are listed.
 
-Without these settings, defaults of the server, of a database or of a role (`alter … set`) and
-libpq's environment variables would reach the warehouse's connections: those of psycopg, dbt,
-SQLAlchemy, Dagster's storage and psql. This module is the only list of them.
+Without them, defaults of the server, a database or a role (`alter … set`) and libpq's environment
+variables would change the behaviour of the warehouse's connections: those of psycopg, dbt,
+SQLAlchemy, Dagster's storage and psql.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 import os
 from typing import Any
 
-# Everything is named with its schema. Temporary tables come last, so that none of them can take the
-# place of a catalogue's table.
+# All names are qualified with their schema. Temporary tables come last, so that none can shadow a
+# table of the catalog.
 SEARCH_PATH = "pg_catalog,pg_temp"
 
-# Limits that a DBA sets for people would stop a long build or load; five minutes of waiting for a
-# lock let whoever waits say so in the end. The URL's own `options` may set others. PostgreSQL 16
-# does not know transaction_timeout and refuses a session that sets it, so that one stays the
-# server's.
+# A DBA's limits for interactive users would stop a long build or load, so they are switched off. A
+# lock is waited for five minutes, so that a blocked command ends with a message. The URL's own
+# `options` may override these. transaction_timeout keeps the server's value: PostgreSQL 16 does not
+# know it and refuses a session that sets it.
 LIMITS = {
     "statement_timeout": "0",
     "lock_timeout": "300000",
@@ -25,15 +25,16 @@ LIMITS = {
     "idle_session_timeout": "0",
 }
 
-# A login works as itself, unless the URL's own `options` say otherwise. Builds then take theirs.
+# A session starts with the login's own role, unless the URL's `options` set another one. Builds
+# switch to the builders' role afterwards.
 ROLE = {"role": "none"}
 
-# Not listed, because they change no result and are the operator's to choose: synchronous_commit,
-# tablespaces, memory, the planner's settings, languages of messages. A superuser alone can set
-# session_replication_role, so a session of another role could not even set it back.
+# Not listed because they change no result and are the operator's choice: synchronous_commit,
+# tablespaces, memory, planner settings, message language. session_replication_role is not listed
+# because only a superuser can set it.
 SETTINGS = {
     "TimeZone": "UTC",
-    # With the order of day and month, which a default may change, too.
+    # MDY fixes the order of day and month, which a default may change as well.
     "DateStyle": "ISO,MDY",
     "IntervalStyle": "postgres",
     "extra_float_digits": "1",
@@ -41,46 +42,47 @@ SETTINGS = {
     "standard_conforming_strings": "on",
     "transform_null_equals": "off",
     "array_nulls": "on",
-    # Off, it would turn queries on marts with policies into errors.
+    # If off, queries on marts with policies would fail.
     "row_security": "on",
     "check_function_bodies": "on",
-    # On, the server would quote names in definitions that it returns, which were written without.
+    # If on, the server would quote all names in the definitions that it returns.
     "quote_all_identifiers": "off",
-    # A build reads what other sessions have committed while it waited for them.
+    # A build must see what other sessions committed while it waited for their locks.
     "default_transaction_isolation": "read committed",
     "default_transaction_read_only": "off",
     "default_transaction_deferrable": "off",
-    # The statement of a killed client ends within a second instead of working on with its locks.
+    # The statement of a killed client ends within 1,000 ms instead of running on with its locks.
     "client_connection_check_interval": "1000",
 }
 
-# Set, it would keep sessions from reading views; one that erases sets it for itself. Servers before
-# 16.4 do not know it, and refuse a session that asks for it as it starts.
+# A non-empty value keeps a session from reading views; only the session of an erasure sets one.
+# Servers before 16.4 do not know the setting and refuse a session that sets it at its start.
 VIEWS = "restrict_nonsystem_relation_kind"
 KNOWS_VIEWS = f"select current_setting('{VIEWS}', true) is not null"
 ALLOW_VIEWS = (
     f"select set_config('{VIEWS}', '', false) where current_setting('{VIEWS}', true) <> ''"
 )
 
-# libpq's variables that may add to the URL: where secrets and certificates are, how long to wait.
-# None of them names a server, a user or a database, or makes TLS optional.
+# libpq's variables that may add to the URL: locations of secrets and certificates, and the connect
+# timeout. None of them names a server, user or database, or weakens TLS.
 KEPT_VARIABLES = frozenset(
     {"PGPASSFILE", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY", "PGSSLCRL", "PGSSLCRLDIR",
      "PGCONNECT_TIMEOUT"}
 )  # fmt: skip
 
-# libpq sends these to the server beside `options`, and the server lets them win.
+# libpq sends these to the server beside `options`, and they take precedence there.
 STARTUP_VARIABLES = ("PGTZ", "PGDATESTYLE", "PGGEQO")
-# Where libpq looks for a service, which would bring a whole connection along.
+# These let libpq read a service file, which can define a whole connection.
 SERVICE_VARIABLES = ("PGSERVICE", "PGSERVICEFILE", "PGSYSCONFDIR")
 
 
 def parameters(
     url: str, search_path: str = SEARCH_PATH, *, knows_views: bool = False
 ) -> dict[str, Any]:
-    """Return the connection parameters that every session has in addition to its URL.
+    """Return the connection parameters of every session, in addition to its URL.
 
-    With ``knows_views``, of a server that knows that setting, that too; else ALLOW_VIEWS sets it.
+    With ``knows_views`` they include the setting VIEWS, which the server must know; otherwise run
+    ALLOW_VIEWS after connecting.
     """
     from psycopg.conninfo import conninfo_to_dict
 
@@ -95,10 +97,11 @@ def _options(settings: dict[str, str]) -> str:
     return " ".join(f"-c {name}={value}" for name, value in escaped.items())
 
 
-def forget_libpq_variables() -> None:
-    """Remove libpq's variables from the environment: the URL alone says where to connect, and how.
+def remove_libpq_variables() -> None:
+    """Remove libpq's variables from the environment, so that only the URL decides the connection.
 
-    Child processes start without them, too. The embedded server would also listen at PGPORT.
+    Child processes start without them as well. With PGPORT set, the embedded server would listen
+    on that port.
     """
     for name in list(os.environ):
         if name.startswith("PG") and name not in KEPT_VARIABLES:
@@ -106,7 +109,7 @@ def forget_libpq_variables() -> None:
 
 
 def unwanted_variables() -> list[str]:
-    """Return the names of libpq's variables that no connection of the warehouse may inherit."""
+    """Return the names of libpq's variables that connections of the warehouse must not inherit."""
     import psycopg.pq
 
     known = [option.envvar for option in psycopg.pq.Conninfo.get_defaults() if option.envvar]

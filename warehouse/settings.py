@@ -1,8 +1,8 @@
-"""The one place that turns the environment into settings.
+"""The settings, read from the environment in this one place.
 
-Every variable starts with ``WAREHOUSE_``; dbt, Dagster, Great Expectations and psycopg all take
-their connection from here. The environment alone is read, or a file that it names: no file of the
-project holds secrets.
+Every variable starts with ``WAREHOUSE_``. dbt, Dagster, Great Expectations and psycopg all take
+their connection from here. A secret may also be read from a file that a variable names; no file of
+the project holds secrets.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from warehouse import session
 from warehouse.errors import WarehouseError
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
-# A hundred years: a longer period would end before the calendar begins.
+# In days, about a hundred years: subtracting it from today is always a valid date.
 LONGEST_RETENTION = 36_500
 
 
 class SettingError(WarehouseError):
-    """A setting holds what it can't; the message says which and what it should be."""
+    """A setting is invalid; the message names it and says what it should be."""
 
 
 class PostgresVersion(IntEnum):
-    """The versions that come with the embedded server."""
+    """The PostgreSQL versions that the embedded server includes."""
 
     NEWEST = 18
     OLDEST = 16
 
 
 def _not_empty(given: object) -> object:
-    """Refuse the empty text, which as a path is the current folder."""
+    """Refuse an empty path, which would mean the current folder."""
     if isinstance(given, str) and not given.strip():
-        raise PydanticCustomError("empty_path", "It is empty: name a path, or leave it out")
+        raise PydanticCustomError("empty_path", "It is empty: name a path, or unset it")
     return given
 
 
 def _utf8(path: Path) -> Path:
-    """Refuse a path that neither logs nor URLs, of the embedded server's socket, say, can hold."""
+    """Refuse a path that logs and the URL of the embedded server's socket can't contain."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
-        raise PydanticCustomError("no_utf8", "It is no UTF-8 text") from None
+        raise PydanticCustomError("no_utf8", "It is not UTF-8 text") from None
     return path
 
 
@@ -56,29 +56,29 @@ GivenPath = Annotated[Path, BeforeValidator(_not_empty)]
 
 
 class Settings(BaseSettings):
-    """What a person may set, each with the default that needs no set-up."""
+    """All settings; the defaults need no set-up."""
 
     model_config = SettingsConfigDict(env_prefix="WAREHOUSE_", frozen=True)
 
     database_url: SecretStr | None = Field(
         default=None,
-        description="libpq URL of a PostgreSQL server, 16 or newer; without it the embedded one.",
+        description="libpq URL of a PostgreSQL server, 16 or newer; default: the embedded server.",
     )
     database_url_file: GivenPath | None = Field(
         default=None,
-        description="File that holds that URL instead, as secrets are mounted.",
+        description="File that holds this URL instead, for mounted secrets.",
     )
     builder_url: SecretStr | None = Field(
         default=None,
-        description="libpq URL of the same database for builds: a login that is a member of "
-        "warehouse_transformer and of nothing else.",
+        description="libpq URL of the same database for builds, with a login that is a member "
+        "of warehouse_transformer and of no other role.",
     )
     builder_url_file: GivenPath | None = Field(
-        default=None, description="File that holds that URL instead."
+        default=None, description="File that holds this URL instead."
     )
     home: Annotated[GivenPath, AfterValidator(_utf8)] = Field(
         default=PROJECT_DIR / ".warehouse",
-        description="Folder of all that the warehouse writes outside the database.",
+        description="Folder of all files that the warehouse writes.",
     )
     postgres_version: PostgresVersion = Field(
         default=PostgresVersion.NEWEST,
@@ -86,12 +86,12 @@ class Settings(BaseSettings):
     )
     drop_folder: GivenPath | None = Field(
         default=None,
-        description="Where new event files are dropped for Dagster to load; default home/drop.",
+        description="Folder of new event and entity files for Dagster to load; default: home/drop.",
     )
 
     partitions_start: date = Field(
         default=date(2025, 1, 1),
-        description="Day of the first partition in Dagster; weeks and months start with its own.",
+        description="Day in the first partition of each kind (day, week, month) in Dagster.",
     )
     schedules_run: bool = Field(
         default=False,
@@ -99,87 +99,87 @@ class Settings(BaseSettings):
     )
     dagster_storage: Literal["sqlite", "postgres"] = Field(
         default="sqlite",
-        description="Where Dagster keeps its runs: files, or schema dagster of the warehouse.",
+        description="Where Dagster stores its runs: files, or schema dagster of the warehouse.",
     )
     export_url: SecretStr | None = Field(
         default=None,
-        description="libpq URL of the PostgreSQL that the marketing row is written to; without it "
+        description="libpq URL of the PostgreSQL that the marketing row is written to; default: "
         "the warehouse's own schema export.",
     )
     export_largest_factor: float = Field(
         default=3,
         gt=1,
-        description="By what factor a figure of the marketing row may grow from one export to the "
-        "next; beyond it somebody has to accept it.",
+        description="Largest factor by which a figure of the marketing row may grow between two "
+        "exports; a person has to accept a larger change.",
     )
     alert_webhook: SecretStr | None = Field(
         default=None,
-        description="Where failures and recoveries are posted to, as Slack takes them.",
+        description="Slack webhook (or compatible) that failures and recoveries are posted to.",
     )
     dagster_url: str = Field(
         default="http://localhost:3000",
-        description="Where people reach Dagster's UI: what alerts link to. Its web server answers "
-        "to that name, beside those of this machine alone.",
+        description="URL of Dagster's UI: alerts link to it. Its web server accepts only this host "
+        "name and those of this machine.",
     )
     dagster_password: SecretStr | None = Field(
         default=None,
-        description="Password that browsers ask for before they show Dagster's UI or the docs.",
+        description="Password of Dagster's UI and of the docs.",
     )
     dagster_password_file: GivenPath | None = Field(
         default=None,
-        description="File that holds that password instead, as secrets are mounted.",
+        description="File that holds this password instead, for mounted secrets.",
     )
     docs_url: str = Field(
         default="http://localhost:3001",
-        description="Where people reach the docs of checks and models: what Dagster links to.",
+        description="URL of the docs of checks and models: Dagster links to it.",
     )
 
     earliest_event: date | None = Field(
         default=None,
         ge=date(2000, 1, 1),
-        description="Earliest day (UTC) of which events are taken, 2000-01-01 or later; default "
-        "ten years before receipt.",
+        description="Earliest day (UTC) of accepted events, 2000-01-01 or later; default: ten "
+        "years before receipt.",
     )
     country_database: GivenPath | None = Field(
         default=None,
-        description="MaxMind DB file that tells an IP's country; without it countries are unknown.",
+        description="MaxMind DB file that maps an IP address to its country; default: none.",
     )
 
     retention_days: int = Field(
         default=365,
         ge=1,
         le=LONGEST_RETENTION,
-        description="How many days raw events are kept; `warehouse expire` deletes whole months.",
+        description="Age in days from which raw events expire; they are dropped by month.",
     )
 
     def given(self, name: str) -> str | None:
-        """Return a setting if somebody has set it, and not what it is by default."""
+        """Return a setting if it was set explicitly; None if it has its default."""
         return getattr(self, name) if name in self.model_fields_set else None
 
     @property
     def server_url(self) -> SecretStr | None:
-        """The URL in force, wherever it comes from. Raises SettingError for a file that is none."""
+        """The database URL, set directly or read from its file. Raises SettingError."""
         return _secret(self.database_url, self.database_url_file, "DATABASE_URL_FILE")
 
     @property
     def builder_server_url(self) -> SecretStr | None:
-        """The URL of builds in force. Raises SettingError for a file that is none."""
+        """The URL of builds, set directly or read from its file. Raises SettingError."""
         return _secret(self.builder_url, self.builder_url_file, "BUILDER_URL_FILE")
 
     @property
     def web_password(self) -> str | None:
-        """The password of the web servers, if there is one. Raises SettingError where it is empty.
+        """The password of the web servers, if one is set. Raises SettingError if it is empty.
 
-        An empty one would look like protection and let everybody in.
+        An empty password would look like protection and let everybody in.
         """
         found = _secret(self.dagster_password, self.dagster_password_file, "DAGSTER_PASSWORD_FILE")
         if found is not None and not found.get_secret_value():
-            raise SettingError("WAREHOUSE_DAGSTER_PASSWORD is empty: set one, or leave it out.")
+            raise SettingError("WAREHOUSE_DAGSTER_PASSWORD is empty: set a password, or unset it.")
         return found and found.get_secret_value()
 
     @property
     def drop(self) -> Path:
-        """The drop folder in force."""
+        """The drop folder: the one that is set, or the default."""
         return self.drop_folder or self.home / "drop"
 
     @property
@@ -189,21 +189,21 @@ class Settings(BaseSettings):
 
     @property
     def docs(self) -> Path:
-        """Folder of the sites below, which the web server of docs shows."""
+        """Folder of the docs sites below, served by the docs web server."""
         return self.home / "docs"
 
     @property
     def data_docs(self) -> Path:
-        """Folder of the Great Expectations sites."""
+        """Folder of the Great Expectations sites (docs of checks)."""
         return self.docs / "checks"
 
     @property
     def dbt_docs(self) -> Path:
-        """Folder of dbt's site of models and columns."""
+        """Folder of dbt's site (docs of models and columns)."""
         return self.docs / "models"
 
     def docs_link(self, page: Path) -> str:
-        """Return where people reach a page of these sites."""
+        """Return the public URL of a page of these sites."""
         return f"{self.docs_url.rstrip('/')}/{page.relative_to(self.docs).as_posix()}"
 
     @property
@@ -218,16 +218,16 @@ class Settings(BaseSettings):
 
 
 def _secret(given: SecretStr | None, file: Path | None, name: str) -> SecretStr | None:
-    """Return a secret that is given, or what a file holds, less space around it.
+    """Return a secret that is set, or else the content of its file without surrounding space.
 
-    Raises SettingError for a file that can't be read.
+    Raises SettingError if the file can't be read.
     """
     if given is not None or file is None:
         return given
     try:
         return SecretStr(file.read_text("utf-8").strip())
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SettingError(f"WAREHOUSE_{name} can't be read: {reason}, {file}.") from None
 
 
@@ -235,13 +235,13 @@ def _secret(given: SecretStr | None, file: Path | None, name: str) -> SecretStr 
 def settings() -> Settings:
     """Return the settings of this process, read once. Raises SettingError.
 
-    From then on libpq's variables, which would add to them unseen, are out of the environment.
+    Also removes libpq's variables from the environment, because they would change connections.
     """
-    session.forget_libpq_variables()
+    session.remove_libpq_variables()
     try:
         return Settings()
     except ValidationError as invalid:
-        # Without the values, which may be secrets.
+        # Without the values: they may be secrets.
         wrong = [
             f"WAREHOUSE_{str(error['loc'][0]).upper()} can't be used: {error['msg']}."
             for error in invalid.errors(include_input=False)

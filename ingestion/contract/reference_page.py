@@ -1,4 +1,4 @@
-"""The reference page for producers: what may be sent, and what becomes of it."""
+"""The reference page for producers: the events and entities, and how lines are processed."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from ingestion.load.entities import SHAPES
 _HOURS_AHEAD = FURTHEST_AHEAD.total_seconds() / 3600
 _WHEN = {
     Reason.TOO_LARGE: (
-        f"a line of more than {LARGEST_LINE:,} bytes; the first {LONGEST_KEPT_LINE:,} are kept, "
-        "and it can't be replayed"
+        f"more than {LARGEST_LINE:,} bytes; only the first {LONGEST_KEPT_LINE:,} are kept, so it "
+        "can't be replayed"
     ),
     Reason.INVALID_ENCODING: "not UTF-8",
     Reason.INVALID_JSON: (
-        "not JSON (NaN, Infinity and lone surrogates are none either), or nested deeper than "
-        f"{DEEPEST_NESTING}"
+        "not JSON (NaN, Infinity and lone surrogates are not JSON), or nested deeper than "
+        f"{DEEPEST_NESTING} levels"
     ),
-    Reason.NOT_AN_OBJECT: "JSON, but no object",
-    Reason.UNKNOWN_FIELD: "an unknown top-level member, of an entity any unknown column",
+    Reason.NOT_AN_OBJECT: "JSON, but not an object",
+    Reason.UNKNOWN_FIELD: "an unknown top-level member; for an entity, any unknown column",
     Reason.MISSING_FIELD: "a required member is absent or null",
-    Reason.UNKNOWN_EVENT: "no event of this page",
+    Reason.UNKNOWN_EVENT: "an event that is not on this page",
     Reason.INVALID_FIELD: (
-        "a wrong type, range, enumeration or UUID, a time without offset, a string with NUL, a "
-        "number with too many digits"
+        "a wrong type, a value out of range or not in its list, an invalid UUID, a time without "
+        "offset, a string with NUL, a number with too many digits"
     ),
     Reason.TIMESTAMP_OUT_OF_RANGE: (
-        f"before the earliest day that is taken ({YEARS_BACK} years before receipt, unless the "
-        f"warehouse is set to another day; never before {FIRST_TIMESTAMP:%Y-%m-%d}), or more than "
-        f"{_HOURS_AHEAD:.0f} h after receipt"
+        f"before the earliest accepted day ({YEARS_BACK} years before receipt, unless "
+        f"WAREHOUSE_EARLIEST_EVENT sets another day; never before {FIRST_TIMESTAMP:%Y-%m-%d}), or "
+        f"more than {_HOURS_AHEAD:.0f} h after receipt"
     ),
 }
 
@@ -54,16 +54,17 @@ def reference_page(plan: Plan) -> Iterator[str]:
     yield "# Events"
     yield ""
     yield (
-        "One JSON object per line: `event`, `timestamp` (RFC 3339 with offset), `actor`, and where "
-        "there is more to say `event_id` (UUID), `context`, `properties`. An optional member that "
-        "is null counts as absent, and so does an empty string in `actor`, `context.session_id` or "
-        "any member of `context.campaign`. Of members with one name the last counts. Unknown "
-        "members of actor, context and properties are kept; an unknown top-level member is "
-        f"refused. Numbers of this page lie within ±{LARGEST_NUMBER:,}; any other number has at "
-        f"most {MOST_DIGITS} digits, and an exponent within ±{LARGEST_EXPONENT}."
+        "Send one JSON object per line. Required members: `event`, `timestamp` (RFC 3339 with "
+        "offset) and `actor`. Optional members: `event_id` (UUID), `context` and `properties`. An "
+        "optional member that is null counts as absent, and so does an empty string in `actor`, "
+        "`context.session_id` or any member of `context.campaign`. If a name occurs twice in an "
+        "object, the last member counts. Unknown members of actor, context and properties are "
+        "kept; a line with an unknown top-level member is rejected. Numbers on this page are "
+        f"within ±{LARGEST_NUMBER:,}; any other number has at most {MOST_DIGITS} digits, and an "
+        f"exponent within ±{LARGEST_EXPONENT}."
     )
     yield ""
-    yield from _fates()
+    yield from _outcomes()
     yield from _member_table("Actor", plan.actor)
     yield from _member_table("Context", plan.context)
     yield from _privacy()
@@ -73,7 +74,7 @@ def reference_page(plan: Plan) -> Iterator[str]:
         yield f"{event.description} Used for: {event.used_for}."
         if event.consent:
             yield (
-                "**Needs consent**: suppressed where consent is refused, and from `web` and "
+                "**Needs consent**: suppressed if consent is refused, and from `web` and "
                 "`marketing_site` unless `context.consent.analytics` is true (see *Privacy*)."
             )
         if event.requires:
@@ -90,50 +91,51 @@ def _privacy() -> Iterator[str]:
     yield "## Privacy"
     yield ""
     yield (
-        "**Consent** is decided first, whatever else is wrong with a line. A refusal counts "
-        f"however it is written: {_written(DO_NOT_TRACK)} in `context.dnt`, {_written(DENIED)} in "
-        "`context.consent.analytics` or in `context.consent` itself, in any case and with space "
-        f"around it. From {_written(BROWSER_SOURCES)} (a browser, in any case) nothing is tracked "
-        "before `context.consent.analytics` is `true`. What is neither a boolean nor a refusal is "
-        "an `invalid_field`."
+        "**Consent** is checked before the validity of the members. A refusal counts in each of "
+        f"these spellings: {_code_list(DO_NOT_TRACK)} in `context.dnt`, {_code_list(DENIED)} in "
+        "`context.consent.analytics` or in `context.consent` itself, in upper or lower case and "
+        f"with space around it. Events from {_code_list(BROWSER_SOURCES)} (browsers, in upper or "
+        "lower case) need an opt-in: `context.consent.analytics` is `true`. A value that is "
+        "neither a boolean nor a refusal is rejected as `invalid_field`."
     )
     yield ""
     yield (
-        "**Addresses** are not kept: `context.ip` is removed whatever it holds. From it and the "
-        "user agent comes `visitor_hash`, under a salt that is destroyed within 48 h after its "
-        "day, and from it alone a country, where a country database is installed. The first "
-        "address of a list counts, with or without port, however it is spelled; what is no "
-        "address is none. All else is kept as it came, the user agent too: an address under "
-        "another name, or within a text, is the producer's own doing. Refused lines are kept byte "
-        "for byte, for 30 days, and the owner of the warehouse alone can read them."
+        "**IP addresses** are not kept: `context.ip` is removed, whatever it contains. It is used "
+        "for `visitor_hash`, a hash of the address and the user agent with a salt that is "
+        "destroyed within 48 h after its day, and for the country, if a country database is "
+        "installed. Of a list the first address counts, with or without port, in any "
+        "spelling; a value that is not an address is ignored. Everything else is kept as received, "
+        "including the user agent: the producer is responsible for addresses in other members. "
+        "Rejected lines are kept byte for byte for 30 days; only the owner of the warehouse can "
+        "read them."
     )
     yield ""
 
 
-def _written(values: frozenset[Any]) -> str:
+def _code_list(values: frozenset[Any]) -> str:
     texts = sorted({value for value in values if isinstance(value, str)})
     return ", ".join(f"`{text}`" for text in texts)
 
 
-def _fates() -> Iterator[str]:
-    yield "## What becomes of a line"
+def _outcomes() -> Iterator[str]:
+    yield "## Outcomes of a line"
     yield ""
-    yield "Each line is one of these, and counted; lines of white space only are none."
+    yield "Every line has exactly one outcome and is counted. Blank lines are ignored."
     yield ""
-    yield "- **accepted**: it lands, once."
+    yield "- **accepted**: the event is stored."
     yield (
-        "- **duplicate**: `actor.client_id`, `event_id` and `timestamp` have landed before. The "
-        "first stays. Without an `event_id` one is derived from the whole event less "
-        "`context.ip`: the same line sent again is a duplicate."
+        "- **duplicate**: an event with the same `actor.client_id`, `event_id` and `timestamp` is "
+        "stored already. The first one stays. Without an `event_id` one is derived from the whole "
+        "event without `context.ip`, so the same line sent again is a duplicate."
     )
     yield (
-        "- **suppressed**: consent is missing, or it is of somebody who was erased. Its event and "
-        "day are counted, its content is not kept."
+        "- **suppressed**: consent is missing, or the line names an erased subject. Its event and "
+        "day are counted; its content is not kept."
     )
     yield (
-        "- **rejected**: it waits in the quarantine with a reason and what to mend; `warehouse "
-        "rejected` lists, shows and, once the plan is mended, replays it. Its payload is destroyed "
-        "after 30 days."
+        "- **rejected**: the line is kept in the quarantine with a reason and a message that says "
+        "what to fix. `warehouse rejected` lists and shows rejected lines, and replays them after "
+        "the plan was fixed. Their content is destroyed after 30 days."
     )
     yield ""
     yield "| reason | when |"
@@ -146,13 +148,13 @@ def _entities() -> Iterator[str]:
     yield "## Entities"
     yield ""
     yield (
-        "What a thing looks like now: NDJSON, or CSV with a header, in which an empty cell is "
-        "absent and nothing else is (`NULL` is a text). A number is written as JSON writes "
-        "numbers, in a cell too, and kept to its last digit; NDJSON refuses one in quotes. "
-        "Of the rows with one key (the first column) that with the newest `updated_at` "
-        "stands, whatever order they come in. Times are as in events, from "
-        f"{FIRST_TIMESTAMP:%Y-%m-%d} on. A client has churned once "
-        "`churned_at` is given; status `churned` needs it."
+        "The current state of clients, units, users and documents, as NDJSON or as CSV with a "
+        "header. In CSV only an empty cell is absent (`NULL` is a text). Numbers are written as in "
+        "JSON, also in CSV, and kept exactly; in NDJSON a number in quotes is rejected. Of several "
+        "rows with the same key (the first column) the one with the newest `updated_at` is kept, "
+        "in whatever order they are loaded. Times have the same format as in events and are not "
+        f"before {FIRST_TIMESTAMP:%Y-%m-%d}. A client has churned if `churned_at` is given; status "
+        "`churned` requires it."
     )
     yield ""
     for kind, shape in SHAPES.items():
@@ -205,14 +207,14 @@ def _flat(members: dict[str, Member], prefix: str = "") -> Iterator[tuple[str, M
 
 def _type(member: Member) -> str:
     names = {"integer": "whole number", "strings": "list of strings"}
-    words = [names.get(member.type, member.type)]
+    terms = [names.get(member.type, member.type)]
     if member.minimum is not None and member.maximum is not None:
-        words.append(f"{member.minimum} to {member.maximum}")
+        terms.append(f"{member.minimum} to {member.maximum}")
     elif member.minimum is not None:
-        words.append(f"≥ {member.minimum}")
+        terms.append(f"≥ {member.minimum}")
     if member.max_length is not None:
         fewest = "1 to" if member.empty_is_absent else "at most"
-        words.append(f"{fewest} {member.max_length} characters")
+        terms.append(f"{fewest} {member.max_length} characters")
     if member.one_of:
-        words.append("one of " + ", ".join(f"`{value}`" for value in member.one_of))
-    return ", ".join(words)
+        terms.append("one of " + ", ".join(f"`{value}`" for value in member.one_of))
+    return ", ".join(terms)

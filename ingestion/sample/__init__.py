@@ -1,1 +1,1 @@
-"""The generated sample of the demo."""
+"""Generates the sample data of the demo."""

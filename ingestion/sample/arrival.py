@@ -1,4 +1,4 @@
-"""Events become lines: consent, sequence numbers, late arrivals, repetitions."""
+"""Turns events into lines: consent, sequence numbers, late arrivals, repetitions."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from random import Random
 
+from ingestion.contract.consent import BROWSER_SOURCES
 from ingestion.sample.events import NEEDS_CONSENT, Event, Json, dumped, is_refused, new_uuid, stamp
 from ingestion.sample.faults import Fault, chosen_for_breaking
 from ingestion.sample.timeline import DAY, LAST_SPILL, NEVER, SAMPLE_AS_OF, chance, seconds
 from ingestion.sample.world import World
 
-REFUSED_SHARE = 0.045  # of events that need consent, which makes 2 % of all
+REFUSED_SHARE = 0.045  # of the events that need consent; 2 % of all events
 KEPT_AFTER_AS_OF = 15
 
 GAPS = (
-    # (producer, day, numbers lost at its first event of that noon or later)
+    # (producer, day, numbers lost before its first event at or after noon)
     ("messaging-gateway", date(2026, 2, 11), 7),
     ("chat-runtime-2", date(2026, 3, 19), 2),
     ("portal", date(2026, 4, 27), 1),
 )
-FIRST_NUMBER = {"crm-core": 48_211}  # a producer that counted before the sample begins
+FIRST_NUMBER = {"crm-core": 48_211}  # of a producer that started before the sample
 
 
 def settled(events: list[Event], world: World, seed: int) -> list[Event]:
-    """The events that producers sent, in order of time, consent and sequence settled."""
+    """Return the events that producers sent, ordered by time, with consent and sequence set."""
     rng = Random(f"{seed}:settle")
     last = {client.client_id: client.last_event_at for client in world.clients}
     alive = [event for event in events if event.at < last.get(event.actor["client_id"], NEVER)]
@@ -39,7 +40,7 @@ def settled(events: list[Event], world: World, seed: int) -> list[Event]:
 
 
 def _after_as_of(events: Iterable[Event], rng: Random) -> list[Event]:
-    """A handful of what happened after the sample's end, the first at that very instant."""
+    """Return a few events after the sample's end, the first one exactly at the end."""
     spilled = [event for event in events if SAMPLE_AS_OF <= event.at < LAST_SPILL]
     kept = rng.sample(spilled, KEPT_AFTER_AS_OF)
     min(kept, key=lambda event: event.at).at = SAMPLE_AS_OF
@@ -47,21 +48,21 @@ def _after_as_of(events: Iterable[Event], rng: Random) -> list[Event]:
 
 
 def _refuse_consent(events: Iterable[Event], rng: Random) -> None:
-    """Take consent away from some events, in each way in which it can be missing."""
+    """Remove consent from some events, in each of the ways in which it can be missing."""
     for event in events:
         if event.name not in NEEDS_CONSENT or not chance(rng, REFUSED_SHARE):
             continue
         way = rng.randrange(3)
         if way == 0:
             event.context["dnt"] = True
-        elif way == 1 and event.context["source"] in ("web", "marketing_site"):
+        elif way == 1 and event.context["source"] in BROWSER_SOURCES:
             event.context.pop("consent", None)
         else:
             event.context["consent"] = {"analytics": False}
 
 
 def _number(events: Iterable[Event]) -> None:
-    """Count each producer's events in order of time, skipping the numbers that were lost."""
+    """Number each producer's events in order of time, and skip the lost numbers."""
     following = defaultdict(lambda: 1, FIRST_NUMBER)
     gaps = {(producer, day): lost for producer, day, lost in GAPS}
     for event in events:
@@ -88,9 +89,9 @@ PRODUCER_ZONES = {
     "messaging-gateway": timezone(timedelta(hours=-5)),
     "crm-core": UTC,
 }
-UPPER_CASE_IDS = "builder_action"  # its producer writes identifiers in capitals
+UPPER_CASE_IDS = "builder_action"  # its producer writes ids in upper case
 
-# The gateway held these days back for want of a connection and sent them later.
+# The gateway had no connection on these days and sent their events later.
 HELD_BACK_BY = "messaging-gateway"
 HELD_BACK = (datetime(2026, 3, 28, tzinfo=UTC), datetime(2026, 3, 30, tzinfo=UTC))
 SENT_LATER_BY = timedelta(days=4)
@@ -98,14 +99,14 @@ SENT_LATER_BY = timedelta(days=4)
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Bytes without line end, and when they came."""
+    """The bytes of a line without its end, and its arrival time."""
 
     arrives_at: datetime
     data: bytes
 
 
 def _payload(event: Event, event_id: str | None) -> Json:
-    """The event as its producer writes it."""
+    """Return the event in the form in which its producer sends it."""
     zone = PRODUCER_ZONES.get(event.context.get("producer", ""))
     at = event.at.astimezone(zone).isoformat(timespec="milliseconds") if zone else stamp(event.at)
     payload: Json = {} if event_id is None else {"event_id": event_id}
@@ -118,7 +119,7 @@ def _payload(event: Event, event_id: str | None) -> Json:
 
 
 def lines(events: Sequence[Event], seed: int) -> list[Line]:
-    """Every line of the sample: each event, some of them broken, some of them sent again."""
+    """Return all lines of the sample: each event, some of them invalid, some sent twice."""
     rng = Random(f"{seed}:lines")
     broken = chosen_for_breaking(events, rng)
     anonymous = _chosen_without_id(events, rng, broken)
@@ -141,7 +142,7 @@ def lines(events: Sequence[Event], seed: int) -> list[Line]:
 def _chosen_without_id(
     events: Sequence[Event], rng: Random, broken: dict[int, Fault]
 ) -> frozenset[int]:
-    """API calls and readings whose producers forgot the identifier."""
+    """Choose API calls and metrics that are sent without an event id."""
     numbers = [
         number
         for number, event in enumerate(events)
@@ -151,7 +152,7 @@ def _chosen_without_id(
 
 
 def _arrival(rng: Random, event: Event) -> datetime:
-    """Most at once, some after minutes, a few after days and the last after weeks."""
+    """Return the arrival time: mostly at once, sometimes after minutes, days or weeks."""
     held_back = event.context.get("producer") == HELD_BACK_BY
     if held_back and HELD_BACK[0] <= event.at < HELD_BACK[1]:
         return event.at + SENT_LATER_BY
@@ -166,14 +167,14 @@ def _arrival(rng: Random, event: Event) -> datetime:
 
 
 def _repetition(rng: Random, first: datetime) -> datetime:
-    """When a line comes again: a retry within minutes, or a file sent twice weeks later."""
+    """Return when a line arrives again: a retry within minutes, or a file sent twice."""
     if chance(rng, 0.6):
         return first + seconds(rng.uniform(1, 300))
     return first + rng.uniform(0.2, 45) * DAY
 
 
 def by_arrival(lines: list[Line]) -> dict[str, list[bytes]]:
-    """Lines by file, in the order of arrival; all that comes after April is the last file's."""
+    """Return the lines by file, in order of arrival; the last file has all after April."""
     files: dict[str, list[bytes]] = {name: [] for name in EVENT_FILES}
     for line in sorted(lines, key=lambda line: line.arrives_at):
         month = 5 if line.arrives_at >= SAMPLE_AS_OF else line.arrives_at.month

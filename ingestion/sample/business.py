@@ -1,4 +1,4 @@
-"""Subscriptions, payments, credits, costs, the site builder and dashboards."""
+"""Events of subscriptions, payments, credits, costs, the site builder and dashboards."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _subscription(client: Client, kind: str, at: datetime, number: int, **rest: 
 
 
 def subscriptions(world: World, rng: Random) -> Iterator[Event]:
-    """Clients subscribe after their trial, change plan, pause, leave and come back."""
+    """Yield subscription events: clients start, change, pause, cancel and return."""
     for number, client in enumerate(world.clients):
         if client.listed:
             yield from _client_subscriptions(rng, client, number)
@@ -74,7 +74,7 @@ def _client_subscriptions(rng: Random, client: Client, number: int) -> Iterator[
 
 
 def revenue(world: World, rng: Random) -> Iterator[Event]:
-    """Users pay every 30 days while they stay, upgrade, buy credits and get refunds."""
+    """Yield payments: users pay every 30 days, upgrade, buy credits and get refunds."""
     for user in world.users:
         if user.plan in USER_PRICES:
             yield from _paid_months(rng, user, USER_PRICES[user.plan])
@@ -106,7 +106,7 @@ def _paid(rng: Random, user: User, at: datetime, kind: str, amount: float) -> Ev
 
 
 def credits(world: World, rng: Random) -> Iterator[Event]:
-    """Credits that users spend on features."""
+    """Yield the credits that users spend on features."""
     for user, at in user_moments(world.users, rng, 0.07):
         feature = rng.choice(tuple(FEATURES))
         used = FEATURES[feature] * rng.randrange(1, 4)
@@ -116,7 +116,7 @@ def credits(world: World, rng: Random) -> Iterator[Event]:
 
 
 def api_costs(world: World, rng: Random) -> Iterator[Event]:
-    """What each client's day cost, service by service, and the platform's own hosting."""
+    """Yield each client's daily cost by service, and the platform's own hosting."""
     for day in days():
         billed_at = day + timedelta(hours=23, minutes=50)
         for client in world.clients:
@@ -143,7 +143,7 @@ EXPORT_FORMATS = ("csv", "xlsx", "pdf")
 
 
 def builder(world: World, rng: Random) -> Iterator[Event]:
-    """Admins and a few members build pages, several steps at a sitting."""
+    """Yield builder actions of admins and some members, several at a time."""
     builders = [
         user for number, user in enumerate(world.users) if user.role == "admin" or number % 12 == 0
     ]
@@ -155,7 +155,7 @@ def builder(world: World, rng: Random) -> Iterator[Event]:
 
 
 def dashboards(world: World, rng: Random) -> Iterator[Event]:
-    """Admins look at dashboards, filter and export them, having agreed to be counted."""
+    """Yield views, filter changes and exports of dashboards by admins who consented."""
     admins = [user for user in world.users if user.role == "admin"]
     for user, at in user_moments(admins, rng, 0.18):
         view = rng.choice(DASHBOARD_VIEWS) if chance(rng, 0.97) else None

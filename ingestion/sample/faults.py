@@ -1,4 +1,4 @@
-"""Lines that break the contract, one fault each."""
+"""Lines that violate the contract, with one fault each."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
+from ingestion.contract.line import LARGEST_LINE
 from ingestion.sample.events import Event, Json, dumped, is_refused
 from ingestion.sample.timeline import SAMPLE_AS_OF
 
@@ -16,12 +17,11 @@ BAD_SHARE = 0.003
 
 Fault = Callable[[Json], bytes]
 
-TOO_LARGE = 262_144
 TOO_DEEP = 70
 
 
 def _with(*path: str, value: object) -> Fault:
-    """A fault that puts a value where it does not belong."""
+    """Return a fault that sets a member to an invalid value."""
 
     def fault(payload: Json) -> bytes:
         return dumped(_changed(payload, path, lambda parent, key: parent.update({key: value})))
@@ -30,7 +30,7 @@ def _with(*path: str, value: object) -> Fault:
 
 
 def _without(*path: str) -> Fault:
-    """A fault that leaves a required member out."""
+    """Return a fault that removes a required member."""
 
     def fault(payload: Json) -> bytes:
         return dumped(_changed(payload, path, lambda parent, key: parent.pop(key)))
@@ -39,7 +39,7 @@ def _without(*path: str) -> Fault:
 
 
 def _changed(payload: Json, path: Sequence[str], change: Callable[[Json, str], object]) -> Json:
-    """A copy with one member changed: events of one visit share what they have in common."""
+    """Return a copy with one member changed: events of one visit share parts of their payload."""
     copy = json.loads(json.dumps(payload))
     parent = copy
     for key in path[:-1]:
@@ -83,7 +83,7 @@ def _heartbeat(_: Json) -> bytes:
 
 
 def _oversized(payload: Json) -> bytes:
-    return _with("properties", "transcript", value="lorem " * (TOO_LARGE // 6 + 1))(payload)
+    return _with("properties", "transcript", value="lorem " * (LARGEST_LINE // 6 + 1))(payload)
 
 
 ANY_FAULTS: tuple[Fault, ...] = (
@@ -101,8 +101,8 @@ ANY_FAULTS: tuple[Fault, ...] = (
     _with("actor", "user_id", value="user\x00"),
 )
 FAULTS: dict[str, tuple[Fault, ...]] = {
-    # What spoils the timestamp falls on events without a sequence: the day of a number must
-    # stay readable, or the loss table of the demo would begin in 1970.
+    # Only events without sequence numbers get an invalid timestamp: with an unreadable day their
+    # number would be counted in 1970, where the demo's loss table would then begin.
     "page_view": (
         *ANY_FAULTS,
         _without("timestamp"),
@@ -139,7 +139,7 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
 
 
 def chosen_for_breaking(events: Sequence[Event], rng: Random) -> dict[int, Fault]:
-    """Which events arrive broken, and how: every fault in turn, one line too large."""
+    """Choose events that become invalid, with every fault in turn, and one line too large."""
     able = [
         number
         for number, event in enumerate(events)

@@ -1,11 +1,11 @@
-"""A seeded sample of a small business: 120 days of events and the entities they speak of.
+"""Generates a sample of a small business: 120 days of events and their entities.
 
-The sample holds what a real feed holds: stories that make sense (a lead asks, is answered,
-books, pays and rates), growth, weekends, churn, events that come late or twice, lines without
-consent and lines that break the contract. The same seed gives the same bytes.
+The sample has the properties of a real feed: consistent stories (a lead asks, is answered, books,
+pays and rates), growth, weekends, churn, late and duplicate events, lines without consent and
+invalid lines. The same seed gives the same bytes.
 
-Three steps, each a few functions of its own: a *world* (clients, users, units, documents) is
-drawn, *families* of events are told about it, and the events become *lines* that arrive.
+There are three steps: a *world* (clients, users, units, documents) is generated, *families* of
+events are generated for it, and the events become *lines* with arrival times.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ Family = Callable[[World, Random], Iterator[Event]]
 
 @dataclass(frozen=True)
 class SampleFiles:
-    """What was written: event files in the order to load them, entity files by kind."""
+    """The written files: event files in the order to load them, entity files by kind."""
 
     events: tuple[Path, ...]
     entities: dict[str, Path]
 
 
 def write_sample(directory: Path, *, seed: int = 7) -> SampleFiles:
-    """Write the sample into `directory` (made if absent) and say which files it is.
+    """Write the sample into ``directory`` (created if missing) and return its files.
 
-    A file appears under its name only when whole; files of an earlier run are replaced.
+    A file gets its name only when it is complete; files of an earlier run are replaced.
     """
     private_files.make_folder(directory)
     world = draw_world(Random(f"{seed}:world"))
@@ -86,7 +86,7 @@ FAMILIES: dict[str, Family] = {
 
 
 def _write(path: Path, lines: Iterable[bytes]) -> None:
-    """Write lines, compressed where the name says so, under a temporary name until whole."""
+    """Write lines under a temporary name, compressed for .gz, and rename the complete file."""
     content = b"".join(line + b"\n" for line in lines)
     if path.suffix == ".gz":
         content = gzip.compress(content, compresslevel=6, mtime=0)

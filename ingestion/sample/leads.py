@@ -1,4 +1,4 @@
-"""Leads: they ask, are answered, book, pay and rate."""
+"""Events of leads: they ask, are answered, book, pay and rate."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RATINGS = {5: 0.58, 4: 0.22, 3: 0.1, 2: 0.05, 1: 0.05}
 
 @dataclass(frozen=True)
 class Lead:
-    """One lead; its id is unique within its client only, as the contract has it."""
+    """One lead; its id is unique within its client only, as in the contract."""
 
     client: Client
     lead_id: str
@@ -40,7 +40,7 @@ class Lead:
 
 
 def lead_stories(world: World, rng: Random) -> Iterator[Event]:
-    """All that leads do and have done to them, from asking to rating."""
+    """Yield all events of all leads, from the first contact to the rating."""
     numbers: Counter[str] = Counter()
     for client, at in client_moments(world.clients, rng, LEADS_PER_DAY):
         numbers[client.client_id] += 1
@@ -80,7 +80,7 @@ def _staged(lead: Lead, stage: str, at: datetime) -> Event:
 
 
 def _creation(rng: Random, lead: Lead) -> Iterator[Event]:
-    """Nearly always one `lead_created`; an imported lead has none, a repeated form has two."""
+    """Yield `lead_created`: usually once; never for imported leads, twice for a repeated form."""
     if chance(rng, 0.012):
         return
     campaign = weighted(rng, LEAD_CAMPAIGNS)
@@ -104,7 +104,7 @@ def _message(lead: Lead, at: datetime, sender: str) -> Event:
 
 
 def _talk(rng: Random, lead: Lead) -> Iterator[Event]:
-    """Messages and their answers: within seconds by the AI, later by people, some never."""
+    """Yield messages and their answers: by the AI within seconds, by people later, or never."""
     at = lead.created_at + seconds(rng.uniform(4, 60))
     if lead.source == "missed_call":
         yield _message(lead, at, "ai")
@@ -132,7 +132,7 @@ def _talk(rng: Random, lead: Lead) -> Iterator[Event]:
 
 
 def _answer_delay(rng: Random, sender: str) -> timedelta:
-    """Seconds by the AI, minutes to hours by a person, and now and then the next day."""
+    """Return the delay: seconds for the AI, minutes to hours or a day for a person."""
     if sender == "ai":
         return seconds(rng.lognormvariate(3.2, 0.9))
     if chance(rng, 0.12):
@@ -141,11 +141,11 @@ def _answer_delay(rng: Random, sender: str) -> timedelta:
 
 
 def _sale(rng: Random, lead: Lead, replied_at: datetime) -> Iterator[Event]:
-    """From the first answer to a job, or to where the lead drops out."""
+    """Yield the events from the first answer to a job, or until the lead is lost."""
     if not chance(rng, 0.7):
         yield from _dropped(rng, lead, replied_at, stage="nurturing")
         return
-    hurried = chance(rng, 0.05)  # noted before the answer went out: the ordered funnel skips it
+    hurried = chance(rng, 0.05)  # before the first answer, so the ordered funnel skips it
     qualified_at = lead.created_at + seconds(1) if hurried else later(rng, replied_at, 9)
     yield _lead_event(lead, "qualified", qualified_at)
     yield _staged(lead, "hot", qualified_at + seconds(3))

@@ -1,4 +1,4 @@
-"""API requests, among them bursts of errors, and readings of servers."""
+"""API requests, including bursts of errors, and server metrics."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FIVE_MINUTES = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class Burst:
-    """Neighbouring 5-minute windows, each with these many calls and failures."""
+    """Consecutive 5-minute windows with this many calls and failures each."""
 
     start: datetime
     windows: int
@@ -42,10 +42,10 @@ BURSTS = (
     Burst(datetime(2026, 1, 22, 14, 5, tzinfo=UTC), 1, 40, 4),  # medium
     Burst(datetime(2026, 2, 17, 9, 30, tzinfo=UTC), 2, 45, 16),  # high, one alert
     Burst(datetime(2026, 3, 12, 16, 0, tzinfo=UTC), 3, 50, 35),  # critical
-    Burst(datetime(2026, 3, 24, 11, 20, tzinfo=UTC), 1, 60, 1),  # busy but well: no alert
+    Burst(datetime(2026, 3, 24, 11, 20, tzinfo=UTC), 1, 60, 1),  # many calls, few errors: no alert
     Burst(datetime(2026, 4, 8, 3, 40, tzinfo=UTC), 1, 15, 15),  # too few calls: no alert
     Burst(datetime(2026, 4, 29, 21, 10, tzinfo=UTC), 1, 50, 13),  # high
-    Burst(datetime(2026, 4, 30, 23, 50, tzinfo=UTC), 2, 36, 9),  # not over as the demo looks
+    Burst(datetime(2026, 4, 30, 23, 50, tzinfo=UTC), 2, 36, 9),  # still open at the demo's as_of
 )
 
 MONITORING_SINCE = datetime(2026, 4, 14, tzinfo=UTC)
@@ -57,7 +57,7 @@ SERVERS = ("app-1", "app-2")
 
 
 def api_requests(world: World, rng: Random) -> Iterator[Event]:
-    """Calls with the usual few errors, and the bursts above."""
+    """Yield calls with a normal error rate, and the bursts above."""
     people = people_by_client(world)
     for client, at in client_moments(world.clients, rng, API_CALLS_PER_DAY):
         status = 200 if chance(rng, 0.979) else rng.choice(tuple(FAILURES | MISUSES))
@@ -93,7 +93,7 @@ def _api_request(rng: Random, at: datetime, actor: Json, status: int) -> Event:
 
 
 def system_metrics(world: World, rng: Random) -> Iterator[Event]:
-    """Each server in turn, every five minutes, from the day monitoring began, but one outage."""
+    """Yield metrics every five minutes, servers alternating, except during one outage."""
     at, tick = MONITORING_SINCE, 0
     while at < STORY_END:
         if not MONITORING_OUTAGE[0] <= at < MONITORING_OUTAGE[1]:

@@ -1,4 +1,4 @@
-"""When things happen: the days of the sample, business hours, random moments."""
+"""Times of the sample: its days, business hours, random moments."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ DAY = timedelta(days=1)
 NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 STORY_END = SAMPLE_AS_OF + DAY
-"""Stories begin until here: from the day too many come the few events after `SAMPLE_AS_OF`."""
+"""Stories begin before this: those of the last day give the few events after `SAMPLE_AS_OF`."""
 
 LAST_SPILL = SAMPLE_AS_OF + timedelta(days=24)
-"""Events after this are not kept: the sample's events end within May 2026."""
+"""Later events are dropped, so that the sample ends within May 2026."""
 
-# Visits and messages of a business day in North America, seen from UTC.
+# Activity by hour (UTC) on a business day in North America.
 HOUR_WEIGHTS = tuple(
     accumulate((3, 2, 1, 1, 1, 1, 1, 1, 1, 1, 2, 3, 6, 10, 13, 14, 13, 12, 12, 13, 12, 10, 7, 5))
 )
@@ -30,7 +30,7 @@ WEEKDAY_LEVELS = (1.15, 1.2, 1.15, 1.1, 1.0, 0.5, 0.4)
 
 
 def poisson(rng: Random, mean: float) -> int:
-    """A Poisson count by Knuth's multiplication; means here stay below a hundred."""
+    """Return a Poisson count (Knuth's algorithm; means here are below 100)."""
     limit, product, count = math.exp(-mean), rng.random(), 0
     while product > limit:
         product *= rng.random()
@@ -39,19 +39,19 @@ def poisson(rng: Random, mean: float) -> int:
 
 
 def moment(rng: Random, day: datetime) -> datetime:
-    """An instant of the day, most likely in business hours, to the millisecond."""
+    """Return an instant of the day in whole milliseconds, most likely in business hours."""
     hour = rng.choices(range(24), cum_weights=HOUR_WEIGHTS)[0]
     return day + timedelta(hours=hour, milliseconds=rng.randrange(3_600_000))
 
 
 def later(rng: Random, at: datetime, mean_hours: float) -> datetime:
-    """An instant after `at`, exponentially distributed, at least a second later."""
+    """Return an exponentially distributed instant at least one second after ``at``."""
     seconds = 1 + rng.expovariate(1 / (mean_hours * 3600))
     return at + timedelta(milliseconds=round(seconds * 1000))
 
 
 def seconds(value: float) -> timedelta:
-    """Return a length of time in seconds."""
+    """Return a duration in seconds, at least one millisecond."""
     return timedelta(milliseconds=max(1, round(value * 1000)))
 
 
@@ -61,7 +61,7 @@ def chance(rng: Random, probability: float) -> bool:
 
 
 def weighted(rng: Random, table: dict[Any, float]) -> Any:
-    """Draw a key of the table by its weight."""
+    """Return a random key of the table, by weight."""
     return rng.choices(tuple(table), weights=tuple(table.values()))[0]
 
 

@@ -1,4 +1,4 @@
-"""Visits of sites, contact forms, crawlers and sign-ups."""
+"""Events of site visits, contact forms, crawlers and sign-ups."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ CAMPAIGNS: tuple[Json, ...] = (
     {"source": "facebook", "medium": "paid_social", "name": "retargeting", "content": "video-b"},
     {"source": "flyer"},
 )
-# Addresses reserved for documentation (RFC 5737, RFC 3849): nobody's.
+# Networks reserved for documentation (RFC 5737, RFC 3849): they belong to nobody.
 IP_NETWORKS = ("192.0.2", "198.51.100", "203.0.113")
 
 
 @dataclass(frozen=True)
 class Visitor:
-    """A browser: who it says it is, and the address and agent it comes with."""
+    """A browser: its actor ids, IP address and user agent."""
 
     identity: Json
     ip: str
@@ -66,7 +66,7 @@ class Visitor:
 
 
 def _draw_visitor(rng: Random, user: User | None = None) -> Visitor:
-    """A user, an anonymous id, or nothing but address and agent."""
+    """Return a visitor with a user id, an anonymous id, or no id."""
     if user is not None:
         identity = {"user_id": user.user_id}
     else:
@@ -94,7 +94,7 @@ def _page(client: Client, path: str, referrer: str | None) -> Json:
 def _visit(
     rng: Random, client: Client, visitor: Visitor, at: datetime, session_id: str | None
 ) -> Iterator[Event]:
-    """The page views of one visit; a long pause splits it where it has no session id."""
+    """Yield the page views of a visit; without session id a long pause splits it."""
     campaign = rng.choice(CAMPAIGNS) if chance(rng, 0.18) else None
     referrer = weighted(rng, REFERRERS)
     if referrer == "own":
@@ -115,7 +115,7 @@ def _visit(
 
 
 def traffic(world: World, rng: Random) -> Iterator[Event]:
-    """Visits of clients' sites and of the marketing site, contacts included."""
+    """Yield visits of clients' sites and of the marketing site, including contacts."""
     known: defaultdict[str, list[Visitor]] = defaultdict(list)
     people = people_by_client(world)
     for client, at in client_moments((*world.clients, world.platform), rng, VISITS_PER_DAY):
@@ -140,7 +140,7 @@ def people_by_client(world: World) -> dict[str, list[User]]:
 
 
 def _next_visitor(rng: Random, known: list[Visitor], people: list[User], at: datetime) -> Visitor:
-    """One who was here before, a user of the client, or somebody new (remembered)."""
+    """Return a known visitor, a user of the client, or a new visitor (added to ``known``)."""
     if known and chance(rng, 0.35):
         return rng.choice(known)
     user = rng.choice(people) if people and chance(rng, 0.12) else None
@@ -152,7 +152,7 @@ def _next_visitor(rng: Random, known: list[Visitor], people: list[User], at: dat
 
 
 def _contact(rng: Random, last_view: Event) -> Event:
-    """A contact form sent a little after the last view, by the same visitor."""
+    """Return a contact form, sent by the same visitor shortly after the last view."""
     context = {name: value for name, value in last_view.context.items() if name != "campaign"}
     form = rng.choice(("contact", "callback", "quote"))
     at = last_view.at + seconds(rng.uniform(15, 900))
@@ -160,7 +160,7 @@ def _contact(rng: Random, last_view: Event) -> Event:
 
 
 def _crawl(rng: Random, client: Client, at: datetime) -> Iterator[Event]:
-    """A bot: noted by the server (no browser, so no consent to ask), page after page."""
+    """Yield a bot's page views, recorded by the server and so without consent."""
     agent, address = rng.choice(BOT_AGENTS), f"{rng.choice(IP_NETWORKS)}.{rng.randrange(1, 255)}"
     for path in rng.sample(PAGES, rng.randrange(1, 5)):
         context = {
@@ -174,7 +174,7 @@ def _crawl(rng: Random, client: Client, at: datetime) -> Iterator[Event]:
 
 
 def _kiosk(world: World) -> Iterator[Event]:
-    """A show-room screen that looks every 20 minutes: only the 24-hour cap ends its session."""
+    """Yield a showroom screen's views every 20 minutes: only the 24 h limit ends its session."""
     client = world.clients[0]
     visitor = Visitor({"anonymous_id": "anon-showroom"}, "192.0.2.1", USER_AGENTS[4])
     first = datetime(2026, 3, 5, 6, tzinfo=UTC)
@@ -186,7 +186,7 @@ def _kiosk(world: World) -> Iterator[Event]:
 
 
 def signups(world: World, rng: Random) -> Iterator[Event]:
-    """Users of the sample's days sign up, most of them at the end of a visit."""
+    """Yield sign-ups of users created during the sample, most at the end of a visit."""
     for user in world.users:
         if not user.listed or user.created_at < SAMPLE_START:
             continue

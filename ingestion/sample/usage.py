@@ -1,4 +1,4 @@
-"""Portal sessions and AI chats."""
+"""Events of portal sessions and AI chats."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DORMANT_UNITS = 0.45
 
 
 def engagement(world: World, rng: Random) -> Iterator[Event]:
-    """Sessions of residents, users and passers-by, and what they download."""
+    """Yield sessions and downloads of residents, users and anonymous visitors."""
     clients = {client.client_id: client for client in world.clients}
     for unit in world.units:
         if not chance(rng, DORMANT_UNITS):
@@ -99,7 +99,7 @@ NEW_MODELS = {
 
 
 def chats(world: World, rng: Random) -> Iterator[Event]:
-    """Conversations about documents, with late, changed and stray feedback."""
+    """Yield conversations about documents, with late, changed and unmatched feedback."""
     numbers: Counter[str] = Counter()
     moments = user_moments(world.users, rng, CONVERSATIONS_PER_USER_DAY)
     for user, at in sorted(moments, key=lambda moment: moment[1]):
@@ -114,7 +114,7 @@ def _conversation(
 ) -> Iterator[Event]:
     document = None
     if chance(rng, 0.85):
-        # The square makes the first documents popular ones.
+        # The square makes the first documents more popular.
         document = world.documents[int(len(world.documents) * rng.random() ** 2)]["document_id"]
     if chance(rng, 0.004):
         document = "doc-removed"
@@ -155,13 +155,13 @@ def _chat_properties(
         query_intent=weighted(rng, INTENTS) if chance(rng, 0.9) else None,
     )
     if chance(rng, 0.02):
-        return ids  # an old runtime that measures nothing
+        return ids  # an old runtime without measurements
     models = OLD_MODELS if at < MODEL_CHANGE else NEW_MODELS
     properties = ids | _model_use(rng, weighted(rng, models))
     if document is not None:
         properties["sections_referenced"] = rng.choices(SECTIONS, k=rng.randrange(5))
     if chance(rng, 0.1):
-        properties["ui_version"] = rng.choice(("3.1", "3.2"))  # outside the plan: metadata
+        properties["ui_version"] = rng.choice(("3.1", "3.2"))  # not in the plan, so metadata
     return properties
 
 
@@ -194,7 +194,7 @@ def _model_use(rng: Random, model: Model) -> Json:
 
 
 def _feedback(rng: Random, chat: Event, message: str) -> Iterator[Event]:
-    """A rating: at once, or days later; now and then changed, or for a message nobody sent."""
+    """Yield a rating, at once or days later; sometimes changed, or for an unknown message."""
     if chance(rng, 0.02):
         message += "-lost"
     at = later(rng, chat.at, 30 if chance(rng, 0.25) else 0.05)

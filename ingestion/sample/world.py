@@ -1,4 +1,4 @@
-"""Who and what the sample is about: clients, users, units and documents."""
+"""The world of the sample: clients, users, units and documents."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ingestion.sample.timeline import (
 
 PLATFORM_ID = "_platform"
 
-# Creation by month, December first: clients of December were pilots, whose events begin in January.
+# Clients by month of creation from December on; events of the December ones begin in January.
 CLIENTS_BY_MONTH = (12, 10, 8, 6, 4)
 COHORT_MONTHS = tuple(
     datetime(year, month, 1, tzinfo=UTC)
@@ -35,7 +35,7 @@ UNIT_COUNT = 900
 DOCUMENT_COUNT = 60
 
 CHURNED = {
-    # client number: (when it churned, days for which its events still came)
+    # client number: (when it churned, days of events after that)
     3: (datetime(2026, 2, 18, 15, tzinfo=UTC), 1),
     7: (datetime(2026, 3, 9, 10, tzinfo=UTC), 2),
     14: (datetime(2026, 3, 27, 12, tzinfo=UTC), 11),
@@ -47,13 +47,13 @@ PAUSED = {
     23: datetime(2026, 4, 1, 8, tzinfo=UTC),
 }
 RETURNING_CLIENT = 9  # cancels its subscription and comes back: reactivated MRR
-UNLISTED_CLIENTS = ("partner-sandbox", "walk-in-demo")  # only events mention them
+UNLISTED_CLIENTS = ("partner-sandbox", "walk-in-demo")  # occur in events only, not as entities
 UNLISTED_USERS = 3
 
 
 @dataclass(frozen=True)
 class Client:
-    """A tenant; `scale` is its size (1 is usual), `growth` what it gains over the sample."""
+    """A tenant; ``scale`` is its size (1 is average), ``growth`` its gain over the sample."""
 
     client_id: str
     name: str
@@ -73,7 +73,7 @@ class Client:
         return f"www.{self.client_id.strip('_')}.example"
 
     def level(self, day: datetime) -> float:
-        """How busy the client is on a day: 0 before it exists and after it left."""
+        """Return the client's activity on a day: 0 before its creation and after its last event."""
         if day + DAY <= self.created_at or day >= self.last_event_at:
             return 0.0
         quiet = 0.08 if self.paused_at is not None and day >= self.paused_at else 1.0
@@ -83,7 +83,7 @@ class Client:
 
 @dataclass(frozen=True)
 class User:
-    """A person with a login; `appetite` is how often they come (1 is usual)."""
+    """A person with a login; ``appetite`` is the frequency of use (1 is average)."""
 
     user_id: str
     client: Client
@@ -96,13 +96,13 @@ class User:
 
     @property
     def actor(self) -> Json:
-        """The actor members of something this user does."""
+        """The actor of this user's events."""
         return {"client_id": self.client.client_id, "user_id": self.user_id}
 
 
 @dataclass(frozen=True)
 class World:
-    """Everything that events speak of."""
+    """Everything that events refer to."""
 
     clients: tuple[Client, ...]
     users: tuple[User, ...]
@@ -114,7 +114,7 @@ class World:
 def client_moments(
     clients: Iterable[Client], rng: Random, per_day: float
 ) -> Iterator[tuple[Client, datetime]]:
-    """Instants at which something happens at a client, `per_day` at level 1."""
+    """Yield (client, instant) of random activity, ``per_day`` at level 1."""
     for client in clients:
         for day in days():
             for _ in range(poisson(rng, per_day * client.level(day))):
@@ -126,7 +126,7 @@ def client_moments(
 def user_moments(
     users: Iterable[User], rng: Random, per_day: float
 ) -> Iterator[tuple[User, datetime]]:
-    """Instants at which a user is there, `per_day` at appetite 1, fewer at weekends."""
+    """Yield (user, instant) of random activity, ``per_day`` at appetite 1, less at weekends."""
     for user in users:
         first = max(user.created_at, SAMPLE_START)
         length = min(user.quits_at, STORY_END) - first
@@ -155,7 +155,7 @@ USER_LIMITS: dict[str, Json] = {
 
 
 def draw_world(rng: Random) -> World:
-    """Draw everybody and everything that the sample is about."""
+    """Generate the world of the sample."""
     clients = _draw_clients(rng)
     return World(
         clients=clients,
@@ -268,7 +268,7 @@ def _draw_documents(rng: Random) -> tuple[Json, ...]:
 
 
 def entity_rows(world: World) -> dict[str, list[Json]]:
-    """Entity rows by kind; superseded ones come last, for the newest `updated_at` to win."""
+    """Return the entity rows by kind; older rows come last, so that `updated_at` decides."""
     clients = [client for client in world.clients if client.listed]
     changed = [client for client in clients if client.churned_at or client.paused_at]
     return {

@@ -181,7 +181,7 @@ def refresh_time_dependent(
     build was of other code. Raises BuildError where another session locks a table for too long.
     """
     names = None if models is None else list(models)
-    with database.seeing_blockers(
+    with database.watch_blockers(
         lambda: connection.info.backend_pid, database.connect_as_builder
     ) as blockers:
         try:

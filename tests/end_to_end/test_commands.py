@@ -45,8 +45,8 @@ def test_the_demo_makes_a_row_and_a_second_run_changes_nothing(own_server):
     assert first.returncode == 0, first.stderr
     made = json.loads(first.stdout)
     lines = made["lines"]
-    fates = ("accepted", "duplicates", "suppressed", "rejected")
-    assert lines["received"] == sum(lines[fate] for fate in fates)
+    outcomes = ("accepted", "duplicates", "suppressed", "rejected")
+    assert lines["received"] == sum(lines[outcome] for outcome in outcomes)
     assert lines["accepted"] >= 100_000
     assert len(made["rejected"]) == 9
     assert made["tables"]["staging.raw_events"] == lines["accepted"]
@@ -94,7 +94,7 @@ def test_a_current_folder_that_is_gone_is_told_in_one_sentence(tmp_path, argumen
 def test_a_home_that_is_no_utf8_is_told_in_one_sentence(tmp_path):
     environment = os.environ | {"WAREHOUSE_HOME": f"{tmp_path}/\udce9"}
     finished = run("plan", env=environment)
-    assert "WAREHOUSE_HOME can't be used: It is no UTF-8 text" in one_sentence(finished)
+    assert "WAREHOUSE_HOME can't be used: It is not UTF-8 text" in one_sentence(finished)
 
 
 def test_who_has_no_name_is_named_by_number(monkeypatch):

@@ -294,7 +294,7 @@ def test_secrets_and_certificates_may_come_from_libpqs_variables(
 ) -> None:
     for name in (*session.KEPT_VARIABLES, *session.unwanted_variables()):
         monkeypatch.setenv(name, "x")
-    session.forget_libpq_variables()
+    session.remove_libpq_variables()
     assert {name for name in os.environ if name.startswith("PG")} == session.KEPT_VARIABLES
 
 

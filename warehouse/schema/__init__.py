@@ -1,1 +1,1 @@
-"""Tables, functions and access of the database."""
+"""The database schema: tables, functions, and access (roles, grants, policies)."""

@@ -1,4 +1,4 @@
-"""Brings a database to the schema that this version needs."""
+"""Upgrades a database to the schema of this version."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ MIGRATIONS = Path(__file__).parent / "tables"
 
 
 class SchemaError(WarehouseError):
-    """The database's schema is not one that this version can upgrade."""
+    """This version can't upgrade the database's schema."""
 
 
 @dataclass(frozen=True, slots=True)
 class Migrated:
-    """What was done: the revisions that ran, and what a DBA must run, for this role may not."""
+    """The result: the revisions that ran, and statements that only a DBA may run."""
 
     ran: list[str]
     for_dba: list[str]
 
 
 def migrate() -> Migrated:
-    """Run the pending migrations in one transaction, oldest first, then set the roles up.
+    """Run the pending migrations in one transaction, oldest first, then set up the roles.
 
-    Safe to run at any time and from many places at once: the second waits for the first and then
-    finds nothing to do. Raises ``database.DatabaseError`` where the server can't be used, and
-    SchemaError where another version has set the database up.
+    Safe to run at any time and concurrently: a second run waits for the first and then finds
+    nothing to do. Raises ``database.DatabaseError`` if the server can't be used, and SchemaError if
+    another version has set up the database.
     """
     from alembic import command
     from alembic.config import Config

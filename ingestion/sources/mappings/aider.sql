@@ -2,13 +2,13 @@
 -- event, properties, user_id, time (epoch seconds).
 --
 -- message_send and message_send_exception are chats (the latter with error_occurred); launched,
--- gui session and cli session are sessions; anything else is a builder_action. All properties
--- are carried along; the plan's names win over like-named ones, and a null cost is absent.
--- `action` is aider's own name of the event, on chats and sessions too: without it, two different
--- events of one second could look alike.
--- A line without user_id gets the anonymous_id 'unknown', since a session must belong to someone.
+-- gui session and cli session are sessions; anything else is a builder_action. All properties are
+-- kept; properties of the plan override others with the same name, and a null cost is absent.
+-- `action` is aider's own name of the event, on chats and sessions as well: without it, two different
+-- events of the same second could be equal.
+-- A line without user_id gets the anonymous_id 'unknown', because a session requires an id.
 --
--- No event id: the id is derived from the whole envelope, so lines alike in all are one event.
+-- There is no event id: it is derived from the whole envelope, so equal lines are one event.
 
 with
 

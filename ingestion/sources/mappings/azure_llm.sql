@@ -1,11 +1,11 @@
 -- Traces of requests to two LLM services (Azure LLM inference traces), CSV:
 -- TIMESTAMP (UTC, 7 decimals), ContextTokens, GeneratedTokens.
 --
--- Every row is a chat without a user. The client is azure-code or azure-conv, by the _code or
--- _conv in the file's name; any other name is refused.
+-- Every row is a chat without a user. The client is azure-code or azure-conv, according to _code or
+-- _conv in the file's name; any other name is an error.
 --
--- Two requests may look alike in everything, so the row's number is part of the event id: the MD5
--- of client, timestamp and row number. The directory and the rest of the name do not matter.
+-- Two requests may be equal in all columns, so the event id is the MD5 of client, timestamp and row
+-- number. The directory and the rest of the file name do not matter.
 
 with
 

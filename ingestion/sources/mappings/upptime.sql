@@ -1,11 +1,10 @@
 -- Uptime checks of endpoints (Upptime's commit messages), CSV:
 -- commit, checked_at, endpoint, state, status_code, latency_ms.
 --
--- Every check is a GET of the platform (client _platform). Status 0 means that no answer came and
--- becomes 599, the last status that the plan knows; the state (up, down) is carried along.
+-- Every check is a GET of the platform (client _platform). Status 0 means no response and becomes 599,
+-- the largest status in the plan; the state (up, down) is kept as a property.
 --
--- A commit holds the checks of several endpoints, so both make the event id: the MD5 of
--- commit and endpoint.
+-- A commit contains the checks of several endpoints, so the event id is the MD5 of commit and endpoint.
 
 with
 

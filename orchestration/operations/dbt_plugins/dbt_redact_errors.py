@@ -16,7 +16,7 @@ from dbt.adapters.contracts.connection import Connection
 from dbt.adapters.postgres.connections import PostgresConnectionManager, psycopg2
 from dbt_common.exceptions import DbtDatabaseError
 
-from warehouse.database import seeing_blockers
+from warehouse.database import watch_blockers
 
 _original_handler = PostgresConnectionManager.exception_handler
 
@@ -26,7 +26,7 @@ def _redacting_handler(self: PostgresConnectionManager, sql: str) -> Iterator[No
     connection = self.get_if_exists()
     with (
         _original_handler(self, sql),
-        seeing_blockers(lambda: _backend_pid(connection), _connect) as blockers,
+        watch_blockers(lambda: _backend_pid(connection), _connect) as blockers,
     ):
         try:
             yield

@@ -1,8 +1,8 @@
-"""The database's own functions and views: one SQL file each, ``SCHEMA/NAME.sql``.
+"""The database's functions and views: one SQL file each, ``SCHEMA/NAME.sql``.
 
-A file holds the one current definition (``create or replace``), with all overloads of the name. It
-is run whenever its text has changed. Where that changes arguments or results, which PostgreSQL does
-not replace, the file begins with the ``drop function if exists`` of the old signature.
+A file holds the current definition (``create or replace``) of all overloads of its name and is run
+whenever its text has changed. PostgreSQL can't replace a function with other arguments or results:
+such a change needs a ``drop function if exists`` of the old signature at the start of the file.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ FUNCTIONS = Path(__file__).parent
 
 
 def apply_functions(connection: psycopg.Connection) -> None:
-    """Run the files whose text is not the one that was run last; drop what has no file any more.
+    """Run the files whose text has changed; drop functions and views that have no file any more.
 
-    Runs in the caller's transaction, who keeps others from doing the same at that time.
+    Runs in the caller's transaction. The caller holds the lock that keeps others from doing the
+    same.
     """
     applied = dict(
         connection.execute(
             "select name, digest from warehouse.applied_files where name <> 'access'"
         ).fetchall()
     )
-    # A function may call one that is made after it.
+    # A function may call another one that is created after it.
     connection.execute("set local check_function_bodies = off")
     for name, text in _in_order({_name(path): path.read_bytes() for path in _files()}):
         digest = hashlib.sha256(text).hexdigest()
@@ -53,7 +54,7 @@ def _name(path: Path) -> str:
 
 
 def _in_order(texts: dict[str, bytes]) -> list[tuple[str, bytes]]:
-    """Return the files in the order to run them: functions, then views after those they read."""
+    """Return the files in running order: functions, then each view after those that it reads."""
     views = {name for name, text in texts.items() if re.search(rb"(?m)^create .*view ", text)}
     reads = {
         name: {
@@ -68,7 +69,7 @@ def _in_order(texts: dict[str, bytes]) -> list[tuple[str, bytes]]:
 
 
 def _drop(connection: psycopg.Connection, name: str) -> None:
-    """Drop a view, or all functions, of this name."""
+    """Drop the view, or all functions, of this name."""
     identifier = sql.Identifier(*name.split("."))
     ((is_view,),) = connection.execute("select to_regclass(%s) is not null", (name,))
     if is_view:

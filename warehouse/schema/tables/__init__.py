@@ -1,1 +1,1 @@
-"""Alembic migrations of the tables: forward only."""
+"""Alembic migrations of the tables, forward only."""

@@ -1,6 +1,6 @@
-"""Alembic's entry: pending migrations, then functions and views, in one transaction.
+"""Alembic's entry point: runs pending migrations, then functions and views, in one transaction.
 
-One migrator at a time.
+Only one `warehouse init` runs at a time.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from alembic import context
 from warehouse import locks
 from warehouse.schema.functions import apply_functions
 
-# Of a database that has no table to lock yet.
+# Key of the advisory lock while there is no table to lock yet.
 FIRST_INIT = 0x7761726568757365
 
 
 def lock_init(connection: psycopg.Connection) -> None:
-    """Wait for another `warehouse init`, and keep others waiting until this transaction ends."""
+    """Wait for another `warehouse init`, and block others until this transaction ends."""
     is_set_up = "select to_regclass('warehouse.migrations') is not null"
     if connection.execute(is_set_up).fetchone() != (True,):
         connection.execute("select pg_advisory_xact_lock(%s)", (FIRST_INIT,))
@@ -27,7 +27,6 @@ def lock_init(connection: psycopg.Connection) -> None:
 
 connection = context.config.attributes["connection"]
 with connection.begin():
-    # A second `warehouse init` waits, then finds nothing left to do.
     lock_init(connection.connection.dbapi_connection)
     context.configure(
         connection=connection,

@@ -1,4 +1,4 @@
-"""Runs the SQL file that stands beside a migration."""
+"""Runs the SQL file beside a migration."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from alembic import op
 
 
 def run_sql_beside(migration: str) -> None:
-    """Execute the ``.sql`` file named like the migration file ``migration``."""
+    """Execute the ``.sql`` file with the same name as the migration file ``migration``."""
     statements = Path(migration).with_suffix(".sql").read_text("utf-8")
-    # The driver itself, so that neither layer above looks for placeholders in the text.
+    # By the driver itself: SQLAlchemy and Alembic would look for placeholders in the text.
     op.get_bind().connection.dbapi_connection.execute(statements)

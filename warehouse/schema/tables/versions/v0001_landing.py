@@ -1,4 +1,4 @@
-"""What lands: raw events, the ledger, the quarantine, entities."""
+"""Tables of loaded data: raw events, the ledger, the quarantine, entities."""
 
 from warehouse.schema.tables.sql import run_sql_beside
 

@@ -1,11 +1,12 @@
--- What lands. Conventions: client_id is text, never null and part of every key that has it; no
--- foreign keys, no triggers (see the discipline for more than one machine in CONTRIBUTING.md).
+-- Tables of loaded data. Conventions: client_id is text, never null and part of every key of a table
+-- that has it; no foreign keys, no triggers (see the rules for more than one machine in
+-- CONTRIBUTING.md).
 
 create schema staging;
 
 -- Raw events.
 
--- Fixed-width columns stand first, so that no row carries alignment padding.
+-- Fixed-width columns come first, so that rows need no alignment padding.
 create table staging.raw_events (
     event_id uuid not null,
     "timestamp" timestamptz not null,
@@ -22,25 +23,25 @@ create table staging.raw_events (
 ) partition by range ("timestamp");
 
 comment on table staging.raw_events is
-'One row per accepted event, as it came, less context.ip. Partitioned by month of timestamp (UTC).';
+'One row per accepted event, as received but without context.ip. Partitioned by month of timestamp (UTC).';
 comment on column staging.raw_events.event_id is
-'The producer''s idempotency key, or the UUIDv5 of the event''s canonical JSON where it came without one.';
-comment on column staging.raw_events."timestamp" is 'When it happened.';
+'The producer''s idempotency key or, if it sent none, the UUIDv5 of the event''s canonical JSON.';
+comment on column staging.raw_events."timestamp" is 'When the event happened.';
 comment on column staging.raw_events.batch_id is
-'The batch it came with: staging.event_batches.batch_id, which gives batch_seq.';
-comment on column staging.raw_events.is_bot is 'The user agent is that of a known crawler.';
+'The batch that landed the event: staging.event_batches.batch_id, through which batch_seq is found.';
+comment on column staging.raw_events.is_bot is 'Whether the user agent is that of a known crawler.';
 comment on column staging.raw_events.client_id is 'The tenant; _platform for events of no client.';
-comment on column staging.raw_events.event is 'A name in the tracking plan.';
-comment on column staging.raw_events.actor is 'Who, as it came.';
-comment on column staging.raw_events.context is 'Circumstances, as they came, less ip.';
-comment on column staging.raw_events.properties is 'What the event says, as it came.';
+comment on column staging.raw_events.event is 'The event''s name in the tracking plan.';
+comment on column staging.raw_events.actor is 'Who did it, as received.';
+comment on column staging.raw_events.context is 'The circumstances, as received but without ip.';
+comment on column staging.raw_events.properties is 'The event''s own data, as received.';
 comment on column staging.raw_events.visitor_hash is
 'HMAC-SHA256 of client, IP and user agent under the salt of the day of receipt.';
 comment on column staging.raw_events.country is
-'ISO 3166-1 code of the country that the IP belonged to on receipt; NULL without a country database.';
+'ISO 3166-1 alpha-2 code of the IP''s country on receipt; NULL without a country database.';
 
--- Builds read "the events of this kind in these batches"; equal keys are stored once (dedup), so
--- the index is a tenth of the size of the unique one.
+-- Builds read the events of one kind in some batches. B-tree deduplication stores equal keys once, so
+-- the index has a tenth of the size of the unique one.
 create index raw_events_by_batch on staging.raw_events (batch_id, event);
 
 -- The ledger.
@@ -57,11 +58,11 @@ create table staging.loads (
 );
 
 comment on table staging.loads is
-'One row per load of a file. A running or failed load whose loader is gone is resumed by the next load of the same source. It is abandoned where the source holds other content by then.';
-comment on column staging.loads.kind is 'events, or the entity: clients, units, users, documents.';
+'One row per load of a file. The next load of the same source resumes a running or failed load whose loader is gone, or abandons it if the source has other content by then.';
+comment on column staging.loads.kind is 'What was loaded: events, or the entity (clients, units, users, documents).';
 comment on column staging.loads.source is 'The absolute path, or - for standard input.';
 comment on column staging.loads.head_digest is
-'SHA-256 of the first 64 KiB of what was read (decompressed, mapped): tells one content of a source from another.';
+'SHA-256 of the first 64 KiB that were read (decompressed, mapped): identifies the content of a source.';
 
 create index loads_unfinished on staging.loads (source, kind) where state in ('running', 'failed');
 
@@ -104,31 +105,31 @@ create table staging.event_batches (
 comment on table staging.event_batches is
 'The ledger: one row per committed chunk of a load, numbered in commit order. A reader that sees batch_seq N sees every batch before N.';
 comment on column staging.event_batches.load_id is
-'The load that the chunk belongs to; of an erasure, which is no load, the negative of its batch_id.';
+'The load that the chunk belongs to; for an erasure, which is not a load, the negative of its batch_id.';
 comment on column staging.event_batches.batch_id is
-'Drawn before the rows are written, unlike batch_seq: what the rows carry. In no particular order.';
+'The number that the batch''s rows carry. Unlike batch_seq it is drawn before the rows are written and is in no particular order.';
 comment on column staging.event_batches.kind is
-'events; the entity that the batch changed: clients, units, users, documents; or erasure, which removed events from earlier batches.';
+'events; the entity that the batch changed (clients, units, users, documents); or erasure, which removed events of earlier batches.';
 comment on column staging.event_batches.chunk is 'Number of the chunk in its load, from 0.';
 comment on column staging.event_batches.start_offset is
-'First byte of the chunk in what was read (decompressed, mapped).';
-comment on column staging.event_batches.end_offset is 'The byte after its last one.';
+'Offset of the chunk''s first byte in what was read (decompressed, mapped).';
+comment on column staging.event_batches.end_offset is 'Offset of the byte after the chunk''s last one.';
 comment on column staging.event_batches.lines_before is 'Lines of the source before this chunk, blank ones included.';
 comment on column staging.event_batches.lines is 'Lines of the chunk, blank ones included.';
 comment on column staging.event_batches.digest is
-'SHA-256 of the chunk''s bytes: a resumed load compares it, to be sure that it reads the same file.';
-comment on column staging.event_batches.received is 'Lines that are not blank.';
+'SHA-256 of the chunk''s bytes: a resumed load compares it to verify that it reads the same file.';
+comment on column staging.event_batches.received is 'Non-blank lines. Each is accepted, duplicate, suppressed or rejected.';
 comment on column staging.event_batches.min_timestamp is 'Earliest timestamp of the accepted events.';
 comment on column staging.event_batches.max_timestamp is 'Latest timestamp of the accepted events.';
 comment on column staging.event_batches.erased is
-'Accepted events that are gone since: an erasure removed them, or a rebuild of the typed facts was allowed to lose events that had expired. That many fewer are modelled.';
+'Accepted events that are gone by now: an erasure removed them, or a rebuild of the typed facts was allowed to lose events that had expired. Models hold that many events less.';
 comment on column staging.event_batches.erased_by is
 'The batch_seq of the last erasure that removed events of this batch.';
 
 create index event_batches_erasures on staging.event_batches (batch_seq) where kind = 'erasure';
 create index event_batches_erased on staging.event_batches (erased_by) where erased_by is not null;
 
--- Lines that did not land.
+-- Lines that were rejected or suppressed.
 
 create table staging.rejected_events (
     reject_id bigint generated always as identity primary key,
@@ -143,9 +144,9 @@ create table staging.rejected_events (
 );
 
 comment on table staging.rejected_events is
-'The quarantine: each refused line with its exact bytes (less line end and byte-order mark). For the owner alone.';
+'The quarantine: each rejected line with its exact bytes, without line end and byte-order mark. Only the owner may read it.';
 comment on column staging.rejected_events.expired_at is
-'When its payload and detail were removed, 30 days after receipt.';
+'When payload and detail were removed, 30 days after receipt.';
 create index rejected_events_by_batch on staging.rejected_events (batch_seq);
 create index rejected_events_waiting on staging.rejected_events (reject_id) where replayed_at is null;
 
@@ -158,7 +159,7 @@ create table staging.suppressed_events (
 );
 
 comment on table staging.suppressed_events is
-'How many lines were suppressed, by event and day (of the timestamp, or of receipt where that cannot be read). Their content is not kept.';
+'Number of suppressed lines by event and day (of the timestamp, or of receipt if the timestamp can''t be read). Their content is not kept.';
 
 create table staging.used_sequences (
     batch_seq bigint not null,
@@ -168,7 +169,7 @@ create table staging.used_sequences (
 );
 
 comment on table staging.used_sequences is
-'Sequence numbers that suppressed, duplicate and rejected lines have used: they are no loss.';
+'Sequence numbers of suppressed, duplicate and rejected lines: these do not count as lost.';
 create index used_sequences_by_batch on staging.used_sequences (batch_seq);
 
 -- Expiry.
@@ -180,9 +181,9 @@ create table staging.dropped_months (
 );
 
 comment on table staging.dropped_months is
-'The months of staging.raw_events that have expired, with their number of events: the typed facts alone hold these.';
+'Expired months of staging.raw_events with their number of events, which only the typed facts still hold.';
 comment on column staging.dropped_months.dropped_at is
-'The last time: what lands of such a month later is dropped again.';
+'When the month was dropped last: events of the month that land later are dropped again.';
 
 -- Privacy.
 
@@ -192,7 +193,7 @@ create table staging.visitor_salts (
 );
 
 comment on table staging.visitor_salts is
-'The salt of visitor_hash, one for each day of receipt (UTC), destroyed within 48 h of that day''s start.';
+'The salt of visitor_hash, one for each day of receipt (UTC), destroyed within 48 h after the start of that day.';
 
 -- Entities.
 
@@ -242,10 +243,10 @@ create table staging.documents (
     batch_id bigint not null
 );
 
-comment on table staging.clients is 'Clients as they are now: of each the row with the newest updated_at.';
-comment on table staging.units is 'Units as they are now.';
-comment on table staging.users is 'Users as they are now; limits are per calendar month, cost in USD.';
-comment on table staging.documents is 'Documents as they are now.';
+comment on table staging.clients is 'Current clients: for each the row with the newest updated_at.';
+comment on table staging.units is 'Current units.';
+comment on table staging.users is 'Current users; limits are per calendar month, the cost limit in USD.';
+comment on table staging.documents is 'Current documents.';
 comment on column staging.clients.canonical is
-'The row''s canonical JSON: of two rows with the same updated_at the greater one wins.';
-comment on column staging.clients.batch_id is 'The batch that brought this row.';
+'The row''s canonical JSON: of two rows with the same updated_at the one with the greater text wins.';
+comment on column staging.clients.batch_id is 'The batch that wrote this row.';

@@ -1,4 +1,4 @@
-"""What incremental builds need."""
+"""Tables of incremental builds: builds, offsets, check results, locks."""
 
 from warehouse.schema.tables.sql import run_sql_beside
 

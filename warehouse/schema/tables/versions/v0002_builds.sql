@@ -1,6 +1,6 @@
--- What incremental builds need: pinned builds, offsets, what they wrote, checks, locks.
+-- Tables of incremental builds: builds, offsets, what builds wrote, check results, locks.
 
--- dbt's role may create tables in these, but no schemas.
+-- dbt's role may create tables in these schemas, but may not create schemas.
 create schema intermediate;
 create schema marts;
 
@@ -24,19 +24,19 @@ create table warehouse.builds (
 );
 
 comment on table warehouse.builds is
-'One row per build, keyed by dbt''s invocation id. What a build reads is pinned once, so that all its models describe the same data.';
+'One row per build, keyed by dbt''s invocation id. The high-water mark is fixed at the start of a build, so that all its models describe the same data.';
 comment on column warehouse.builds.batch_seq is
 'The high-water mark: the highest batch that the build reads.';
-comment on column warehouse.builds.as_of is 'The instant that the build looks from.';
+comment on column warehouse.builds.as_of is 'The instant for which the build computes: it sees events before it.';
 comment on column warehouse.builds.window_start is
 'A backfill recomputes [window_start, window_end) and moves no offset.';
 comment on column warehouse.builds.code_digest is
 'Digest of the dbt project''s files, NULL for backfills: shows whether the code has changed since.';
 comment on column warehouse.builds.models is 'The models to build; NULL for all of them.';
 comment on column warehouse.builds.allows_lost_events is
-'Typed facts may be rebuilt although some of their events have expired.';
+'Whether typed facts may be rebuilt although some of their events have expired.';
 comment on column warehouse.builds.reported_to_dagster is
-'Whether a run has reported to Dagster what the build wrote (see warehouse.touched_periods).';
+'Whether a run has reported to Dagster what this build wrote (see warehouse.touched_periods).';
 
 create index on warehouse.builds (started_at);
 
@@ -53,14 +53,14 @@ create table warehouse.model_offsets (
 );
 
 comment on table warehouse.model_offsets is
-'How far each model has read: all batches up to batch_seq, and of them the events before as_of. Moved in the transaction that writes the model''s rows.';
+'The offset of each model: it has read all batches up to batch_seq and of these the events before as_of. Moved in the transaction that writes the model''s rows.';
 comment on column warehouse.model_offsets.as_of is
-'infinity for typed facts, which hold every event: marts decide which of them are visible.';
+'infinity for typed facts, which hold every event; marts decide which events are visible.';
 comment on column warehouse.model_offsets.checksum is
-'Of the model''s code: a model whose code changed is rebuilt.';
-comment on column warehouse.model_offsets.row_count is 'Rows of the model.';
+'Checksum of the model''s code: a model whose code has changed is rebuilt.';
+comment on column warehouse.model_offsets.row_count is 'Number of rows of the model.';
 comment on column warehouse.model_offsets.unanalyzed is
-'Rows that builds have written or deleted since they last took statistics of the model.';
+'Rows that builds have written or deleted since the model was last analyzed.';
 
 create table warehouse.time_dependent_models (
     model text primary key,
@@ -76,7 +76,7 @@ create table warehouse.view_digests (
 );
 
 comment on table warehouse.view_digests is
-'The text that each view was made from: a view is replaced only when it changes.';
+'Digest of the text that each view was created from: a view is replaced only when its text changes.';
 
 -- What builds wrote.
 
@@ -96,7 +96,7 @@ comment on column warehouse.touched_periods.period_start is
 comment on column warehouse.touched_periods.rows_written is
 'Rows that the build wrote; for a model that was rebuilt or depends on time, all its rows.';
 comment on column warehouse.touched_periods.from_batch is 'The build read the batches after this one.';
-comment on column warehouse.touched_periods.to_batch is 'The last batch that the build read.';
+comment on column warehouse.touched_periods.to_batch is 'The build read the batches up to this one.';
 
 create index on warehouse.touched_periods (invocation_id);
 
@@ -113,8 +113,8 @@ create table warehouse.restatements (
 );
 
 comment on table warehouse.restatements is
-'Published figures of a closed period that have changed since, written in the transaction that replaced them.';
-comment on column warehouse.restatements.new_values is 'NULL where the row is gone.';
+'Changes of published figures of closed periods, recorded in the transaction that made the change.';
+comment on column warehouse.restatements.new_values is 'NULL if the row no longer exists.';
 
 create index on warehouse.restatements (mart, client_id, period);
 
@@ -135,11 +135,11 @@ create table warehouse.check_results (
 );
 
 comment on table warehouse.check_results is
-'Every check that ran. Nothing is exported while the latest result of any check of severity error is a failure.';
+'One row per check and run. Nothing is exported while the latest result of a check with severity error is a failure.';
 comment on column warehouse.check_results.batch_seq is
-'The batch up to which the checked rows were built or landed.';
+'The last batch that the checked rows include.';
 
--- The latest result of each check, without reading and sorting all of them.
+-- Finds the latest result of each check without reading and sorting all results.
 create index check_results_latest on warehouse.check_results (check_name, checked_at desc)
 include (model, severity, passed);
 
@@ -151,10 +151,10 @@ create table warehouse.applied_files (
 );
 
 comment on table warehouse.applied_files is
-'What each file of functions, views and grants was when it was last run: `warehouse init` runs those that have changed.';
+'Digest of each function, view and of the grant files when they were last run: `warehouse init` runs those that have changed.';
 
--- Locks (warehouse/locks.py): empty tables, so that only a role with a grant on one can take it.
--- Every login could take an advisory lock.
+-- Locks (warehouse/locks.py): empty tables, so that only a role with a grant on one can take its lock.
+-- Advisory locks could be taken by every login.
 
 create table warehouse.lock_batch_seq ();
 create table warehouse.lock_landing ();
@@ -168,21 +168,20 @@ create table warehouse.lock_export ();
 create table warehouse.lock_notifications ();
 create table warehouse.lock_drop_folder ();
 
-comment on table warehouse.lock_batch_seq is 'Commits of batches, which are numbered in their order.';
-comment on table warehouse.lock_landing is 'Held shared by chunks that land, exclusively by an erasure or the expiry of a month.';
-comment on table warehouse.lock_partitions is 'Adding and dropping partitions of staging.raw_events.';
-comment on table warehouse.lock_access is 'Granting access to what was built (warehouse.apply_access).';
-comment on table warehouse.lock_build is 'Building.';
-comment on table warehouse.lock_dbt is 'Held shared by each dbt that a build has started: the next build waits for it.';
-comment on table warehouse.lock_erasure is 'Erasing.';
-comment on table warehouse.lock_checks is 'Checking.';
-comment on table warehouse.lock_export is 'Exporting the marketing row.';
-comment on table warehouse.lock_notifications is 'Sending notifications.';
-comment on table warehouse.lock_drop_folder is 'Loading dropped files.';
+comment on table warehouse.lock_batch_seq is 'Held while a batch commits: batches are numbered in commit order.';
+comment on table warehouse.lock_landing is 'Held shared while a chunk is landed, exclusively by an erasure or the expiry of a month.';
+comment on table warehouse.lock_partitions is 'Held while partitions of staging.raw_events are added or dropped.';
+comment on table warehouse.lock_access is 'Held while access to models is applied (warehouse.apply_access).';
+comment on table warehouse.lock_build is 'Held by a build.';
+comment on table warehouse.lock_dbt is 'Held shared by each dbt process of a build: the next build waits until it ends.';
+comment on table warehouse.lock_erasure is 'Held by an erasure.';
+comment on table warehouse.lock_checks is 'Held by a run of the checks.';
+comment on table warehouse.lock_export is 'Held by an export of the marketing row.';
+comment on table warehouse.lock_notifications is 'Held while notifications are sent.';
+comment on table warehouse.lock_drop_folder is 'Held while files of the drop folder are loaded.';
 
--- A model's transaction locks its row.
 create table warehouse.lock_models (
     model text primary key
 );
 
-comment on table warehouse.lock_models is 'A row for each model, locked by the transaction that writes it (warehouse.lock_model).';
+comment on table warehouse.lock_models is 'One row per model, locked by the transaction that writes the model (warehouse.lock_model).';

@@ -1,4 +1,4 @@
-"""Tenants, and what models declare."""
+"""Tenants, and the access that models declare."""
 
 from warehouse.schema.tables.sql import run_sql_beside
 

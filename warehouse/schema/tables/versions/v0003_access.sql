@@ -1,17 +1,17 @@
--- Who sees what: tenants, and the access that models declare. Grants and policies are in schema/access.
+-- Tenants, and the access that models declare. Grants and policies are in schema/access.
 
 create table warehouse.tenants (
     role_name name primary key,
-    -- These name nobody: events of no client, and unknown people.
+    -- Reserved values: _platform is no client, '' and none stand for unknown.
     client_id text not null check (client_id not in ('', '_platform', 'none')),
     user_id text check (user_id not in ('', 'none'))
 );
 
 comment on table warehouse.tenants is
-'Whose rows a tenant''s role sees: those of its client, or with a user only that user''s own. Written by the owner alone; a role that is not here sees none.';
+'Which rows a tenant''s role sees: those of its client or, with a user_id, only those of that user. Only the owner writes here; a role without a row sees nothing.';
 comment on column warehouse.tenants.role_name is
-'A role that cannot log in, a member of warehouse_tenant; the API switches to it.';
-comment on column warehouse.tenants.user_id is 'NULL for all of the client.';
+'A role without login that is a member of warehouse_tenant; the API switches to it.';
+comment on column warehouse.tenants.user_id is 'NULL for all users of the client.';
 
 create table warehouse.access (
     schema_name text not null check (schema_name in ('intermediate', 'marts')),
@@ -22,6 +22,6 @@ create table warehouse.access (
 );
 
 comment on table warehouse.access is
-'Everything that dbt makes, and who may read it, as models and functions declare it: written by every build, read by `warehouse init`.';
+'Who may read each relation and function of dbt, as declared in its meta. Written by every build, read by `warehouse init`.';
 comment on column warehouse.access.access is
-'builders: nobody else. analysts: analysts alone. client, client_and_user, user: also tenants, their own rows by these columns. shared: rows of nobody, which marts read for everybody.';
+'builders: only builds. analysts: builds and analysts. client, client_and_user, user: tenants too, limited to their own rows by these columns. shared: rows that belong to no tenant and that marts of tenants read.';

@@ -1,4 +1,4 @@
-"""Who was erased, by keyed hashes."""
+"""Receipts of erasures; subjects are stored as keyed hashes only."""
 
 from warehouse.schema.tables.sql import run_sql_beside
 

@@ -1,4 +1,4 @@
--- Erasure. Who was erased is known by a keyed hash alone.
+-- Erasure. Identifiers of erased subjects are stored as keyed hashes only.
 
 create table warehouse.erasure_key (
     is_only_row boolean primary key default true check (is_only_row),
@@ -6,7 +6,7 @@ create table warehouse.erasure_key (
 );
 
 comment on table warehouse.erasure_key is
-'The key of the hashes in warehouse.erasures, drawn with the first erasure. For the owner and the loader alone: whoever has it can test a guess at an identifier.';
+'The key of the hashes in warehouse.erasures, generated at the first erasure. Only the owner and the loader may read it: whoever has it can test guesses of an identifier.';
 
 create table warehouse.erasures (
     erasure_id bigint generated always as identity primary key,
@@ -32,35 +32,35 @@ create table warehouse.erasures (
 );
 
 comment on table warehouse.erasures is
-'The receipts. An erasure that is not verified was interrupted: the same command resumes it.';
+'One receipt per erasure. An erasure that is not verified was interrupted; the same command resumes it.';
 comment on column warehouse.erasures.is_of_one_client is
-'The identifier was erased under one client alone, which the hash covers.';
+'Whether the identifier was erased for one client only; then subject_hash covers the client, too.';
 comment on column warehouse.erasures.subject_hash is
-'HMAC-SHA256 of the identifier under warehouse.erasure_key: all that is kept of it.';
+'HMAC-SHA256 of the identifier with warehouse.erasure_key. Nothing else of the identifier is kept.';
 comment on column warehouse.erasures.identifier_hash is
-'The hash without the client, where subject_hash covers one: for lines that do not name their client.';
+'The hash without the client, if subject_hash covers a client: for lines that name no client.';
 comment on column warehouse.erasures.identifier_length is
-'In bytes: of a line that is no object, a loader hashes parts of this length.';
+'Length of the identifier in bytes: in a line that is not a JSON object, a loader hashes parts of this length.';
 comment on column warehouse.erasures.state is
-'begun: no line of the subject lands any more · removed: it is gone from staging and the facts · verified: marts are built without it and the search has been made.';
+'begun: lines of the subject are suppressed from now on · removed: the subject is removed from staging and the facts · verified: marts are rebuilt without it and the search was run.';
 comment on column warehouse.erasures.batch_seq is
-'The erasure''s own batch; NULL where nothing of the subject was found.';
+'The erasure''s own batch; NULL if nothing of the subject was found.';
 comment on column warehouse.erasures.rows_forgotten_at is
-'When warehouse.erased_rows was emptied: a model that has not read the erasure by then is recomputed in full.';
+'When the rows of this erasure were deleted from warehouse.erased_rows: a model that has not read the erasure by then is recomputed in full.';
 comment on column warehouse.erasures.removed is
-'How many rows were deleted, by table; of marts, how many named the subject.';
+'Number of deleted rows by table; for marts, of rows that named the subject.';
 comment on column warehouse.erasures.changed is
-'How many rows of others stay, by table, with the identifier cut out of their addresses.';
+'Number of other subjects'' rows, by table, that stay with the identifier cut out of an address.';
 comment on column warehouse.erasures.files_removed is
-'How many files that held the identifier were deleted, by folder.';
+'Number of deleted files that held the identifier, by folder.';
 comment on column warehouse.erasures.files_left is
-'How many files hold it, or could not be read, and were left, by folder.';
+'Number of files that still hold the identifier or could not be read, by folder.';
 comment on column warehouse.erasures.found is
-'What the search found afterwards, by table: nothing, if all is well.';
+'Number of rows, by table, in which the final search still found the identifier: empty if the erasure is complete.';
 comment on column warehouse.erasures.not_searched is
-'Tables of other owners, which the warehouse''s owner may not read.';
+'Tables of other owners that the warehouse''s owner may not read.';
 comment on column warehouse.erasures.older_snapshots is
-'How many transactions that began before the removal were open when the receipt was verified: they see the old rows until they end.';
+'Number of transactions that began before the removal and were open at verification: they see the old rows until they end.';
 
 create index erasures_by_subject on warehouse.erasures (subject_hash);
 
@@ -71,8 +71,8 @@ create table warehouse.erased_rows (
 );
 
 comment on table warehouse.erased_rows is
-'The rows of facts and entities that were erased, and the rows of models that were replaced for it: models downstream find the touched cells by them. Empty but during an erasure.';
+'Erased rows of facts and entities, and rows of models that were replaced because of them: downstream models find the touched cells by these rows. Empty except during an erasure.';
 comment on column warehouse.erased_rows.batch_seq is
-'The erasure''s batch; of a replaced row, the batch up to which its model was built then.';
+'The erasure''s batch; for a replaced row, the batch up to which its model had been built.';
 
 create index erased_rows_by_model on warehouse.erased_rows (model);

@@ -1,8 +1,8 @@
--- What people look after: alerts, runs that failed, notifications, exports.
+-- Tables of operations: alerts, notifications, failed runs, exports.
 
 create schema export;
 
--- Dagster's own storage, where it is kept here (WAREHOUSE_DAGSTER_STORAGE).
+-- Dagster's own storage, if WAREHOUSE_DAGSTER_STORAGE is postgres.
 create schema dagster;
 
 create table warehouse.alert_actions (
@@ -14,9 +14,9 @@ create table warehouse.alert_actions (
 );
 
 comment on table warehouse.alert_actions is
-'What people did about alerts by hand, beside the models: no rebuild touches it. An alert that late events extend keeps what was done about any of its windows.';
+'Manual actions on alerts, kept outside the models so that no rebuild loses them. An alert that late events extend keeps the actions on all its windows.';
 comment on column warehouse.alert_actions.alert_id is
-'The alert''s id in marts.alert_history at that time.';
+'The alert''s id in marts.alert_history at the time of the action.';
 
 create table warehouse.notifications (
     notification_id bigint generated always as identity primary key,
@@ -26,9 +26,9 @@ create table warehouse.notifications (
 );
 
 comment on table warehouse.notifications is
-'Messages to people: written together with what happened, sent afterwards.';
+'Outgoing messages: written in the transaction that records the event, sent afterwards.';
 comment on column warehouse.notifications.sent_at is
-'When the webhook accepted it; NULL while it waits.';
+'When the webhook accepted the message; NULL while it waits.';
 
 create index notifications_waiting on warehouse.notifications (notification_id) where sent_at is null;
 
@@ -45,11 +45,11 @@ create table warehouse.run_events (
 );
 
 comment on table warehouse.run_events is
-'Runs, checks and files that failed, and the first of the same that succeeded again.';
+'Failed runs, failed checks and quarantined files, and the first success after each failure.';
 comment on column warehouse.run_events.job is
-'The job, the assets of a run from the UI, the check and its model, or the file.';
+'The job; the assets of a run from the UI; the check and its model; or the file.';
 comment on column warehouse.run_events.notification_id is
-'The notification of it: warehouse.notifications; NULL where one was sent within the hour before.';
+'The notification (warehouse.notifications); NULL if one was sent within the hour before.';
 
 create table warehouse.exports (
     export_id bigint generated always as identity primary key,
@@ -71,17 +71,17 @@ create table warehouse.exports (
 );
 
 comment on table warehouse.exports is
-'Every row that was exported, or refused for its change against the last: its figures, and what they came from.';
-comment on column warehouse.exports.target is 'The database that the row was for, without user and password.';
+'Every row that was exported, or refused because it changed too much: its figures and their origin.';
+comment on column warehouse.exports.target is 'The target database, without user and password.';
 comment on column warehouse.exports.state is
-'Stays running where an exporter was killed: the exported row itself shows whether it was written.';
-comment on column warehouse.exports.reason is 'Why it was refused, or what was accepted nevertheless.';
-comment on column warehouse.exports.accepted_by is 'Who accepted a change beyond the bounds.';
-comment on column warehouse.exports.run is 'The run that exported; NULL from the command line.';
+'Stays running if the export was killed; the exported row itself shows whether it was written.';
+comment on column warehouse.exports.reason is 'Why the row was refused, or which violations were accepted.';
+comment on column warehouse.exports.accepted_by is 'Who accepted a change beyond the limits.';
+comment on column warehouse.exports.run is 'The Dagster run of the export; NULL from the command line.';
 comment on column warehouse.exports.build is
-'The build that the figures came from: warehouse.builds.invocation_id.';
+'The build of the figures: warehouse.builds.invocation_id.';
 comment on column warehouse.exports.checked_at is
-'The run of checks that tested the figures: warehouse.check_results.checked_at.';
+'When the figures were checked: warehouse.check_results.checked_at.';
 
 create table export.analytics_platform_stats (
     id integer primary key check (id = 1),
@@ -93,12 +93,12 @@ create table export.analytics_platform_stats (
 );
 
 comment on table export.analytics_platform_stats is
-'Exactly one row: what the marketing site shows. Only the export writes it, and only when every blocking check has passed.';
+'Exactly one row: the figures of the marketing site. Only the export writes it, and only after every blocking check has passed.';
 comment on column export.analytics_platform_stats.active_users is
 'Units with a session in the 30 x 24 h before updated_at.';
-comment on column export.analytics_platform_stats.questions_answered is 'Chat events ever.';
-comment on column export.analytics_platform_stats.pdf_downloads is 'PDF downloads ever.';
+comment on column export.analytics_platform_stats.questions_answered is 'Number of chat events ever.';
+comment on column export.analytics_platform_stats.pdf_downloads is 'Number of PDF downloads ever.';
 comment on column export.analytics_platform_stats.engagement_rate is
 'Active users / units; NULL without units; may exceed 1.';
 comment on column export.analytics_platform_stats.updated_at is
-'The instant that the row looks from: as_of of the build it came from.';
+'The instant for which the row was computed: as_of of its build.';
