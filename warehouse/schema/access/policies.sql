@@ -11,8 +11,14 @@ drop policy if exists analysts on warehouse.restatements;
 create policy analysts on warehouse.restatements for select to warehouse_analyst using (true);
 drop policy if exists tenants on warehouse.restatements;
 create policy tenants on warehouse.restatements for select to warehouse_tenant using (
-    client_id = (select t.client_id from warehouse.tenants as t where t.role_name = current_user)
-    and (select t.user_id is null from warehouse.tenants as t where t.role_name = current_user)
+    client_id = (
+        select t.client_id from warehouse.tenants as t
+        where t.role_name = current_user
+    )
+    and (
+        select t.user_id is null from warehouse.tenants as t
+        where t.role_name = current_user
+    )
 );
 -- Builds insert here but, unlike marts, do not own the table.
 drop policy if exists builders on warehouse.restatements;

@@ -1,7 +1,7 @@
 -- Adds the monthly partitions that do not exist yet. Runs as the owner, so that loaders need no
 -- permission to create tables. It creates a table and then attaches it: other loaders can keep writing
 -- meanwhile, which `create table … partition of` would block.
-create or replace function staging.add_raw_partitions(months date []) returns integer
+create or replace function staging.add_raw_partitions(months date[]) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 set timezone = 'UTC' set datestyle = 'ISO, MDY' as $$
 declare
@@ -34,7 +34,7 @@ begin
 end
 $$;
 
-revoke all on function staging.add_raw_partitions(date []) from public;
+revoke all on function staging.add_raw_partitions(date[]) from public;
 
-comment on function staging.add_raw_partitions(date []) is
+comment on function staging.add_raw_partitions(date[]) is
 'Adds the monthly partitions of staging.raw_events that the given days need; returns how many were new.';

@@ -2,7 +2,7 @@
 -- them. Runs as the owner, because loaders may not read facts; therefore the fact must be a plain table
 -- that runs no code of builders.
 create or replace function staging.landed_and_dropped(
-    clients text [], event_ids uuid [], instants timestamptz []
+    clients text[], event_ids uuid[], instants timestamptz[]
 ) returns setof bigint
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 set timezone = 'UTC' set datestyle = 'ISO, MDY' as $$
@@ -19,7 +19,7 @@ begin
 end
 $$;
 
-revoke all on function staging.landed_and_dropped(text [], uuid [], timestamptz []) from public;
+revoke all on function staging.landed_and_dropped(text[], uuid[], timestamptz[]) from public;
 
-comment on function staging.landed_and_dropped(text [], uuid [], timestamptz []) is
+comment on function staging.landed_and_dropped(text[], uuid[], timestamptz[]) is
 'The positions, from 0, of the events that the typed facts hold.';

@@ -9,7 +9,7 @@
 -- A model that reads past an erasure whose rows were deleted from warehouse.erased_rows is recomputed
 -- in full, in place.
 create or replace function warehouse.begin_model(
-    model_name text, invocation text, code_checksum text, upstream text [], is_fact boolean,
+    model_name text, invocation text, code_checksum text, upstream text[], is_fact boolean,
     is_new boolean, holds_every_event boolean
 ) returns text
 -- No lock timeout: a build waits as long as another build writes the model.

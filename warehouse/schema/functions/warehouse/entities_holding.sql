@@ -1,7 +1,7 @@
 -- The keys of the entities that hold the identifier, by the staging view through which models read
 -- them.
 create or replace function warehouse.entities_holding(sought text, of_client text)
-returns table (model text, key_column text, keys text [])
+returns table (model text, key_column text, keys text[])
 language plpgsql stable as $$
 declare
     place record;

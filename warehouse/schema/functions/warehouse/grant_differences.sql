@@ -1,6 +1,6 @@
 -- The grant and revoke statements that make the grants in these schemas equal to the wanted ones.
 -- Grants of roles other than the warehouse's are ignored.
-create or replace function warehouse.grant_differences(schemas text [], wanted jsonb) returns setof text
+create or replace function warehouse.grant_differences(schemas text[], wanted jsonb) returns setof text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     with
 

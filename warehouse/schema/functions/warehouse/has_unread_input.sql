@@ -1,6 +1,6 @@
 -- Whether there is unread input for these models (NULL: all models): batches after the lowest offset,
 -- a new day, or events and dates of entities that as_of passes.
-create or replace function warehouse.has_unread_input(wanted_as_of timestamptz, of_models text []) returns boolean
+create or replace function warehouse.has_unread_input(wanted_as_of timestamptz, of_models text[]) returns boolean
 language sql stable as $$
     with
 

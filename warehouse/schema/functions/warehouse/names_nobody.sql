@@ -2,7 +2,7 @@
 -- fixed texts. Erasures do not search them, so that an identifier that equals one of these words is not
 -- reported there. Every other column may name a subject: whoever adds a column either lists it here or
 -- makes erasures cover it.
-create or replace function warehouse.names_nobody() returns text []
+create or replace function warehouse.names_nobody() returns text[]
 language sql immutable parallel safe as $$
     select array[
         'staging.raw_events.country', 'staging.suppressed_events.event',

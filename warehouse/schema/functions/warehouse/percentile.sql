@@ -1,5 +1,5 @@
 -- Replaces percentile_cont, which computes in floating point: marts promise exact figures, rounded once.
-create or replace function warehouse.percentile(sorted numeric [], fraction numeric) returns numeric
+create or replace function warehouse.percentile(sorted numeric[], fraction numeric) returns numeric
 language sql immutable strict parallel safe as $$
     select
         sorted[place + 1]
@@ -12,5 +12,5 @@ language sql immutable strict parallel safe as $$
     where cardinality(sorted) > 0
 $$;
 
-comment on function warehouse.percentile(numeric [], numeric) is
+comment on function warehouse.percentile(numeric[], numeric) is
 'The exact continuous percentile of numbers in ascending order; NULL for an empty array.';

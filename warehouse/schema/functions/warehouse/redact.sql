@@ -1,6 +1,6 @@
 -- Replaces texts that name or mention the identifier by (erased). For rows that also report something
 -- else and therefore stay.
-create or replace function warehouse.redact(relation regclass, columns text [], sought text)
+create or replace function warehouse.redact(relation regclass, columns text[], sought text)
 returns void
 language plpgsql as $$
 declare

@@ -2,7 +2,7 @@
 -- time-dependent models. Does nothing and returns false if there is unread input, or if the models were
 -- not last built with this code: then dbt has to run.
 create or replace function warehouse.refresh_time_dependent(
-    invocation text, wanted_as_of timestamptz, digest text, of_models text []
+    invocation text, wanted_as_of timestamptz, digest text, of_models text[]
 ) returns boolean
 language plpgsql as $$
 declare

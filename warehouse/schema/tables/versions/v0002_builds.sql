@@ -14,7 +14,7 @@ create table warehouse.builds (
     window_end date,
     full_refresh boolean not null,
     code_digest text,
-    models text [],
+    models text[],
     allows_lost_events boolean not null default false,
     state text not null default 'running' check (state in ('running', 'done', 'failed')),
     started_at timestamptz not null default clock_timestamp(),
@@ -64,7 +64,7 @@ comment on column warehouse.model_offsets.unanalyzed is
 
 create table warehouse.time_dependent_models (
     model text primary key,
-    statements text [] not null
+    statements text[] not null
 );
 
 comment on table warehouse.time_dependent_models is

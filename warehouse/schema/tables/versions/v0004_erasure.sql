@@ -27,7 +27,7 @@ create table warehouse.erasures (
     files_removed jsonb not null default '{}',
     files_left jsonb not null default '{}',
     found jsonb,
-    not_searched text [] not null default '{}',
+    not_searched text[] not null default '{}',
     older_snapshots integer
 );
 
