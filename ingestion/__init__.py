@@ -1,1 +1,1 @@
-"""What lands in the warehouse, and how."""
+"""Loads data into staging: contract, sources, loading, privacy, sample data."""

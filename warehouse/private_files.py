@@ -1,4 +1,4 @@
-"""Files for the warehouse's own user alone, whatever the umask was when they were made."""
+"""Files that only the warehouse's own user may access, whatever the umask at their creation."""
 
 from __future__ import annotations
 
@@ -11,80 +11,83 @@ from pathlib import Path
 
 from warehouse.errors import WarehouseError, printable
 
-# Root does not run PostgreSQL: the embedded server then runs as this user, which is made for it.
+# PostgreSQL refuses to run as root: under root the embedded server runs as this user, which the
+# server library creates.
 SERVER_USER = "pgserver"
-# An empty file that tells a home of the warehouse from a folder of something else.
+# An empty file that marks a folder as a home of the warehouse.
 MARKER = ".warehouse-home"
-# What earlier versions, too, made in a home, and file systems make in their root.
-_OF_A_HOME = re.compile(
+# Names in a home without the marker: what earlier versions created there, and what a file system
+# creates in its root.
+_KNOWN_IN_HOME = re.compile(
     r"pg\d+(\.lock|\.unfinished)?|dagster|dbt|docs|drop|sample|locks|lost\+found"
 )
-# Neither waits for a pipe's writer nor follows a link.
+# O_NONBLOCK does not wait for a pipe's writer; O_NOFOLLOW refuses a link.
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW
 
 
 class HomeError(WarehouseError):
-    """The folder that is named as the warehouse's home is one of something else."""
+    """The folder that WAREHOUSE_HOME names is not a home of the warehouse."""
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those missing above it, for this user alone; keep what is there."""
+    """Create a folder and its missing parents for this user only; keep existing folders."""
     if not path.exists():
         make_folder(path.absolute().parent)
         path.mkdir(mode=0o700, exist_ok=True)
 
 
-def take_from_others(path: Path | str, folder: int | None = None) -> None:
-    """Take every permission that others have on a file or folder of ours.
+def restrict_to_owner(path: Path | str, folder: int | None = None) -> None:
+    """Remove every permission of other users from a file or folder of ours.
 
-    With ``folder``, an open one, the path is below that. Links are not followed, whoever puts one
-    there meanwhile, and a file of several names is left alone: one of them may be somebody else's.
+    ``path`` is relative to ``folder``, a file descriptor, if one is given. Links are never
+    followed, not even one that replaces the file meanwhile. A file with several hard links is left
+    alone: one of them may belong to somebody else.
     """
-    if not _is_to_take(os.stat(path, dir_fd=folder, follow_symlinks=False)):
+    if not _is_open_to_others(os.stat(path, dir_fd=folder, follow_symlinks=False)):
         return
     try:
         descriptor = os.open(path, _READ, dir_fd=folder)
     except OSError as error:
         if error.errno in {errno.ELOOP, errno.ENXIO}:
-            # A link or a socket is there by now.
+            # Replaced by a link or a socket meanwhile.
             return
         raise
     try:
         status = os.fstat(descriptor)
-        if _is_to_take(status):
+        if _is_open_to_others(status):
             os.fchmod(descriptor, stat.S_IMODE(status.st_mode) & 0o700)
     finally:
         os.close(descriptor)
 
 
-def _is_to_take(status: os.stat_result) -> bool:
+def _is_open_to_others(status: os.stat_result) -> bool:
     is_one_file = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
     is_one = is_one_file or stat.S_ISDIR(status.st_mode)
     return is_one and is_ours(status) and bool(status.st_mode & 0o077)
 
 
 def make_private(folder: Path) -> None:
-    """Take from others every permission on a folder, if it is there, and on all that it holds."""
+    """Remove other users' permissions from a folder, if it exists, and from all its content."""
     if not folder.exists():
         return
-    # The folder itself may be a link, to another disk, say; links in it are left alone.
+    # The folder itself may be a link, for example to another disk. Links inside it are left alone.
     top = folder.resolve()
-    take_from_others(top)
+    restrict_to_owner(top)
     for _, folders, files, descriptor in os.fwalk(top):
-        # Under root: what the embedded server makes is private, and its own.
+        # Under root this skips the embedded server's files, which are private already.
         folders[:] = [name for name in folders if _is_own(name, descriptor)]
         for name in (*folders, *files):
-            # A server or run removes files meanwhile.
+            # A running server or run may remove files meanwhile.
             with suppress(FileNotFoundError):
-                take_from_others(name, descriptor)
+                restrict_to_owner(name, descriptor)
 
 
 def make_home_private(home: Path) -> None:
-    """Make the warehouse's home private, and what it holds where the home was open to others.
+    """Make the warehouse's home private, and its content too if the home was open to others.
 
-    Nobody else reaches what a private home holds. The embedded server's user, under root, may pass
-    through to its own folder, and neither list nor change anything here. Raises HomeError for a
-    folder of something else, and changes nothing there.
+    Under root the embedded server's user may pass through the home to its own folder, but neither
+    list nor change anything in it. Raises HomeError, with nothing changed, if the folder is not a
+    home of the warehouse.
     """
     if not home.exists() or not is_ours(home.stat()):
         return
@@ -103,9 +106,9 @@ def make_home_private(home: Path) -> None:
 
 
 def tighten_home(home: Path) -> None:
-    """Make the home and all that it holds private, also where the home has been private before.
+    """Make the home and all its content private, even if the home is private already.
 
-    Raises HomeError as ``make_home_private`` does.
+    Raises HomeError like ``make_home_private``.
     """
     make_home_private(home)
     if (home / MARKER).exists():
@@ -114,19 +117,20 @@ def tighten_home(home: Path) -> None:
 
 
 def _mark_home(home: Path) -> None:
-    """Leave in a home what tells that it is one. Raises HomeError for a folder of something else.
+    """Create the marker in a home. Raises HomeError if the folder is not a home.
 
-    A home without the mark is of an earlier version, or new: it holds nothing but what we make.
+    A home without the marker is new or from an earlier version: it holds only names that the
+    warehouse creates.
     """
     if not home.is_dir():
-        raise HomeError(f"WAREHOUSE_HOME is {printable(home)}, which is no folder.")
+        raise HomeError(f"WAREHOUSE_HOME is {printable(home)}, which is not a folder: name one.")
     names = os.listdir(home)
     if MARKER in names:
         return
-    if others := sorted(name for name in names if not _OF_A_HOME.fullmatch(name)):
+    if others := sorted(name for name in names if not _KNOWN_IN_HOME.fullmatch(name)):
         raise HomeError(
-            f"WAREHOUSE_HOME is {printable(home)}, a folder of something else: it holds "
-            f"{printable(others[0])}. Name a folder of its own; or, if it is the warehouse's home, "
+            f"WAREHOUSE_HOME is {printable(home)}, which is not a home of the warehouse: it holds "
+            f"{printable(others[0])}. Name an empty folder; or, if it is the warehouse's home, "
             f"put an empty file {MARKER} into it."
         )
     with suppress(FileExistsError):
@@ -145,7 +149,7 @@ def _is_own(name: str, folder: int) -> bool:
 
 
 def server_group() -> int | None:
-    """Return the group of the embedded server's user where it is another one than ours."""
+    """Return the group of the embedded server's user, None if the server runs as our user."""
     import pwd
 
     if os.geteuid() != 0:

@@ -1,1 +1,1 @@
-"""What may be sent, and the validation of each line."""
+"""The contract for producers: the tracking plan and the validation of each line."""

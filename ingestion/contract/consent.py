@@ -1,30 +1,31 @@
-"""Whether an event that needs consent has it."""
+"""Decides whether an event that needs consent has it: the only place of this rule."""
 
 from __future__ import annotations
 
 from typing import Any
 
-# Where nothing is tracked before the person has opted in; other sources answer for it themselves.
+# Sources where tracking needs an opt-in. Other sources are responsible for consent themselves.
 BROWSER_SOURCES = frozenset({"web", "marketing_site"})
-# `true` and 1.0 equal 1, and `false` equals 0.
+# In Python `true` and 1.0 equal 1, and `false` equals 0.
 DO_NOT_TRACK = frozenset({1, "1", "true", "yes", "on"})
 DENIED = frozenset({0, "0", "false", "no", "off", "denied"})
-# Booleans are among them.
+# Includes booleans, which are ints in Python.
 _NUMBERS = (int, float)
 
 
 def consents(dnt: Any, consent: Any, analytics: Any, source: Any) -> bool:
-    """Decide by members of a context: ``dnt``, ``consent``, ``consent.analytics`` and ``source``.
+    """Return whether a person consents, by ``dnt``, ``consent``, its ``analytics`` and ``source``.
 
-    Each may be of any JSON type. A refusal counts however it is written; an opt-in is `true` alone.
+    These are members of a context and may be of any JSON type. A refusal counts in any of its
+    spellings; only `true` is an opt-in.
     """
-    if _says(dnt, DO_NOT_TRACK) or _says(consent, DENIED) or _says(analytics, DENIED):
+    if _matches(dnt, DO_NOT_TRACK) or _matches(consent, DENIED) or _matches(analytics, DENIED):
         return False
-    return analytics is True or not _says(source, BROWSER_SOURCES)
+    return analytics is True or not _matches(source, BROWSER_SOURCES)
 
 
 def context_consents(context: Any) -> bool:
-    """Decide by a parsed context, which may be of any shape and lack every member."""
+    """Return whether the person consents, by a parsed context of any shape."""
     if not isinstance(context, dict):
         return True
     consent = context.get("consent")
@@ -32,7 +33,7 @@ def context_consents(context: Any) -> bool:
     return consents(context.get("dnt"), consent, analytics, context.get("source"))
 
 
-def _says(value: Any, meanings: frozenset[Any]) -> bool:
+def _matches(value: Any, meanings: frozenset[Any]) -> bool:
     if value is None:
         return False
     if isinstance(value, str):

@@ -1,7 +1,7 @@
-"""The shapes of valid events, built from the tracking plan for msgspec.
+"""The msgspec types of valid events, built from the tracking plan.
 
-One struct type per event, told apart by the member ``event``: decoding a line with their union
-validates envelope and properties at once, in C.
+There is one struct type per event, with the member ``event`` as its tag: decoding a line with the
+union of these types validates envelope and properties in one step, in C.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import msgspec
 
 from ingestion.contract.tracking_plan import LARGEST_NUMBER, Member, Plan, tracking_plan
 
-# It is removed from the context wherever it stands, be it null: so null is told from absent.
-REMOVED = "ip"
+# The member of a context that is never stored. It is removed even if it is null, so its type
+# distinguishes null from absent.
+IP_MEMBER = "ip"
 
 
 class Slices(msgspec.Struct, gc=False):
-    """An envelope's parts as the bytes that came; empty where absent."""
+    """The parts of an envelope as received bytes; empty if absent."""
 
     actor: msgspec.Raw = msgspec.Raw()
     context: msgspec.Raw = msgspec.Raw()
@@ -26,7 +27,7 @@ class Slices(msgspec.Struct, gc=False):
 
 
 class EventShape(msgspec.Struct):
-    """What the judge needs to know of an event, beside its type."""
+    """What the validator needs to know about an event, besides its type."""
 
     name: str
     consent: bool
@@ -46,7 +47,7 @@ def event_union() -> Any:
 
 @cache
 def event_shapes() -> dict[str, EventShape]:
-    """Return what else the plan says of each event, by name."""
+    """Return what the plan says about each event besides its type, by name."""
     return {
         name: EventShape(name, event.consent, event.requires_one_of)
         for name, event in tracking_plan().events.items()
@@ -100,7 +101,7 @@ def _object_type(
         type_ = _member_type(f"{name}.{member_name}", member, below, is_required)
         if is_required:
             needed.append((member_name, type_))
-        elif name.endswith(".context") and member_name == REMOVED:
+        elif name.endswith(".context") and member_name == IP_MEMBER:
             optional.append((member_name, type_ | None | msgspec.UnsetType, msgspec.UNSET))
         else:
             optional.append((member_name, type_ | None, None))

@@ -1,4 +1,4 @@
-"""Reads one line as a JSON object, and says in a sentence what is wrong with one that is none."""
+"""Reads a line as a JSON object, and explains in one sentence why a line is rejected."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from typing import Any, NoReturn
 
 LARGEST_LINE = 262_144
 DEEPEST_NESTING = 64
-# Members that the plan does not name have names of any length; more of a path helps nobody.
-LONGEST_SHOWN_PATH = 200
-# Of a number outside the plan as it is written: all digits before the exponent, and that.
+# In characters. Members outside the plan may have names of any length.
+LONGEST_QUOTED_PATH = 200
+# Limits of a number outside the plan, as written: digits before the exponent, and the exponent.
 MOST_DIGITS = 40
 LARGEST_EXPONENT = 308
-# One of the plan is bounded by its value; so much of it jsonb holds, and Python reads at once.
+# Limits of a number in the plan, as written; its value has a bound of its own. jsonb can store such
+# numbers, and Python reads them quickly.
 MOST_PLANNED_DIGITS = 4_000
 LARGEST_PLANNED_EXPONENT = 4_000
-# PostgreSQL counts its timestamps in microseconds from here.
+# PostgreSQL stores timestamps as microseconds since this instant.
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 FIRST_TIMESTAMP = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -31,14 +32,14 @@ is_rfc3339 = re.compile(
 ).fullmatch
 is_json_number = re.compile(r"-?(0|[1-9][0-9]*+)(\.[0-9]++)?([eE][+-]?[0-9]++)?").fullmatch
 _BRACKET, _BACKSLASH = b"[\\"
-# With all digits alike, and the point as one, a number of too many digits holds so many zeros.
+# With every digit and the point replaced by 0, too many digits show as a run of zeros.
 _with_alike_digits = bytes.maketrans(b"0123456789.E", b"00000000000e")
 _TOO_MANY_DIGITS = b"0" * (MOST_DIGITS + 1)
 _long_exponent = re.compile(rb"0e[+-]?000+[,}\]\s]").search
-# A number that only a double takes for ±10^15 has 15 zeros behind the 1, with the point or without.
+# A number that equals ±10^15 only as a double has a 1 and then 15 zeros, with or without a point.
 _HALF_OF_THE_ZEROS = b"0" * 8
 _beyond_largest = re.compile(rb"1[0.]{15}").search
-# Possessive, and to the end where the string has none: never a second look at the same bytes.
+# Possessive, and an unclosed string runs to the end: no backtracking over the same bytes.
 _string = re.compile(r'"(?:[^"\\]++|\\.)*+"?').sub
 _brackets = re.compile(r"[\[\]{}]").findall
 _lone_surrogate = re.compile(
@@ -62,7 +63,7 @@ class Reason(StrEnum):
 
 
 class RejectError(Exception):
-    """A line is refused: ``reason``, and ``detail``, a sentence that its producer can act on."""
+    """A line is rejected: ``reason``, and ``detail``, a sentence that its producer can act on."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
@@ -70,18 +71,18 @@ class RejectError(Exception):
         self.detail = detail
 
 
-def is_commonly_written(timestamp: str) -> bool:
-    """Tell whether a time is written as in 2026-01-31T23:59:59.123Z, if those are digits.
+def has_common_format(timestamp: str) -> bool:
+    """Return whether a time has the format of 2026-01-31T23:59:59.123Z, digits unchecked.
 
-    Most are: it takes a third of the time that is_rfc3339 takes, and fromisoformat sees to digits.
+    Most times have this format. The test takes a third of the time of is_rfc3339; fromisoformat
+    checks the digits afterwards.
     """
     return timestamp[4:20:3] == "--T::." and len(timestamp) == 24 and timestamp[23] == "Z"
 
 
-def is_unusual(line: bytes) -> bool:
-    """Tell whether msgspec might take a line that the contract refuses, numbers aside."""
-    # A byte given as a number is sought several times as fast as one given as bytes, and taking
-    # all of one out is faster than counting them.
+def needs_slow_path(line: bytes) -> bool:
+    """Return whether msgspec might accept a line that the contract rejects, numbers aside."""
+    # `in` with an int is several times as fast as with bytes; replacing is faster than counting.
     opened = len(line) - len(line.replace(b"{", b""))
     if _BRACKET in line:
         opened += line.count(_BRACKET)
@@ -89,15 +90,15 @@ def is_unusual(line: bytes) -> bool:
         return True
     if len(line) > LARGEST_LINE:
         return True
-    # NUL and lone surrogates can only come as escapes; what msgspec skips it does not look at.
+    # NUL and lone surrogates occur only as escapes; msgspec does not check values that it skips.
     return _BACKSLASH in line and (b"\\u0000" in line or b"\\ud" in line or b"\\uD" in line)
 
 
 def may_hold_unbounded_number(lines: bytes) -> bool:
-    """Tell whether objects may hold a number out of bounds; few strings look as if they did.
+    """Return whether lines may contain a number that exceeds a bound; false positives are rare.
 
-    Of the others a double says truly on which side of 0 and ±10^15 they lie: too little for that
-    is only what has too many digits or a long exponent.
+    For all other numbers a double compares correctly with 0 and ±10^15: only numbers with too many
+    digits or a long exponent need an exact comparison.
     """
     alike = lines.translate(_with_alike_digits)
     return (
@@ -108,39 +109,41 @@ def may_hold_unbounded_number(lines: bytes) -> bool:
 
 
 def read_text(line: bytes) -> str:
-    """Return the line's text; raises RejectError where it is too large or not UTF-8."""
+    """Return the line's text. Raises RejectError if the line is too large or not UTF-8."""
     if len(line) > LARGEST_LINE:
         reject(
             Reason.TOO_LARGE,
-            f"the line has {len(line):,} bytes; at most {LARGEST_LINE:,} are taken",
+            f"the line has {len(line):,} bytes; at most {LARGEST_LINE:,} are accepted",
         )
     try:
         return line.decode()
     except UnicodeDecodeError as error:
         reject(
             Reason.INVALID_ENCODING,
-            f"expected UTF-8, got byte 0x{line[error.start]:02x} at {error.start + 1}",
+            f"expected UTF-8, got byte 0x{line[error.start]:02x} at byte {error.start + 1}",
         )
 
 
 def parse_object(text: str, *, is_exact: bool = False) -> dict[str, Any]:
-    """Return the line's JSON object; whole numbers such as 100.0 are read as int.
+    """Return the line's JSON object. Raises RejectError if it is not JSON or not an object.
 
-    Any other number is read as a float on its side of every whole number, or as a Decimal where it
-    is to be exact, and one beyond any bound as infinity, which no member takes. Raises RejectError
-    where it is no JSON, or no object.
+    A whole number such as 100.0 is read as int. Any other number is read as a float that compares
+    correctly with every whole number or, with ``is_exact``, as a Decimal. A number beyond any bound
+    is read as infinity, which no member accepts.
     """
     read_number = exact_number if is_exact else _number
     try:
         if _nesting(text) > DEEPEST_NESTING:
-            reject(Reason.INVALID_JSON, f"nested deeper than {DEEPEST_NESTING}")
+            reject(Reason.INVALID_JSON, f"nested deeper than {DEEPEST_NESTING} levels")
         content = json.loads(
             text, parse_constant=_refuse_constant, parse_int=read_number, parse_float=read_number
         )
     except json.JSONDecodeError as error:
         reject(Reason.INVALID_JSON, f"{error.msg} at character {error.pos + 1}")
     if _lone_surrogate(text.replace("\\\\", " ")):
-        reject(Reason.INVALID_JSON, "a lone surrogate (half of a pair such as \\ud83d\\ude00)")
+        reject(
+            Reason.INVALID_JSON, "contains a lone surrogate (half of a pair such as \\ud83d\\ude00)"
+        )
     if not isinstance(content, dict):
         reject(Reason.NOT_AN_OBJECT, f"expected an object, got {type_name(content)}")
     return content
@@ -151,18 +154,18 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def exact_number(literal: str) -> int | float | Decimal:
-    """Read a number of JSON: 100.0 as the int that it is, infinity where it is beyond any bound."""
+    """Read a JSON number: a whole number such as 100.0 as int, one beyond any bound as infinity."""
     if not _is_bounded(literal, MOST_PLANNED_DIGITS, LARGEST_PLANNED_EXPONENT):
         return math.inf
     number = Decimal(literal)
-    # As many digits as a whole number may have without an exponent; 0 has none, be it 0e999.
+    # An int may have as many digits as a number without exponent; 0 may have any exponent (0e999).
     if not number or (number.adjusted() < MOST_DIGITS and number == number.to_integral_value()):
         return int(number)
     return number
 
 
 def _number(literal: str) -> int | float:
-    """Read what is no whole number as a float that is none either."""
+    """Read a JSON number; one that is not whole becomes a float that is not whole either."""
     number = exact_number(literal)
     if not isinstance(number, Decimal):
         return number
@@ -173,7 +176,7 @@ def _number(literal: str) -> int | float:
 
 
 def _is_bounded(literal: str, most_digits: int, largest_exponent: int) -> bool:
-    """Tell whether a number is written with no more digits and no larger exponent than that."""
+    """Return whether a number is written within these limits of digits and exponent."""
     mantissa, _, exponent = literal.lower().partition("e")
     size = exponent.lstrip("+-").lstrip("0") or "0"
     return (
@@ -184,7 +187,7 @@ def _is_bounded(literal: str, most_digits: int, largest_exponent: int) -> bool:
 
 
 def _nesting(text: str) -> int:
-    """Return how deep objects and lists are nested in each other, be the text JSON or not."""
+    """Return how deeply objects and lists are nested; the text need not be valid JSON."""
     deepest = depth = 0
     for bracket in _brackets(_string("", text)):
         depth += 1 if bracket in "{[" else -1
@@ -193,103 +196,109 @@ def _nesting(text: str) -> int:
 
 
 class _Members(list[tuple[str, Any]]):
-    """An object's members, those included that a later namesake replaces."""
+    """All members of an object, including those that a later member of the same name replaces."""
 
 
 class _Literal(str):
-    """A number as it is written."""
+    """A number as written."""
 
 
-# The way to a part of a line: of the whole line it is None. As text it would be copied for each.
-_Way = tuple["_Way", str | int] | None
+# The path to a part of a line as linked steps, None for the whole line. Texts would be copied at
+# every level.
+_Steps = tuple["_Steps", str | int] | None
 
 
-def _texts(content: Any) -> Iterator[tuple[_Way, str]]:
-    """Yield (way, text) of every string, name and number in a parsed line, in its order."""
+def _texts(content: Any) -> Iterator[tuple[_Steps, str]]:
+    """Yield (steps, text) of every string, name and number in a parsed line, in order."""
     open_parts = [iter([(None, content)])]
     while open_parts:
-        for way, part in open_parts[-1]:
+        for steps, part in open_parts[-1]:
             if isinstance(part, str):
-                yield way, part
+                yield steps, part
             elif isinstance(part, list):
-                open_parts.append(_parts(way, part))
+                open_parts.append(_parts(steps, part))
                 break
         else:
             open_parts.pop()
 
 
-def _parts(way: _Way, whole: list[Any]) -> Iterator[tuple[_Way, Any]]:
+def _parts(steps: _Steps, whole: list[Any]) -> Iterator[tuple[_Steps, Any]]:
     if isinstance(whole, _Members):
         for name, value in whole:
-            yield (way, name), name
-            yield (way, name), value
+            yield (steps, name), name
+            yield (steps, name), value
     else:
         for index, value in enumerate(whole):
-            yield (way, index), value
+            yield (steps, index), value
 
 
-def _path(way: _Way) -> str:
-    steps: list[str] = []
-    while way is not None:
-        way, step = way
-        steps.append(f"[{step}]" if isinstance(step, int) else f".{step}")
-    return "$" + "".join(reversed(steps))
+def _path(steps: _Steps) -> str:
+    parts: list[str] = []
+    while steps is not None:
+        steps, step = steps
+        parts.append(f"[{step}]" if isinstance(step, int) else f".{step}")
+    return "$" + "".join(reversed(parts))
 
 
 def refuse_unstorable(text: str, is_planned: Callable[[str], bool]) -> None:
-    """Raise RejectError where an object holds NUL, or a number out of bounds.
+    """Raise RejectError if an object contains NUL or a number that jsonb can't store.
 
-    ``is_planned`` tells whether a path such as ``$.context.sequence`` is a number of the plan.
-    jsonb reads all of the text, and so does this: members that a later namesake replaces, too.
+    ``is_planned`` returns whether a path such as ``$.context.sequence`` is a number in the plan.
+    Like jsonb, this reads the whole text, including members that a later member of the same name
+    replaces.
     """
     if "\\u0000" not in text and not may_hold_unbounded_number(text.encode()):
         return
     content = json.loads(text, object_pairs_hook=_Members, parse_int=_Literal, parse_float=_Literal)
-    for way, found in _texts(content):
+    for steps, found in _texts(content):
         if not isinstance(found, _Literal):
             if "\0" in found:
-                refuse_nul(_path(way), found)
+                refuse_nul(_path(steps), found)
         elif not _is_bounded(found, MOST_DIGITS, LARGEST_EXPONENT):
-            bounds, path = (MOST_DIGITS, LARGEST_EXPONENT), _path(way)
+            bounds, path = (MOST_DIGITS, LARGEST_EXPONENT), _path(steps)
             if is_planned(path):
                 bounds = MOST_PLANNED_DIGITS, LARGEST_PLANNED_EXPONENT
             if not _is_bounded(found, *bounds):
                 reject(
                     Reason.INVALID_FIELD,
-                    f"{_shown_path(path)}: expected a number of at most {bounds[0]:,} digits and "
-                    f"an exponent within ±{bounds[1]:,}, got {clipped(found)}",
+                    f"{_quoted_path(path)}: expected a number of at most {bounds[0]:,} digits and "
+                    f"an exponent within ±{bounds[1]:,}, got {truncated(found)}",
                 )
 
 
-def _shown_path(path: str) -> str:
-    """Show a path, whose names may be of any length and hold anything."""
-    return clipped(json.dumps(path, ensure_ascii=False)[1:-1], LONGEST_SHOWN_PATH)
+def _quoted_path(path: str) -> str:
+    """Return a path in one printable line; names in it may be of any length and hold anything."""
+    return truncated(json.dumps(path, ensure_ascii=False)[1:-1], LONGEST_QUOTED_PATH)
 
 
 def refuse_nul(path: str, text: str) -> None:
-    """Raise RejectError where a string holds NUL."""
+    """Raise RejectError if a string contains NUL."""
     if "\0" in text:
-        reject(Reason.INVALID_FIELD, f"{_shown_path(path)}: a string must not hold NUL (\\u0000)")
+        reject(
+            Reason.INVALID_FIELD, f"{_quoted_path(path)}: a string must not contain NUL (\\u0000)"
+        )
 
 
 def read_instant(timestamp: str) -> int:
-    """Return the microseconds since EPOCH; raises RejectError where it is no RFC 3339 time."""
+    """Return the microseconds since EPOCH. Raises RejectError if it is not an RFC 3339 time."""
     expected = "expected an RFC 3339 time with offset, such as 2026-01-31T23:59:59.123Z"
     if not is_rfc3339(timestamp):
-        reject(Reason.INVALID_FIELD, f"$.timestamp: {expected}, got {shown(timestamp)}")
-    # A year of RFC 3339, but none of Python's: 2000, which has the same days, stands in for it.
+        reject(Reason.INVALID_FIELD, f"$.timestamp: {expected}, got {quoted(timestamp)}")
+    # RFC 3339 allows the year 0000, Python does not: 2000, which has the same days, replaces it.
     is_year_0 = timestamp.startswith("0000")
     try:
         instant = datetime.fromisoformat(
             f"2000{timestamp[4:]}".upper() if is_year_0 else timestamp.upper()
         )
     except ValueError as error:
-        reject(Reason.INVALID_FIELD, f"$.timestamp: {expected}, got {clipped(timestamp)} ({error})")
+        reject(
+            Reason.INVALID_FIELD, f"$.timestamp: {expected}, got {truncated(timestamp)} ({error})"
+        )
     if is_year_0:
         reject(
             Reason.TIMESTAMP_OUT_OF_RANGE,
-            "$.timestamp: the year 0000 is before every time that is taken, "
-            f"got {clipped(timestamp)}",
+            "$.timestamp: the year 0000 is before every time that is accepted, "
+            f"got {truncated(timestamp)}",
         )
     return since_epoch(instant)
 
@@ -304,19 +313,19 @@ def reject(reason: Reason, detail: str) -> NoReturn:
     raise RejectError(reason, detail)
 
 
-def shown(value: Any) -> str:
-    """Show a value in a detail: clipped, with nothing in it that breaks a line."""
+def quoted(value: Any) -> str:
+    """Return a value for a detail: truncated and in one line."""
     if isinstance(value, dict | list | None | bool):
         return type_name(value)
-    return clipped(json.dumps(value) if isinstance(value, str) else str(value))
+    return truncated(json.dumps(value) if isinstance(value, str) else str(value))
 
 
-def clipped(text: str, longest: int = 60) -> str:
-    """Cut a text that is too long to be quoted."""
+def truncated(text: str, longest: int = 60) -> str:
+    """Return a text, shortened to ``longest`` characters."""
     return text if len(text) <= longest else text[: longest - 3] + "…"
 
 
 def type_name(value: Any) -> str:
-    """Name a JSON value's type."""
+    """Return the name of a JSON value's type."""
     names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean"}
     return "null" if value is None else names.get(type(value), "a number")

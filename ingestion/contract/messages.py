@@ -1,4 +1,4 @@
-"""Turns msgspec's complaints into reasons and sentences that a producer can act on."""
+"""Turns msgspec's error messages into reasons and sentences that a producer can act on."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from ingestion.contract.line import Reason, reject, shown, type_name
+from ingestion.contract.line import Reason, quoted, reject, type_name
 from ingestion.contract.tracking_plan import Member
 
 MemberAt = Callable[[str], Member | None]
 
 _error_text = re.compile(r"(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?", re.DOTALL).fullmatch
-_TYPE_WORDS = {
+_TYPE_NAMES = {
     "str": "a string",
     "int": "a whole number",
     "float": "a number",
@@ -29,38 +29,38 @@ _unknown = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL).fullma
 def explain(
     error: msgspec.ValidationError, content: dict[str, Any], member_at: MemberAt, known: str
 ) -> NoReturn:
-    """Raise RejectError for what msgspec found wrong in ``content``.
+    """Raise RejectError for an error that msgspec found in ``content``.
 
-    ``member_at`` gives the plan's member at a path such as ``$.actor.lead_id``; ``known`` lists the
-    members that an object of this kind may have.
+    ``member_at`` returns the plan's member at a path such as ``$.actor.lead_id``. ``known`` lists
+    the members that the object may have.
     """
     match = _error_text(str(error))
     what, path = (match["what"], match["path"] or "$") if match else (str(error), "$")
     if match := _missing(what):
-        reject(Reason.MISSING_FIELD, f"{path}.{match[1]} is required and absent")
+        reject(Reason.MISSING_FIELD, f"{path}.{match[1]} is required but absent")
     if match := _unknown(what):
         reject(
             Reason.UNKNOWN_FIELD,
-            f"$: unknown member {shown(match[1])}; known are {known}",
+            f"$: unknown member {quoted(match[1])}; known members are {known}",
         )
     value = _value_at(content, path)
     if path == "$.event" and isinstance(value, str):
-        reject(Reason.UNKNOWN_EVENT, f"$.event: {shown(value)} is not in the tracking plan")
+        reject(Reason.UNKNOWN_EVENT, f"$.event: {quoted(value)} is not in the tracking plan")
     member = member_at(path)
     empty = value == "" and member is not None and member.empty_is_absent
-    # A null in a list is no absent member: it is of the wrong type.
+    # null means absent for a member, but is a wrong type for an item of a list.
     if (value is None and not path.endswith("]")) or empty:
-        reject(Reason.MISSING_FIELD, f"{path} is required and {'empty' if empty else 'null'}")
+        reject(Reason.MISSING_FIELD, f"{path} is required but {'empty' if empty else 'null'}")
     what = what[0].lower() + what[1:].partition(", got")[0]
     what = what.replace(" | null", "").removesuffix(".0")
-    for code, words in _TYPE_WORDS.items():
-        what = what.replace(f"`{code}", f"`{words}")
+    for code, name in _TYPE_NAMES.items():
+        what = what.replace(f"`{code}", f"`{name}")
     if member is not None and member.one_of:
         what = f"expected one of {', '.join(member.one_of)}"
-    # What came instead of an object or a list may be anything, of anybody.
+    # A value in place of an object or a list may contain anybody's data, so it is not quoted.
     personal = member is not None and (member.personal or member.type in ("object", "strings"))
-    came = type_name(value) if personal else shown(value)
-    reject(Reason.INVALID_FIELD, f"{path}: {what.replace('`', '')}, got {came}")
+    got = type_name(value) if personal else quoted(value)
+    reject(Reason.INVALID_FIELD, f"{path}: {what.replace('`', '')}, got {got}")
 
 
 def _value_at(content: Any, path: str) -> Any:

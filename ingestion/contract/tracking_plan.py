@@ -1,4 +1,4 @@
-"""The tracking plan: which events there are, and what each must and may say."""
+"""The tracking plan: the events, and the members that each must and may have."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 PLAN_FILE = Path(__file__).parent / "tracking_plan.yml"
-# Beyond it a double no longer holds every whole number, and no honest count or price gets there.
+# Below 2^53, so a double holds every whole number up to it; no real count or price is larger.
 LARGEST_NUMBER = 10**15
 
 
@@ -29,7 +29,7 @@ class Member(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class Event(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """One event of the plan. Paths in ``requires`` are such as ``actor.lead_id``."""
+    """One event of the plan. ``requires`` holds paths such as ``actor.lead_id``."""
 
     description: str
     used_for: str
@@ -40,7 +40,7 @@ class Event(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class Plan(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """The whole plan: the members of every envelope, and the events by name."""
+    """The whole plan: the members of every actor and context, and the events by name."""
 
     actor: dict[str, Member]
     context: dict[str, Member]
@@ -49,5 +49,5 @@ class Plan(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 @cache
 def tracking_plan() -> Plan:
-    """Read the plan; raises msgspec.ValidationError where the file breaks its own grammar."""
+    """Read the plan. Raises msgspec.ValidationError if the file does not have these types."""
     return msgspec.yaml.decode(PLAN_FILE.read_bytes(), type=Plan)

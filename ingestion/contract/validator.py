@@ -1,8 +1,9 @@
-"""What happens to each line: accepted, suppressed or rejected with its reason.
+"""Validates each line: it is accepted, suppressed, or rejected with a reason.
 
-Duplicates are the database's to find. A line is judged in the contract's order: size, encoding,
-JSON, consent, validity. Almost every line takes the fast way, in which msgspec validates it in one
-go; whatever is the least unusual goes the plain way, step by step, which alone gives reasons.
+Duplicates are found later, by the database. The order of the checks is the contract's: size,
+encoding, JSON, consent, validity. Almost every line takes the fast path, in which msgspec validates
+it in one step. Any line that is unusual or invalid takes the slow path, which checks step by step
+and finds the reason.
 """
 
 from __future__ import annotations
@@ -18,27 +19,27 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ingestion.contract.consent import consents, context_consents
-from ingestion.contract.envelope import REMOVED, Slices, event_shapes, event_union
+from ingestion.contract.envelope import IP_MEMBER, Slices, event_shapes, event_union
 from ingestion.contract.line import (
     EPOCH,
     FIRST_TIMESTAMP,
     Reason,
     RejectError,
-    clipped,
-    is_commonly_written,
+    has_common_format,
     is_rfc3339,
-    is_unusual,
     may_hold_unbounded_number,
+    needs_slow_path,
     parse_object,
+    quoted,
     read_instant,
     read_text,
     refuse_unstorable,
     reject,
-    shown,
     since_epoch,
+    truncated,
 )
 from ingestion.contract.messages import explain
-from ingestion.contract.tracking_plan import Member, tracking_plan
+from ingestion.contract.tracking_plan import LARGEST_NUMBER, Member, tracking_plan
 from ingestion.privacy.countries import country_lookup
 from ingestion.privacy.name_forms import Presence
 from ingestion.privacy.suppression import Erased
@@ -47,10 +48,10 @@ from warehouse.settings import settings
 
 NAMESPACE = uuid.UUID("6f3c9d1e-2b7a-5c48-9e0d-4a1b8c7d6e5f")
 FURTHEST_AHEAD = timedelta(hours=24)
-# Older times are mistakes (a clock's zero, seconds taken for milliseconds), and each such month
-# would be a partition. A setting names another day.
+# Default age limit of events; WAREHOUSE_EARLIEST_EVENT sets another day. Older times are mistakes
+# (a clock's zero, seconds read as milliseconds), and each such month would become a partition.
 YEARS_BACK = 10
-# Under this name lines of erased subjects are counted whose event is none of the plan.
+# Suppressed lines of erased subjects are counted under this name if the plan has no such event.
 UNKNOWN_EVENT = "unknown"
 ENVELOPE = "event_id, event, timestamp, actor, context, properties"
 
@@ -65,7 +66,7 @@ class Sequence(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A refused line: why, in a sentence that its producer can act on."""
+    """A rejected line: the reason, and a sentence that its producer can act on."""
 
     reason: Reason
     detail: str
@@ -74,7 +75,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Suppressed:
-    """A line without consent, or of an erased subject: what is counted of it."""
+    """A line without consent, or of an erased subject. Only these members are recorded."""
 
     event: str
     day: date
@@ -85,11 +86,12 @@ class Suppressed:
 class Accepted(msgspec.Struct, frozen=True, gc=False):
     """A valid event: its key, and its row of staging.raw_events in COPY's binary format.
 
-    Nothing in it can be part of a cycle: the garbage collector need not know of millions of them.
+    Without garbage collection (gc=False): it has no references that could form a cycle, and there
+    are millions of instances.
     """
 
-    # As one string of bytes, which sorts as the database's unique index does: client_id, NUL (it
-    # holds none), the 16 bytes of event_id and the 8 of timestamp.
+    # One byte string that sorts like the database's unique index: client_id, a NUL (client_id
+    # contains none), the 16 bytes of event_id and the 8 bytes of timestamp.
     key: bytes
     microseconds: int
     row: bytes
@@ -115,10 +117,11 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
         return Sequence(self.producer, self.number, day)
 
 
-Verdict = Accepted | Suppressed | Rejected
+Outcome = Accepted | Suppressed | Rejected
 
-# The binary COPY of a row: count of columns, then each with its length, -1 for NULL. First the
-# columns of fixed width (event_id, timestamp, batch_id, is_bot), then the length of client_id.
+# A row in binary COPY format: the number of columns, then each column after its length (-1 for
+# NULL). _fixed packs the fixed-width columns (event_id, timestamp, batch_id, is_bot) and the length
+# of client_id.
 COPY_COLUMNS = (
     "event_id", "timestamp", "batch_id", "is_bot", "client_id", "event",
     "actor", "context", "properties", "visitor_hash", "country",
@@ -126,7 +129,7 @@ COPY_COLUMNS = (
 _fixed = struct.Struct("!hi16siqiqi?i").pack
 _length = struct.Struct("!i").pack
 _instant = struct.Struct("!q").pack
-# Of a jsonb column, before its text: length, version 1.
+# The start of a jsonb column before its text: length, version 1.
 _jsonb_head = struct.Struct("!ib").pack
 _NULL = _length(-1)
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -134,12 +137,13 @@ _decode_any = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 
-class Judge:
-    """Judges the lines of one chunk.
+class Validator:
+    """Validates the lines of one chunk.
 
-    ``received_at`` is the time of receipt; ``salt`` that of its day; ``batch_id`` goes into the
-    rows; ``erased`` are those whose lines are suppressed. Where a look at all lines at once, which
-    takes less time, has found that ``numbers_are_bounded``, each line is spared it.
+    ``received_at`` is the time of receipt, ``salt`` the salt of that day; ``batch_id`` is written
+    into the rows; lines of the subjects in ``erased`` are suppressed. ``numbers_are_bounded`` skips
+    the check for unbounded numbers in each line: the caller has checked all lines at once, which
+    is faster.
     """
 
     def __init__(
@@ -162,15 +166,16 @@ class Judge:
         self._decode = msgspec.json.Decoder(event_union()).decode
         self._slice = msgspec.json.Decoder(Slices).decode
         self._shapes = event_shapes()
-        # Before anybody was cut out of it: by this an event without an id of its own is known.
-        self._as_it_came = b""
+        # The line before erased subjects are cut out of it: an event without id gets one derived
+        # from this.
+        self._original_line = b""
         self._visitors: dict[tuple[str, ...], bytes] = {}
         self._country_of = country_lookup()
         self._names = {name: _text(name) for name in self._shapes}
 
-    def judge(self, line: bytes) -> Verdict:
-        """Judge one line, given without its line end."""
-        self._as_it_came = line
+    def validate(self, line: bytes) -> Outcome:
+        """Validate one line, given without its line end."""
+        self._original_line = line
         if self._erased and (presence := self._erased.presence(line)):
             if presence is Presence.NAMED and (suppressed := self._of_erased(line, self._erased)):
                 return suppressed
@@ -178,15 +183,15 @@ class Judge:
         try:
             if not line.isascii():
                 line.decode()
-            if is_unusual(line) or (
+            if needs_slow_path(line) or (
                 not self._numbers_are_bounded and may_hold_unbounded_number(line)
             ):
-                return self._judge_plainly(line)
+                return self._validate_step_by_step(line)
             event = self._decode(line)
             timestamp = event.timestamp
-            if not is_commonly_written(timestamp):
+            if not has_common_format(timestamp):
                 if not is_rfc3339(timestamp):
-                    return self._judge_plainly(line)
+                    return self._validate_step_by_step(line)
                 timestamp = timestamp.upper()
             microseconds = since_epoch(datetime.fromisoformat(timestamp))
             shape = self._shapes[event.__struct_config__.tag]
@@ -195,16 +200,18 @@ class Judge:
                 or (shape.requires_one_of and not _has_one(event, shape.requires_one_of))
                 or not self._first_microseconds <= microseconds <= self._last_microseconds
             ):
-                return self._judge_plainly(line)
+                return self._validate_step_by_step(line)
             return self._accept(line, event, shape.name, microseconds)
         except (ValueError, RecursionError):
-            # msgspec's errors are ValueErrors too. The plain way finds the reason.
-            return self._judge_plainly(line)
+            # msgspec's errors are ValueErrors as well. The slow path finds the reason.
+            return self._validate_step_by_step(line)
 
     def _accept(self, line: bytes, event: Any, name: str, microseconds: int) -> Accepted:
-        """Turn a valid event into its row; raises NotAUuidError for its event_id."""
+        """Return a valid event as its row. Raises NotAUuidError if its event_id is not a UUID."""
         event_id = (
-            _derived_id(self._as_it_came) if event.event_id is None else _uuid_bytes(event.event_id)
+            _derived_id(self._original_line)
+            if event.event_id is None
+            else _uuid_bytes(event.event_id)
         )
         slices = self._slice(line)
         client_id = event.actor.client_id.encode()
@@ -227,7 +234,7 @@ class Judge:
         if event.properties is not None:
             properties = slices.properties
             properties_head = _jsonb_head(len(properties) + 1, 1)
-        # Head and text of a column one by one: put together beforehand they would be copied twice.
+        # Lengths and texts are joined in one step; joined per column they would be copied twice.
         row = b"".join(
             (
                 _fixed(
@@ -247,7 +254,7 @@ class Judge:
         return Accepted(key, microseconds, row, producer, number)
 
     def _visitor(self, client_id: str, ip: str, user_agent: str) -> bytes:
-        """Return the column visitor_hash; a visitor mostly comes with some lines in a row."""
+        """Return the column visitor_hash. Cached, because a visitor usually sends several lines."""
         who = (client_id, ip, user_agent)
         if (column := self._visitors.get(who)) is None:
             column = _NULL
@@ -257,13 +264,13 @@ class Judge:
         return column
 
     def _of_erased(self, line: bytes, erased: Erased) -> Suppressed | None:
-        """Suppress a line that names somebody erased, if it is an object; None for all others."""
+        """Return a line that names an erased subject as suppressed; None if it is not an object."""
         try:
-            content = None if is_unusual(line) else _decode_any(line)
+            content = None if needs_slow_path(line) else _decode_any(line)
         except (ValueError, RecursionError):
             content = None
         if content is None:
-            # msgspec refuses some numbers that the contract takes.
+            # msgspec rejects some numbers that the contract accepts.
             try:
                 content = parse_object(read_text(line))
             except RejectError:
@@ -279,8 +286,8 @@ class Judge:
             True,
         )
 
-    def _judge_plainly(self, line: bytes) -> Verdict:
-        """Judge step by step, in the contract's order."""
+    def _validate_step_by_step(self, line: bytes) -> Outcome:
+        """Validate step by step, in the contract's order (the slow path)."""
         content: Any = None
         try:
             text = read_text(line)
@@ -290,9 +297,9 @@ class Judge:
             if shape and shape.consent and not context_consents(content.get("context")):
                 return Suppressed(shape.name, self._day(content), self._sequence(content))
             refuse_unstorable(text, lambda path: _is_planned_number(content, path))
-            event = _validate(content)
+            event = _to_event(content)
             if shape is None:
-                raise AssertionError("an event outside the plan was found valid")
+                raise AssertionError("an event outside the plan was validated")
             if shape.requires_one_of and not _has_one(event, shape.requires_one_of):
                 paths = ", ".join(f"$.{path}" for path in shape.requires_one_of)
                 reject(Reason.MISSING_FIELD, f"one of {paths} is required for {name}")
@@ -304,7 +311,7 @@ class Judge:
                 reject(
                     Reason.INVALID_FIELD,
                     f"$.event_id: expected a UUID (8-4-4-4-12 hexadecimal digits), "
-                    f"got {shown(event.event_id)}",
+                    f"got {quoted(event.event_id)}",
                 )
         except RejectError as error:
             return Rejected(error.reason, error.detail, self._sequence(content))
@@ -314,11 +321,11 @@ class Judge:
             reject(
                 Reason.TIMESTAMP_OUT_OF_RANGE,
                 f"$.timestamp: expected a time from {self._earliest:%Y-%m-%d} to 24 h after "
-                f"receipt ({self._received_at:%Y-%m-%dT%H:%M:%SZ}), got {clipped(timestamp)}",
+                f"receipt ({self._received_at:%Y-%m-%dT%H:%M:%SZ}), got {truncated(timestamp)}",
             )
 
     def _day(self, content: dict[str, Any]) -> date:
-        """Return the UTC day of the timestamp, or of receipt where that can't be read."""
+        """Return the UTC day of the timestamp, or of receipt if the timestamp can't be read."""
         timestamp = content.get("timestamp")
         try:
             if isinstance(timestamp, str):
@@ -328,22 +335,22 @@ class Judge:
         return self._received_at.date()
 
     def _sequence(self, content: Any) -> Sequence | None:
-        """Return the sequence number that a refused or suppressed line has used, if it says so."""
+        """Return the sequence number of a rejected or suppressed line, if it has a valid one."""
         context = content.get("context") if isinstance(content, dict) else None
         if not isinstance(context, dict):
             return None
         producer, number = context.get("producer"), context.get("sequence")
         fits = isinstance(producer, str) and "\0" not in producer and type(number) is int
-        if not fits or not 0 <= number <= 10**15:
+        if not fits or not 0 <= number <= LARGEST_NUMBER:
             return None
         return Sequence(producer, number, self._day(content))
 
 
 def earliest_event(received_at: datetime) -> datetime:
-    """Return the start of the earliest day (UTC) of which events are taken."""
+    """Return the start of the earliest day (UTC) of accepted events."""
     if (day := settings().earliest_event) is None:
         received_on = received_at.astimezone(UTC).date()
-        # Ten years before 29 February comes the 28th.
+        # Ten years before 29 February is 28 February.
         last = 28 if received_on.month == 2 else received_on.day
         day = received_on.replace(
             year=received_on.year - YEARS_BACK, day=min(received_on.day, last)
@@ -370,13 +377,13 @@ def _has_one(event: Any, paths: tuple[str, ...]) -> bool:
 
 
 class NotAUuidError(ValueError):
-    """A string is no UUID of 8-4-4-4-12 hexadecimal digits."""
+    """A string is not a UUID of 8-4-4-4-12 hexadecimal digits."""
 
 
 def _uuid_bytes(text: str) -> bytes:
-    """Return a UUID's 16 bytes; raises NotAUuidError. A regular expression takes twice as long."""
+    """Return a UUID's 16 bytes. Raises NotAUuidError. Twice as fast as a regular expression."""
     try:
-        # Where hyphens stand in for digits, there are too few bytes.
+        # With hyphens in place of digits, there are too few bytes; this is checked below.
         found = a2b_hex(text.replace("-", ""))
     except ValueError as error:
         raise NotAUuidError from error
@@ -386,29 +393,29 @@ def _uuid_bytes(text: str) -> bytes:
 
 
 def _text(value: str) -> bytes:
-    """Return a text column of binary COPY: length, text."""
+    """Return a text column in binary COPY format: length, text."""
     content = value.encode()
     return _length(len(content)) + content
 
 
 def _without_ip(context: Any) -> bytes:
-    """Return the context's bytes less ``ip``, all else as it came."""
+    """Return the context's bytes without ``ip``, everything else as received."""
     members = _decode_members(context)
-    del members[REMOVED]
+    del members[IP_MEMBER]
     return _encode(members)
 
 
 def _derived_id(line: bytes) -> bytes:
-    """Return the UUIDv5 of the event's canonical JSON less ``context.ip``, as 16 bytes."""
+    """Return the UUIDv5 of the event's canonical JSON without ``context.ip``, as 16 bytes."""
     content = json.loads(line)
     if isinstance(content.get("context"), dict):
-        content["context"].pop(REMOVED, None)
+        content["context"].pop(IP_MEMBER, None)
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return uuid.uuid5(NAMESPACE, canonical).bytes
 
 
-def _validate(content: dict[str, Any]) -> Any:
-    """Return the event as its type; raises RejectError."""
+def _to_event(content: dict[str, Any]) -> Any:
+    """Return the content as an instance of its event type. Raises RejectError."""
     try:
         return msgspec.convert(content, event_union())
     except msgspec.ValidationError as error:
@@ -416,13 +423,13 @@ def _validate(content: dict[str, Any]) -> Any:
 
 
 def _is_planned_number(content: dict[str, Any], path: str) -> bool:
-    # What stands in a list, or has a bracket in its name, is none.
+    # An item of a list, or a name with a bracket, is never a number of the plan.
     member = None if "[" in path else _member_at(content, path)
     return member is not None and member.type in ("integer", "number")
 
 
 def _member_at(content: dict[str, Any], path: str) -> Member | None:
-    """Return the plan's member at a path such as ``$.actor.lead_id``; None of the envelope."""
+    """Return the plan's member at a path such as ``$.actor.lead_id``, None for others."""
     plan = tracking_plan()
     top, *names = path.removeprefix("$.").split(".")
     if top in ("actor", "context", "properties") and not names:

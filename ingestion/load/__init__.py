@@ -1,1 +1,1 @@
-"""How lines get into staging: chunks, batches, the ledger, the quarantine."""
+"""Loads lines into staging: chunks, batches, the ledger, the quarantine, entities."""

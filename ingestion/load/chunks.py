@@ -1,7 +1,7 @@
-"""Cuts a stream of bytes into chunks of whole lines, always at the same places.
+"""Cuts a stream of bytes into chunks of whole lines, always at the same offsets.
 
-Where a chunk ends depends on the bytes since its start alone, so that a load that is taken up
-again after a crash cuts what is left as an unbroken one would have.
+The end of a chunk depends only on the bytes since its start. So a load that resumes after a crash
+gets the same chunks as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from ingestion.contract.line import LARGEST_LINE
 
 CHUNK_BYTES = 8 << 20
 CHUNK_LINES = 20_000
-# Longer lines are refused. Of one the quarantine keeps this much: enough to know it by, and little
-# enough that memory stays flat and that a search for who is erased takes no time.
+# In bytes. Longer lines are rejected, and the quarantine keeps only this much of them: enough to
+# identify the line, and little enough for flat memory and a fast search for erased subjects.
 LONGEST_KEPT_LINE = LARGEST_LINE
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where in a source a chunk starts: chunks, bytes and lines (blank ones too) before it."""
+class Offset:
+    """An offset in a source: the chunks, bytes and lines (blank ones included) before it."""
 
     chunks: int = 0
     bytes: int = 0
@@ -34,33 +34,33 @@ class Chunk:
     """Some whole lines of a source, from ``start`` up to ``end``.
 
     ``lines`` holds (number in the source from 1, bytes without line end and byte-order mark) of
-    those that are not blank. ``digest`` is SHA-256 of all the chunk's bytes. ``cut_lengths`` holds
-    by number the real length in bytes of the lines that were too long to be kept whole.
+    every line that is not blank. ``digest`` is the SHA-256 of all bytes of the chunk.
+    ``full_lengths`` holds, by line number, the original length in bytes of truncated lines.
     """
 
-    start: Place
-    end: Place
+    start: Offset
+    end: Offset
     lines: list[tuple[int, bytes]]
     digest: bytes
-    cut_lengths: dict[int, int] = field(default_factory=dict)
+    full_lengths: dict[int, int] = field(default_factory=dict)
 
 
-def cut_detail(length: int, kept: int) -> str:
-    """Say why a line of so many bytes is refused of which so many are kept."""
+def too_large_message(length: int, kept: int) -> str:
+    """Return the message for a line of ``length`` bytes, of which ``kept`` are kept."""
     return (
-        f"the line has {length:,} bytes; at most {LARGEST_LINE:,} are taken, and the first "
-        f"{kept:,} are kept"
+        f"the line has {length:,} bytes; at most {LARGEST_LINE:,} are accepted, and the "
+        f"first {kept:,} are kept"
     )
 
 
-def cut(blocks: Iterator[bytes], start: Place) -> Iterator[Chunk]:
+def cut(blocks: Iterator[bytes], start: Offset) -> Iterator[Chunk]:
     """Yield the chunks of the bytes that follow ``start``."""
     waiting: list[bytes] = []
     size = line_ends = 0
     for block in blocks:
         waiting.append(block)
         size += len(block)
-        # Taking them out is three times as fast as bytes.count.
+        # Replacing is three times as fast as bytes.count.
         line_ends += len(block) - len(block.replace(b"\n", b""))
         if size < CHUNK_BYTES and line_ends < CHUNK_LINES:
             continue
@@ -70,8 +70,8 @@ def cut(blocks: Iterator[bytes], start: Place) -> Iterator[Chunk]:
             if end:
                 chunk, data = _chunk(data[:end], lines, start), data[end:]
             elif len(data) >= CHUNK_BYTES + LONGEST_KEPT_LINE:
-                beyond, after = _rest_of_line(data, blocks)
-                chunk, data = _chunk(data, data.split(b"\n"), start, beyond), after
+                rest, after = _rest_of_line(data, blocks)
+                chunk, data = _chunk(data, data.split(b"\n"), start, rest), after
             else:
                 break
             start = chunk.end
@@ -82,9 +82,9 @@ def cut(blocks: Iterator[bytes], start: Place) -> Iterator[Chunk]:
 
 
 def _lines_of_chunk(data: bytes) -> tuple[list[bytes], int]:
-    """Return the lines of the chunk at the start of ``data``, and where it ends.
+    """Return the lines of the chunk at the start of ``data``, and the chunk's end.
 
-    After the last line's end stands one more, empty. 0 if the chunk's end is not in sight.
+    The list ends with one more, empty line. The end is 0 if ``data`` does not reach it.
     """
     filled = data.find(b"\n", CHUNK_BYTES - 1) + 1
     lines = (data[:filled] if filled else data).split(b"\n", CHUNK_LINES)
@@ -97,8 +97,8 @@ def _lines_of_chunk(data: bytes) -> tuple[list[bytes], int]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Beyond:
-    """What was read of a chunk's last line beyond the bytes that are at hand, and not kept."""
+class _DiscardedRest:
+    """The rest of a chunk's overlong last line, which was read but not kept."""
 
     length: int
     line_end: int
@@ -106,34 +106,36 @@ class _Beyond:
     digest: bytes
 
 
-_NOTHING = _Beyond(0, 0, is_blank=True, digest=b"")
+_NO_REST = _DiscardedRest(0, 0, is_blank=True, digest=b"")
 
 
-def _rest_of_line(data: bytes, blocks: Iterator[bytes]) -> tuple[_Beyond, bytes]:
-    """Read to the end of the line that ``data`` breaks off in; return it, and what follows."""
+def _rest_of_line(data: bytes, blocks: Iterator[bytes]) -> tuple[_DiscardedRest, bytes]:
+    """Read the rest of the unfinished line in ``data``; return it and the bytes that follow."""
     digest = hashlib.sha256(data)
     length, is_blank, tail, after = 0, True, data[-1:], b""
     for block in blocks:
         line_end = block.find(b"\n") + 1
-        taken = block[:line_end] if line_end else block
-        digest.update(taken)
-        length += len(taken)
-        is_blank = is_blank and (not taken or taken.isspace())
-        tail = (tail + taken)[-2:]
+        part = block[:line_end] if line_end else block
+        digest.update(part)
+        length += len(part)
+        is_blank = is_blank and (not part or part.isspace())
+        tail = (tail + part)[-2:]
         if line_end:
             after = block[line_end:]
             break
     line_end = 2 if tail == b"\r\n" else int(tail.endswith(b"\n"))
-    return _Beyond(length, line_end, is_blank, digest.digest()), after
+    return _DiscardedRest(length, line_end, is_blank, digest.digest()), after
 
 
-def _chunk(data: bytes, lines: list[bytes], start: Place, beyond: _Beyond = _NOTHING) -> Chunk:
-    unended = lines.pop()
+def _chunk(
+    data: bytes, lines: list[bytes], start: Offset, rest: _DiscardedRest = _NO_REST
+) -> Chunk:
+    unfinished = lines.pop()
     if b"\r" in data:
         lines = [line.removesuffix(b"\r") for line in lines]
-    if unended:
-        lines.append(unended)
-    end = Place(start.chunks + 1, start.bytes + len(data) + beyond.length, start.lines + len(lines))
+    if unfinished:
+        lines.append(unfinished)
+    end = Offset(start.chunks + 1, start.bytes + len(data) + rest.length, start.lines + len(lines))
     if start.bytes == 0:
         lines[0] = lines[0].removeprefix(BYTE_ORDER_MARK)
     kept = [
@@ -142,13 +144,13 @@ def _chunk(data: bytes, lines: list[bytes], start: Place, beyond: _Beyond = _NOT
         if line and not line.isspace()
     ]
     lengths = {number: len(line) for number, line in kept if len(line) > LONGEST_KEPT_LINE}
-    if beyond.length:
-        last, length = lines[-1], len(lines[-1]) + beyond.length - beyond.line_end
+    if rest.length:
+        last, length = lines[-1], len(lines[-1]) + rest.length - rest.line_end
         is_kept = bool(kept) and kept[-1][0] == end.lines
-        if is_kept or not beyond.is_blank:
+        if is_kept or not rest.is_blank:
             kept[len(kept) - is_kept :] = [(end.lines, last[:length])]
             lengths |= {end.lines: length} if length > LONGEST_KEPT_LINE else {}
     if lengths:
         kept = [(number, line[:LONGEST_KEPT_LINE]) for number, line in kept]
-    digest = beyond.digest or hashlib.sha256(data).digest()
+    digest = rest.digest or hashlib.sha256(data).digest()
     return Chunk(start, end, kept, digest, lengths)

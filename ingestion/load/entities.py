@@ -1,4 +1,4 @@
-"""Entities: what a thing looks like now. Of each the row with the newest ``updated_at`` stands."""
+"""Loads entities: their current state. Of each the row with the newest ``updated_at`` is kept."""
 
 from __future__ import annotations
 
@@ -24,38 +24,38 @@ from ingestion.contract.line import (
     LARGEST_LINE,
     Reason,
     RejectError,
-    clipped,
     exact_number,
     is_json_number,
     parse_object,
+    quoted,
     read_instant,
     read_text,
     refuse_nul,
     refuse_unstorable,
     reject,
-    shown,
     since_epoch,
+    truncated,
 )
 from ingestion.contract.messages import explain
 from ingestion.contract.tracking_plan import LARGEST_NUMBER
 from ingestion.contract.validator import FURTHEST_AHEAD, Rejected
 from ingestion.load import chunks, ledger
-from ingestion.load.chunks import BYTE_ORDER_MARK, Place, cut_detail
-from ingestion.load.intake import MOST_TRIES, write_rejected
+from ingestion.load.chunks import BYTE_ORDER_MARK, Offset, too_large_message
+from ingestion.load.intake import MAX_ATTEMPTS, write_rejected
 from ingestion.load.ledger import Batch, Counts
 from ingestion.load.loader import LoadError, reason
-from ingestion.privacy.suppression import Erased, hold_off_erasures, read_erased
+from ingestion.privacy.suppression import Erased, block_erasures, read_erased
 from ingestion.sources.files import Source, SourceError
 from warehouse import database
 
-# As Python's json.dumps with sorted names and no spaces, but for decimals, which stay exact.
+# Like json.dumps with sorted names and without spaces, but decimals stay exact.
 _canonical = msgspec.json.Encoder(decimal_format="number", order="sorted").encode
-# Far more than money has, and far less than what numeric holds.
+# Far more than an amount of money has, and far fewer than numeric can store.
 MOST_DECIMALS = 100
 
 
 class EntityKind(StrEnum):
-    """The kinds of entities, by the names of their tables."""
+    """The kinds of entities; the values are the names of their tables in staging."""
 
     CLIENTS = "clients"
     UNITS = "units"
@@ -63,14 +63,14 @@ class EntityKind(StrEnum):
     DOCUMENTS = "documents"
 
 
-# An index entry has at most 2,704 bytes.
+# In characters; an index entry has at most 2,704 bytes.
 Key = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
 ClientId = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_NUMBER)]
 
 
 class Client(msgspec.Struct, forbid_unknown_fields=True):
-    """A tenant. ``churned_at`` alone decides that it has churned."""
+    """A tenant. It has churned if ``churned_at`` is set, whatever ``status`` is."""
 
     client_id: ClientId
     created_at: str
@@ -125,40 +125,39 @@ SHAPES: dict[EntityKind, type[msgspec.Struct]] = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a source: its line number, its exact bytes, and a way to read it.
+    """One row of a source: its line number and its exact bytes.
 
-    ``cells`` are those of a CSV row by column; None for a line of JSON. ``fault`` says what is
-    wrong with a row that is no CSV. ``cut_length`` is its real length in bytes, where it was too
-    long to be kept whole.
+    ``cells`` holds the cells of a CSV row by column; None for a line of JSON. ``csv_error`` says
+    why a row is not valid CSV. ``full_length`` is the original length in bytes of a truncated row.
     """
 
     number: int
     payload: bytes
     cells: dict[str, str] | None
-    fault: str | None = None
-    cut_length: int | None = None
+    csv_error: str | None = None
+    full_length: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some rows of a source that are landed at once, from ``start`` up to ``end``."""
+    """Some rows of a source that are landed in one batch, from ``start`` up to ``end``."""
 
     rows: list[Row]
-    start: Place
-    end: Place
+    start: Offset
+    end: Offset
     digest: bytes
 
 
-# A row, and its columns or why it is refused.
-Judged = tuple[Row, "dict[str, Any] | Rejected"]
+# A row, and its columns or the reason of its rejection.
+RowOutcome = tuple[Row, "dict[str, Any] | Rejected"]
 
 
 def load_entities(kind: EntityKind, source: Source) -> Counts:
-    """Upsert the rows of an NDJSON or CSV source; return what became of them.
+    """Upsert the rows of an NDJSON or CSV source; return their counts.
 
-    ``accepted`` rows are those that now stand, ``duplicates`` those that are no newer than what
-    stood. Raises source.SourceError, database.DatabaseError or LoadError: committed batches stay,
-    and loading the source again changes nothing that they did.
+    ``accepted`` rows were written; ``duplicates`` are not newer than the stored row. Raises
+    files.SourceError, database.DatabaseError or LoadError: committed batches stay, and loading the
+    source again does not change their result.
     """
     done = Counts()
     with database.connect(
@@ -170,50 +169,51 @@ def load_entities(kind: EntityKind, source: Source) -> Counts:
                 for part in parts:
                     done += _land(connection, kind, load_id, source.name, part)
         except BaseException as error:
-            # Where the server is gone the load stays `running` without a loader.
+            # If the server is gone the load stays `running` without a loader.
             with suppress(psycopg.Error):
                 ledger.end_load(connection, load_id, "abandoned", reason(error))
             if isinstance(error, psycopg.Error):
                 raise LoadError(
-                    f"The load of {source.name} broke off: {reason(error)}. Committed batches "
-                    "stay, nothing is half done; mend that and load it again."
+                    f"The load of {source.name} was interrupted: {reason(error)}. Committed "
+                    "batches stay, nothing is half done. Fix that and load it again."
                 ) from None
             raise
         ledger.end_load(connection, load_id, "finished")
     return done
 
 
-def judge_row(kind: EntityKind, row: Row, received_at: datetime) -> dict[str, Any] | Rejected:
-    """Return the row's columns, its canonical JSON among them, or why it is refused."""
+def validate_row(kind: EntityKind, row: Row, received_at: datetime) -> dict[str, Any] | Rejected:
+    """Return the row's columns including its canonical JSON, or its rejection."""
     try:
-        if row.cut_length is not None:
-            reject(Reason.TOO_LARGE, cut_detail(row.cut_length, len(row.payload)))
+        if row.full_length is not None:
+            reject(Reason.TOO_LARGE, too_large_message(row.full_length, len(row.payload)))
         text = read_text(row.payload)
-        if row.fault:
-            reject(Reason.INVALID_FIELD, f"no CSV: {row.fault}")
+        if row.csv_error:
+            reject(Reason.INVALID_FIELD, f"invalid CSV: {row.csv_error}")
         shape = SHAPES[kind]
         if row.cells is None:
-            came = parse_object(text, is_exact=True)
-            # Numbers of columns have bounds of their own, and there are no others.
+            members = parse_object(text, is_exact=True)
+            # Number columns have bounds of their own, and an entity has no other numbers.
             refuse_unstorable(text, lambda _: True)
-            came = {name: value for name, value in came.items() if value is not None}
+            members = {name: value for name, value in members.items() if value is not None}
         else:
-            came = _of_cells(row.cells, shape)
+            members = _columns_from_cells(row.cells, shape)
         for name in _number_columns(shape):
-            if isinstance(came.get(name), str):
+            if isinstance(members.get(name), str):
                 reject(
-                    Reason.INVALID_FIELD, f"$.{name}: expected a number, got {shown(came[name])}"
+                    Reason.INVALID_FIELD,
+                    f"$.{name}: expected a number, got {quoted(members[name])}",
                 )
         try:
-            entity = msgspec.convert(came, shape)
+            entity = msgspec.convert(members, shape)
         except msgspec.ValidationError as error:
             known = ", ".join(field.name for field in msgspec.structs.fields(shape))
-            explain(error, came, lambda _: None, known)
+            explain(error, members, lambda _: None, known)
         columns = msgspec.structs.asdict(entity)
-        _check(columns, received_at)
+        _check_columns(columns, received_at)
     except RejectError as error:
         return Rejected(error.reason, error.detail)
-    columns["canonical"] = _canonical(came).decode()
+    columns["canonical"] = _canonical(members).decode()
     return columns
 
 
@@ -222,44 +222,44 @@ def _number_columns(shape: type[msgspec.Struct]) -> list[str]:
     return [field.name for field in msgspec.structs.fields(shape) if field.type in numbers]
 
 
-def _of_cells(cells: dict[str, str], shape: type[msgspec.Struct]) -> dict[str, Any]:
-    """Return a CSV row's columns. An empty cell alone is absent: `NULL` is a text like others."""
-    came: dict[str, Any] = {}
+def _columns_from_cells(cells: dict[str, str], shape: type[msgspec.Struct]) -> dict[str, Any]:
+    """Return a CSV row's columns. Only an empty cell is absent; `NULL` is an ordinary text."""
+    members: dict[str, Any] = {}
     numbers = _number_columns(shape)
     for name, cell in cells.items():
         refuse_nul(f"$.{name}", cell)
         if cell:
-            came[name] = cell
-        # What is no number, as JSON writes them, stays a text, and is refused as one.
+            members[name] = cell
+        # A cell that is not a JSON number stays a text, and is rejected later.
         if name in numbers and is_json_number(cell) and (number := exact_number(cell)) != math.inf:
-            came[name] = number
-    return came
+            members[name] = number
+    return members
 
 
-def _check(columns: dict[str, Any], received_at: datetime) -> None:
-    """Turn times into datetimes and refuse what the types could not."""
+def _check_columns(columns: dict[str, Any], received_at: datetime) -> None:
+    """Convert times to datetimes, and reject what the types can't check."""
     for name in ("created_at", "churned_at", "updated_at"):
         if columns.get(name) is not None:
             columns[name] = _instant(name, columns[name])
     if columns["updated_at"] > received_at + FURTHEST_AHEAD:
         reject(
             Reason.TIMESTAMP_OUT_OF_RANGE,
-            f"$.updated_at: {columns['updated_at']:%Y-%m-%dT%H:%M:%SZ} lies more than 24 h ahead; "
-            "it would win over every later change",
+            f"$.updated_at: {columns['updated_at']:%Y-%m-%dT%H:%M:%SZ} is more than 24 h ahead; "
+            "the row would override every later change",
         )
     if columns.get("status") == "churned" and columns.get("churned_at") is None:
-        reject(Reason.MISSING_FIELD, "$.churned_at is required where status is churned")
+        reject(Reason.MISSING_FIELD, "$.churned_at is required if status is churned")
     limit = columns.get("monthly_cost_limit")
     if limit is not None and not _is_amount(limit):
         reject(
             Reason.INVALID_FIELD,
             f"$.monthly_cost_limit: expected a number from 0 to {LARGEST_NUMBER} of at most "
-            f"{MOST_DECIMALS} decimals, got {shown(limit)}",
+            f"{MOST_DECIMALS} decimals, got {quoted(limit)}",
         )
 
 
 def _is_amount(number: Decimal) -> bool:
-    """Tell whether it is an amount of money; NaN and what numeric can't hold are none."""
+    """Return whether a number is an amount of money that numeric can store; NaN is not."""
     exponent = number.as_tuple().exponent
     return (
         isinstance(exponent, int) and exponent >= -MOST_DECIMALS and 0 <= number <= LARGEST_NUMBER
@@ -270,17 +270,19 @@ def _instant(name: str, text: str) -> datetime:
     try:
         microseconds = read_instant(text)
         if microseconds < since_epoch(FIRST_TIMESTAMP):
-            # The zero time of some language would give marts of 2,000 years.
+            # The zero time of some languages would give marts of 2,000 years.
             reject(
                 Reason.TIMESTAMP_OUT_OF_RANGE,
                 f"$.timestamp: expected a time from {FIRST_TIMESTAMP:%Y-%m-%d} on, "
-                f"got {clipped(text)}",
+                f"got {truncated(text)}",
             )
         return EPOCH + timedelta(microseconds=microseconds)
     except RejectError as error:
         reject(error.reason, error.detail.replace("$.timestamp", f"$.{name}"))
     except OverflowError:
-        reject(Reason.TIMESTAMP_OUT_OF_RANGE, f"$.{name}: {clipped(text)} is beyond the calendar")
+        reject(
+            Reason.TIMESTAMP_OUT_OF_RANGE, f"$.{name}: {truncated(text)} is outside of the calendar"
+        )
 
 
 def _land(
@@ -291,25 +293,25 @@ def _land(
     part: Part,
 ) -> Counts:
     received_at = datetime.now(UTC)
-    judged = [(row, judge_row(kind, row, received_at)) for row in part.rows]
-    for _ in range(MOST_TRIES):
+    validated = [(row, validate_row(kind, row, received_at)) for row in part.rows]
+    for _ in range(MAX_ATTEMPTS):
         try:
             with connection.transaction():
-                hold_off_erasures(connection)
-                kept = _without_erased(judged, read_erased(connection))
+                block_erasures(connection)
+                kept = _without_erased(validated, read_erased(connection))
                 rejected = [
-                    (row.number, row.payload, verdict)
-                    for row, verdict in kept
-                    if isinstance(verdict, Rejected)
+                    (row.number, row.payload, outcome)
+                    for row, outcome in kept
+                    if isinstance(outcome, Rejected)
                 ]
-                accepted = [verdict for _, verdict in kept if not isinstance(verdict, Rejected)]
-                erased = len(judged) - len(kept)
+                accepted = [outcome for _, outcome in kept if not isinstance(outcome, Rejected)]
+                erased = len(validated) - len(kept)
                 batch_id = ledger.next_batch_id(connection)
-                standing = _upsert(connection, kind, accepted, batch_id)
+                written = _upsert(connection, kind, accepted, batch_id)
                 counts = Counts(
-                    received=len(judged),
-                    accepted=standing,
-                    duplicates=len(accepted) - standing,
+                    received=len(validated),
+                    accepted=written,
+                    duplicates=len(accepted) - written,
                     suppressed=erased,
                     rejected=len(rejected),
                     suppressed_erased=erased,
@@ -323,49 +325,49 @@ def _land(
         except psycopg.errors.DeadlockDetected:
             continue
         return counts
-    raise psycopg.OperationalError(f"a batch met other loaders {MOST_TRIES} times in a row")
+    raise psycopg.OperationalError(f"a batch had {MAX_ATTEMPTS} deadlocks with other loaders")
 
 
-def _without_erased(judged: list[Judged], erased: Erased | None) -> list[Judged]:
-    """Leave out the rows that hold the identifier of an erased subject, whatever else they are."""
+def _without_erased(validated: list[RowOutcome], erased: Erased | None) -> list[RowOutcome]:
+    """Leave out rows that contain an erased subject's identifier, rejected ones included."""
     if erased is None:
-        return judged
-    return [(row, verdict) for row, verdict in judged if not _is_of_erased(row, verdict, erased)]
+        return validated
+    return [(row, outcome) for row, outcome in validated if not _is_of_erased(row, outcome, erased)]
 
 
-def _is_of_erased(row: Row, verdict: dict[str, Any] | Rejected, erased: Erased) -> bool:
-    if isinstance(verdict, Rejected):
-        return erased.is_in_refused(row.payload, verdict.reason)
-    return erased.is_in_row(verdict["canonical"], verdict.get("client_id"))
+def _is_of_erased(row: Row, outcome: dict[str, Any] | Rejected, erased: Erased) -> bool:
+    if isinstance(outcome, Rejected):
+        return erased.is_in_refused(row.payload, outcome.reason)
+    return erased.is_in_row(outcome["canonical"], outcome.get("client_id"))
 
 
 def _upsert(
     connection: psycopg.Connection, kind: EntityKind, rows: list[dict[str, Any]], batch_id: int
 ) -> int:
-    """Write the rows that are newer than what stands; return how many of them stand now."""
+    """Write the rows that are newer than the stored ones; return how many were written."""
     names = [field.name for field in msgspec.structs.fields(SHAPES[kind])] + ["canonical"]
     table = sql.Identifier("staging", kind)
     key = sql.Identifier(names[0])
     columns = sql.SQL(", ").join(map(sql.Identifier, names))
     connection.execute(
         sql.SQL(
-            "create temporary table coming on commit drop as select {} from {} with no data"
+            "create temporary table incoming on commit drop as select {} from {} with no data"
         ).format(columns, table)
     )
     with connection.cursor().copy(
-        sql.SQL("copy pg_temp.coming ({}) from stdin").format(columns)
+        sql.SQL("copy pg_temp.incoming ({}) from stdin").format(columns)
     ) as copy:
         for row in rows:
             copy.write_row([row[name] for name in names])
     return connection.execute(
         sql.SQL(
-            "insert into {table} as standing ({columns}, batch_id) "
-            "select distinct on ({key}) {columns}, %s from pg_temp.coming "
+            "insert into {table} as stored ({columns}, batch_id) "
+            "select distinct on ({key}) {columns}, %s from pg_temp.incoming "
             "order by {key}, updated_at desc, canonical desc "
             "on conflict ({key}) do update "
             "set ({columns}, batch_id) = ({newer}, excluded.batch_id) "
             "where (excluded.updated_at, excluded.canonical) "
-            "> (standing.updated_at, standing.canonical)"
+            "> (stored.updated_at, stored.canonical)"
         ).format(
             table=table,
             key=key,
@@ -377,30 +379,30 @@ def _upsert(
 
 
 def _parts(source: Source) -> Iterator[Part]:
-    """Yield the rows of a source that are not blank: CSV by the file's name, else NDJSON."""
+    """Yield the non-blank rows of a source: CSV if its name ends in .csv, otherwise NDJSON."""
     blocks = source.blocks(0)
     name = source.name.lower().removesuffix(".gz").removesuffix(".zst")
     if name.endswith(".csv"):
         yield from _parts_of_csv(_csv_rows(_lines(blocks), source.name))
         return
-    for chunk in chunks.cut(blocks, Place()):
-        lengths = chunk.cut_lengths
+    for chunk in chunks.cut(blocks, Offset()):
+        lengths = chunk.full_lengths
         rows = [Row(number, line, None, None, lengths.get(number)) for number, line in chunk.lines]
         if rows:
             yield Part(rows, chunk.start, chunk.end, chunk.digest)
 
 
 def _parts_of_csv(rows: Iterator[Row]) -> Iterator[Part]:
-    start = Place()
-    while taken := list(_some(rows)):
+    start = Offset()
+    while taken := list(_next_chunk(rows)):
         content = b"\n".join(row.payload for row in taken)
-        end = Place(start.chunks + 1, start.bytes + len(content), taken[-1].number)
+        end = Offset(start.chunks + 1, start.bytes + len(content), taken[-1].number)
         yield Part(taken, start, end, hashlib.sha256(content).digest())
         start = end
 
 
-def _some(rows: Iterator[Row]) -> Iterator[Row]:
-    """Yield as many of the rows that come next as a chunk holds."""
+def _next_chunk(rows: Iterator[Row]) -> Iterator[Row]:
+    """Yield the next rows, as many as fit in a chunk."""
     size = 0
     for count, row in enumerate(rows, 1):
         yield row
@@ -417,50 +419,52 @@ def _csv_rows(lines: Iterator[tuple[bytes, int]], name: str) -> Iterator[Row]:
         nonlocal size
         taken.append(line[0])
         size += line[1]
-        # A quote that is never closed takes so much of what follows into its row, and no more.
+        # Limits how many of the following lines an unclosed quote takes into its row.
         if size > LARGEST_LINE + len(b"\r\n"):
             raise csv.Error(f"a row of more than {LARGEST_LINE:,} bytes")
-        # Bytes that are not UTF-8 pass as lone surrogates, and are refused with their row.
+        # Bytes that are not UTF-8 become lone surrogates; their row is rejected later.
         return line[0].decode("utf-8", "surrogateescape")
 
     csv.field_size_limit(LARGEST_LINE)
-    # Not a generator, which would be over with the first error.
+    # An iterator object, not a generator: a generator would end with the first error.
     reader = csv.reader(map(text, lines))
     try:
         header = next(reader, [])
     except csv.Error as error:
-        raise SourceError(f"{name} has no CSV header: {error}.") from error
+        raise SourceError(
+            f"{name} has no valid CSV header: {error}. Its first line must name the columns."
+        ) from error
     if twice := [column for column, count in Counter(header).items() if count > 1]:
         raise SourceError(
-            f"{name} has the column {shown(twice[0])} twice in its header: only one can be meant."
+            f"{name} has the column {quoted(twice[0])} twice in its header: remove one."
         )
     number = len(taken) + 1
     while True:
         taken.clear()
         size = 0
-        cells, fault = None, None
+        cells, csv_error = None, None
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            fault = str(error)
-        if cells is None and fault is None:
+            csv_error = str(error)
+        if cells is None and csv_error is None:
             return
         whole = b"".join(taken)
         payload = whole.removesuffix(b"\n").removesuffix(b"\r")
         if payload and not payload.isspace():
-            # A cell too many or too few shows as a column that no entity has, or a missing one.
+            # An extra cell becomes an unknown column and a missing one an absent column.
             cells = cells or []
             extra = {f"cell {n}": cell for n, cell in enumerate(cells) if n >= len(header)}
             named = dict(zip(header, cells, strict=False)) | extra
             length, kept = size - len(whole) + len(payload), payload[: chunks.LONGEST_KEPT_LINE]
-            yield Row(number, kept, named, fault, length if length > len(kept) else None)
+            yield Row(number, kept, named, csv_error, length if length > len(kept) else None)
         number += len(taken)
 
 
 def _lines(blocks: Iterator[bytes]) -> Iterator[tuple[bytes, int]]:
-    """Yield the lines with their ends, without a leading byte-order mark, and their real lengths.
+    """Yield (line with its end, original length) without a leading byte-order mark.
 
-    Of a line that is longer than what the quarantine keeps it yields the beginning.
+    A line that is longer than the quarantine keeps is truncated.
     """
     line, length, last, mark = bytearray(), 0, b"", BYTE_ORDER_MARK
     for block in blocks:

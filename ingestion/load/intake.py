@@ -1,4 +1,4 @@
-"""Lands one chunk of event lines in one transaction: all of it or nothing."""
+"""Lands each chunk of event lines in one transaction."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from ingestion.contract.validator import (
     EPOCH,
     UNKNOWN_EVENT,
     Accepted,
-    Judge,
+    Outcome,
     Reason,
     Rejected,
     Sequence,
     Suppressed,
-    Verdict,
+    Validator,
 )
 from ingestion.load import ledger
-from ingestion.load.chunks import Chunk, cut_detail
+from ingestion.load.chunks import Chunk, too_large_message
 from ingestion.load.ledger import Batch, Counts
-from ingestion.privacy.suppression import Erased, hold_off_erasures, read_erased
+from ingestion.privacy.suppression import Erased, block_erasures, read_erased
 
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
 _COPY_TRAILER = struct.pack("!h", -1)
@@ -39,18 +39,18 @@ _COPY_EVENTS = (
 _key_head = struct.Struct("!hi16siqi").pack
 _key_tail = struct.Struct("!iq").pack
 _DAY = 86_400_000_000
-# Another loader may commit the same events, or wait for this one in a circle: each time this one
-# starts the chunk again, and each time it finds more of it landed.
-MOST_TRIES = 20
-# In characters; names and timestamps that are quoted may be as long as their line.
+# Another loader may commit the same events or cause a deadlock. Then the chunk is landed again from
+# its start; each attempt finds more of its events landed by the other loader.
+MAX_ATTEMPTS = 20
+# In characters. Details quote names and timestamps, which may be as long as their line.
 LONGEST_DETAIL = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The circumstances of a chunk's receipt: when, the salt of that day, the rows' batch id.
+    """The receipt of a chunk: its time, the salt of that day, the batch id of its rows.
 
-    ``erased`` are those who were erased by then; None where nobody was.
+    ``erased`` holds the subjects that were erased by then; None if there are none.
     """
 
     at: datetime
@@ -60,8 +60,8 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
-class JudgedChunk:
-    """A chunk's verdicts. ``accepted`` is sorted by key and free of repeats within the chunk."""
+class ValidatedChunk:
+    """The outcomes of a chunk's lines. ``accepted`` is sorted by key and has no duplicates."""
 
     chunk: Chunk
     receipt: Receipt
@@ -73,9 +73,9 @@ class JudgedChunk:
     used: list[Sequence]
 
 
-def judge_chunk(chunk: Chunk, receipt: Receipt) -> JudgedChunk:
-    """Judge every line of a chunk."""
-    judge = Judge(
+def validate_chunk(chunk: Chunk, receipt: Receipt) -> ValidatedChunk:
+    """Validate every line of a chunk."""
+    validate = Validator(
         receipt.at,
         receipt.salt,
         receipt.batch_id,
@@ -83,45 +83,45 @@ def judge_chunk(chunk: Chunk, receipt: Receipt) -> JudgedChunk:
         numbers_are_bounded=not may_hold_unbounded_number(
             b"\n".join([line for _, line in chunk.lines])
         ),
-    ).judge
+    ).validate
     accepted: list[Accepted] = []
     rejected: list[tuple[int, bytes, Rejected]] = []
     suppressed: Counter[tuple[str, date]] = Counter()
     suppressed_erased = 0
     used: list[Sequence] = []
-    erased, lengths = receipt.erased, chunk.cut_lengths
+    erased, lengths = receipt.erased, chunk.full_lengths
     for number, line in chunk.lines:
-        # What is kept of a line that is too large may read like a whole one.
+        # The kept part of a line that is too large may look complete, so it is not validated.
         length = lengths.get(number)
-        verdict = judge(line) if length is None else _too_large(length, len(line))
-        if type(verdict) is Accepted:
-            accepted.append(verdict)
+        outcome = validate(line) if length is None else _too_large(length, len(line))
+        if type(outcome) is Accepted:
+            accepted.append(outcome)
             continue
-        if erased and type(verdict) is Rejected and erased.is_in_refused(line, verdict.reason):
-            verdict = Suppressed(UNKNOWN_EVENT, receipt.at.date(), verdict.sequence, True)
-        if verdict.sequence:
-            used.append(verdict.sequence)
-        if isinstance(verdict, Suppressed):
-            suppressed[verdict.event, verdict.day] += 1
-            suppressed_erased += verdict.is_erased
+        if erased and type(outcome) is Rejected and erased.is_in_refused(line, outcome.reason):
+            outcome = Suppressed(UNKNOWN_EVENT, receipt.at.date(), outcome.sequence, True)
+        if outcome.sequence:
+            used.append(outcome.sequence)
+        if isinstance(outcome, Suppressed):
+            suppressed[outcome.event, outcome.day] += 1
+            suppressed_erased += outcome.is_erased
         else:
-            rejected.append((number, line, verdict))
+            rejected.append((number, line, outcome))
     first, repeats = _first_of_each(accepted)
     used += [event.sequence for event in repeats if event.sequence]
-    return JudgedChunk(
+    return ValidatedChunk(
         chunk, receipt, first, len(repeats), rejected, suppressed, suppressed_erased, used
     )
 
 
-def _too_large(length: int, kept: int) -> Verdict:
-    return Rejected(Reason.TOO_LARGE, cut_detail(length, kept))
+def _too_large(length: int, kept: int) -> Outcome:
+    return Rejected(Reason.TOO_LARGE, too_large_message(length, kept))
 
 
 def _first_of_each(accepted: list[Accepted]) -> tuple[list[Accepted], list[Accepted]]:
     """Split into the first event of each key, sorted by key, and the repeats.
 
-    Every loader writes in the order of the keys: so two can't wait for each other, and the index is
-    written a page at a time.
+    All loaders write in the order of the keys: this avoids deadlocks between them, and the index
+    is written page by page.
     """
     first: dict[bytes, Accepted] = {}
     repeats = [event for event in accepted if first.setdefault(event.key, event) is not event]
@@ -129,62 +129,69 @@ def _first_of_each(accepted: list[Accepted]) -> tuple[list[Accepted], list[Accep
 
 
 class _ErasedSinceError(Exception):
-    """Somebody was erased since the chunk was judged."""
+    """An erasure began after the chunk was validated."""
 
 
 class Intake:
-    """Lands judged chunks of one load over one connection, which must be in autocommit."""
+    """Lands validated chunks of one load. The connection must be in autocommit."""
 
     def __init__(self, connection: psycopg.Connection, load_id: int, source: str) -> None:
         self._connection = connection
         self._load_id = load_id
         self._source = source
         self._months: set[date] = set()
-        # New events mostly are new: they are copied straight in. Once a chunk has met events that
-        # landed before, the next ones ask first, until one meets none.
+        # Most events are new, so they are copied without a look-up. After a chunk with duplicates,
+        # the next chunks look them up first, until one has none.
         self._expects_duplicates = False
-        # Those who were erased when the last chunk was landed.
+        # The subjects that were erased when the last chunk was landed.
         self.erased = read_erased(connection)
-        # As of the transaction that is under way: retention waits for it.
+        # As of the current transaction, which blocks expiry.
         self._dropped_months: set[date] = set()
 
     def land(
-        self, judged: JudgedChunk, with_it: Callable[[psycopg.Connection], object] | None = None
+        self,
+        validated: ValidatedChunk,
+        in_transaction: Callable[[psycopg.Connection], object] | None = None,
     ) -> Counts:
-        """Commit one chunk; returns what became of its lines.
+        """Commit one chunk and return its counts.
 
-        ``with_it`` is run in the same transaction. Raises psycopg.Error with nothing written.
+        ``in_transaction`` is run in the same transaction. Raises psycopg.Error, with nothing
+        written.
         """
-        for _ in range(MOST_TRIES):
-            self._add_partitions(judged)
+        for _ in range(MAX_ATTEMPTS):
+            self._add_partitions(validated)
             try:
                 with self._connection.transaction():
                     ledger.hold_load(self._connection, self._load_id)
-                    newest = hold_off_erasures(self._connection)
-                    if newest != (judged.receipt.erased.newest if judged.receipt.erased else 0):
+                    newest = block_erasures(self._connection)
+                    if newest != (
+                        validated.receipt.erased.newest if validated.receipt.erased else 0
+                    ):
                         raise _ErasedSinceError
                     self._dropped_months = _dropped_months(self._connection)
-                    counts = self._write(judged)
-                    if with_it:
-                        with_it(self._connection)
+                    counts = self._write(validated)
+                    if in_transaction:
+                        in_transaction(self._connection)
                     return counts
             except _ErasedSinceError:
                 self.erased = read_erased(self._connection)
-                receipt = replace(judged.receipt, erased=self.erased)
-                judged = judge_chunk(judged.chunk, receipt)
+                receipt = replace(validated.receipt, erased=self.erased)
+                validated = validate_chunk(validated.chunk, receipt)
             except psycopg.errors.UniqueViolation:
                 self._expects_duplicates = True
             except psycopg.errors.CheckViolation as error:
                 if error.diag.constraint_name:
                     raise
-                # No partition: retention has dropped one that was there before.
+                # No partition for a row: expiry has dropped one that existed before.
                 self._months.clear()
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
                 continue
-        raise psycopg.OperationalError(f"a chunk met other loaders {MOST_TRIES} times in a row")
+        raise psycopg.OperationalError(
+            f"a chunk conflicted with other loaders {MAX_ATTEMPTS} times in a row"
+        )
 
-    def _write(self, judged: JudgedChunk) -> Counts:
-        new, used, duplicates = judged.accepted, judged.used, judged.duplicates
+    def _write(self, validated: ValidatedChunk) -> Counts:
+        new, used, duplicates = validated.accepted, validated.used, validated.duplicates
         landed = self._landed_and_dropped(new)
         if self._expects_duplicates:
             landed |= self._landed_before(new)
@@ -195,25 +202,25 @@ class Intake:
             duplicates += len(landed)
         self._copy(_COPY_EVENTS, (event.row for event in new))
         counts = Counts(
-            len(judged.chunk.lines), len(new), duplicates,
-            judged.suppressed.total(), len(judged.rejected), judged.suppressed_erased,
+            len(validated.chunk.lines), len(new), duplicates,
+            validated.suppressed.total(), len(validated.rejected), validated.suppressed_erased,
         )  # fmt: skip
         instants = [event.microseconds for event in new]
         batch_seq = ledger.commit_batch(
             self._connection,
             Batch(
-                judged.receipt.batch_id, self._load_id, ledger.EVENTS, self._source,
-                judged.chunk.start, judged.chunk.end, judged.chunk.digest,
-                judged.receipt.at, counts,
+                validated.receipt.batch_id, self._load_id, ledger.EVENTS, self._source,
+                validated.chunk.start, validated.chunk.end, validated.chunk.digest,
+                validated.receipt.at, counts,
                 _instant(min(instants)) if instants else None,
                 _instant(max(instants)) if instants else None,
             ),
         )  # fmt: skip
-        write_rejected(self._connection, batch_seq, judged.receipt.at, judged.rejected)
+        write_rejected(self._connection, batch_seq, validated.receipt.at, validated.rejected)
         _write_rows(
             self._connection,
             "copy staging.suppressed_events (batch_seq, event, day, suppressed) from stdin",
-            [(batch_seq, event, day, n) for (event, day), n in judged.suppressed.items()],
+            [(batch_seq, event, day, n) for (event, day), n in validated.suppressed.items()],
         )
         _write_rows(
             self._connection,
@@ -223,7 +230,7 @@ class Intake:
         return counts
 
     def _landed_before(self, events: list[Accepted]) -> set[int]:
-        """Return the positions of the events whose key is in the database already."""
+        """Return the positions of the events whose key is stored in staging.raw_events."""
         self._connection.execute(
             "create temporary table if not exists chunk_keys "
             "(event_id uuid, happened_at timestamptz, client_id text, position bigint) "
@@ -239,8 +246,8 @@ class Intake:
                 for position, event in enumerate(events)
             ),
         )
-        # A subquery that stands for a value is looked up key by key in the unique index of one
-        # partition each: never a scan of what landed before.
+        # A scalar subquery makes the planner look up each key in the unique index of one partition,
+        # and never scan a table.
         found = self._connection.execute(
             "select k.position from pg_temp.chunk_keys as k where ("
             "select true from staging.raw_events as r where r.client_id = k.client_id "
@@ -249,7 +256,7 @@ class Intake:
         return {position for (position,) in found}
 
     def _landed_and_dropped(self, events: list[Accepted]) -> set[int]:
-        """Return the positions of the events that landed in months that retention has dropped."""
+        """Return the positions of the events that landed before in months that expired since."""
         if not self._dropped_months:
             return set()
         old = [
@@ -269,8 +276,8 @@ class Intake:
         )
         return {old[index] for (index,) in found}
 
-    def _add_partitions(self, judged: JudgedChunk) -> None:
-        days = {event.microseconds // _DAY for event in judged.accepted}
+    def _add_partitions(self, validated: ValidatedChunk) -> None:
+        days = {event.microseconds // _DAY for event in validated.accepted}
         months = {_month(day * _DAY) for day in days} - self._months
         if months:
             self._connection.execute("select staging.add_raw_partitions(%s)", (sorted(months),))
@@ -287,7 +294,7 @@ def write_rejected(
     received_at: datetime,
     rejected: list[tuple[int, bytes, Rejected]],
 ) -> None:
-    """Put refused lines, given as (line number, exact bytes, why), into the quarantine."""
+    """Write rejected lines, given as (line number, exact bytes, reason), into the quarantine."""
     _write_rows(
         connection,
         "copy staging.rejected_events "
@@ -310,7 +317,7 @@ def _write_rows(
 
 
 def _printable(detail: str) -> str:
-    """Make a detail storable: no NUL, no lone surrogates, and no longer than anyone reads."""
+    """Make a detail storable: without NUL and lone surrogates, and at most LONGEST_DETAIL long."""
     if len(detail) > LONGEST_DETAIL:
         detail = detail[: LONGEST_DETAIL - 1] + "…"
     return detail.replace("\0", "\\u0000").encode("utf-8", "backslashreplace").decode()

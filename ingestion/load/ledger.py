@@ -8,7 +8,7 @@ from datetime import datetime
 
 import psycopg
 
-from ingestion.load.chunks import Place
+from ingestion.load.chunks import Offset
 from warehouse import locks
 from warehouse.locks import Lock
 
@@ -18,18 +18,18 @@ ERASURE = "erasure"
 
 @dataclass(frozen=True, slots=True)
 class LastBatch:
-    """The last chunk that a load has committed: where it started and ended, and its digest."""
+    """The last chunk that a load has committed: its start, end and digest."""
 
-    start: Place
-    end: Place
+    start: Offset
+    end: Offset
     digest: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What became of some lines: ``received`` is the sum of the next four.
+    """Counts of lines by outcome: ``received`` is the sum of the next four.
 
-    ``suppressed_erased`` are those of the suppressed ones that are of erased subjects.
+    ``suppressed_erased`` counts the suppressed lines of erased subjects.
     """
 
     received: int = 0
@@ -40,7 +40,7 @@ class Counts:
     suppressed_erased: int = 0
 
     def __add__(self, other: Counts) -> Counts:
-        """Add up, count by count."""
+        """Return the sum of each count."""
         return Counts(
             self.received + other.received,
             self.accepted + other.accepted,
@@ -53,14 +53,14 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One batch as the ledger keeps it. Timestamps are of the accepted events."""
+    """One batch of the ledger. The timestamps are those of the accepted events."""
 
     batch_id: int
     load_id: int
     kind: str
     source: str
-    start: Place
-    end: Place
+    start: Offset
+    end: Offset
     digest: bytes
     received_at: datetime
     counts: Counts
@@ -69,15 +69,15 @@ class Batch:
 
 
 def next_batch_id(connection: psycopg.Connection) -> int:
-    """Draw the number that a batch's rows carry."""
+    """Return a new number for the rows of a batch."""
     return _one(connection, "select nextval('staging.batch_ids')")
 
 
 def start_load(connection: psycopg.Connection, kind: str, source: str, head_digest: bytes) -> int:
     """Start a new load and return its id.
 
-    Until ``connection``, which must be in autocommit, closes, however that happens, it shows that
-    the load's loader lives.
+    ``connection`` must be in autocommit. It holds the load's advisory lock until it closes, which
+    shows that the loader is alive.
     """
     with connection.transaction():
         load_id = _one(
@@ -86,17 +86,18 @@ def start_load(connection: psycopg.Connection, kind: str, source: str, head_dige
             "returning load_id",
             kind, source, head_digest,
         )  # fmt: skip
-        _show_that_it_lives(connection, load_id)
+        _try_lock_load(connection, load_id)
     return load_id
 
 
-def take_up_load(
+def resume_load(
     connection: psycopg.Connection, kind: str, source: str, head_digest: bytes
 ) -> int | None:
-    """Resume the interrupted load of this source, if there is one whose loader does not live.
+    """Resume the interrupted load of this source, if there is one, and return its id.
 
-    Returns its id. Waits until the server is done with the last that a killed loader sent it, a
-    commit perhaps: only then is it sure which batch was the load's last.
+    A load is interrupted if its loader is no longer alive. A killed loader's last transaction may
+    still be committing on the server: this waits for its end (see ``hold_load``), because only then
+    the load's last batch is certain.
     """
     unfinished = connection.execute(
         "select load_id from staging.loads where kind = %s and source = %s and head_digest = %s "
@@ -104,7 +105,7 @@ def take_up_load(
         (kind, source, head_digest),
     ).fetchall()
     for (load_id,) in unfinished:
-        if not _show_that_it_lives(connection, load_id):
+        if not _try_lock_load(connection, load_id):
             continue
         taken = connection.execute(
             "update staging.loads set state = 'running', error = null, ended_at = null "
@@ -118,14 +119,14 @@ def take_up_load(
 
 
 def hold_load(connection: psycopg.Connection, load_id: int) -> None:
-    """Keep others from resuming the load until the end of this transaction, which writes for it."""
+    """Keep others from resuming the load until this transaction, which writes for it, ends."""
     connection.execute("select from staging.loads where load_id = %s for share", (load_id,))
 
 
 def end_load(
     connection: psycopg.Connection, load_id: int, state: str, error: str | None = None
 ) -> None:
-    """Note how a load ended: finished, failed (to be taken up again) or abandoned."""
+    """Record how a load ended: finished, failed (can be resumed) or abandoned."""
     connection.execute(
         "update staging.loads set state = %s, error = %s, ended_at = clock_timestamp() "
         "where load_id = %s",
@@ -134,7 +135,7 @@ def end_load(
 
 
 def finished_load(connection: psycopg.Connection, kind: str, source: str) -> int | None:
-    """Return the id of the last load of a source that came to its end, if there is one."""
+    """Return the id of the last finished load of a source, if there is one."""
     row = connection.execute(
         "select load_id from staging.loads where kind = %s and source = %s and state = 'finished' "
         "order by load_id desc limit 1",
@@ -144,7 +145,7 @@ def finished_load(connection: psycopg.Connection, kind: str, source: str) -> int
 
 
 def counts_of(connection: psycopg.Connection, load_id: int) -> Counts:
-    """Add up a load's committed batches."""
+    """Return the total counts of a load's committed batches."""
     row = connection.execute(
         "select coalesce(sum(received), 0)::bigint, coalesce(sum(accepted), 0)::bigint, "
         "coalesce(sum(duplicates), 0)::bigint, coalesce(sum(suppressed), 0)::bigint, "
@@ -156,10 +157,10 @@ def counts_of(connection: psycopg.Connection, load_id: int) -> Counts:
 
 
 def commit_batch(connection: psycopg.Connection, batch: Batch) -> int:
-    """Write the ledger's row, one of the transaction's last acts, and return its ``batch_seq``.
+    """Write the batch into the ledger and return its ``batch_seq``.
 
-    From the lock to the commit no other batch can take a number: so numbers are in commit order.
-    What carries the number is written by the caller right after, and then the commit follows.
+    Call it near the end of a transaction: no other batch gets a number until the commit, so that
+    the numbers are in commit order. After it, the caller only writes rows that need the number.
     """
     locks.take(connection, Lock.BATCH_SEQ)
     return _one(
@@ -189,7 +190,9 @@ def last_batch(connection: psycopg.Connection, load_id: int) -> LastBatch | None
     if row is None:
         return None
     chunk, start, lines_before, end, lines_after, digest = row
-    return LastBatch(Place(chunk, start, lines_before), Place(chunk + 1, end, lines_after), digest)
+    return LastBatch(
+        Offset(chunk, start, lines_before), Offset(chunk + 1, end, lines_after), digest
+    )
 
 
 def _one(connection: psycopg.Connection, query: str, *parameters: object) -> int:
@@ -199,11 +202,11 @@ def _one(connection: psycopg.Connection, query: str, *parameters: object) -> int
     return row[0]
 
 
-def _show_that_it_lives(connection: psycopg.Connection, load_id: int) -> bool:
-    """Take the load's advisory lock; return whether it was free.
+def _try_lock_load(connection: psycopg.Connection, load_id: int) -> bool:
+    """Take the load's advisory lock if it is free; return whether it was.
 
-    Nobody waits for it: who takes it without being the loader only keeps a killed load from being
-    resumed, so that it is loaded from its start.
+    Nobody waits for this lock, so it need not be protected like warehouse.locks: a session that
+    takes it without being the loader only causes an interrupted load to start again.
     """
     return bool(_one(connection, "select pg_try_advisory_lock(%s)", _load_key(load_id)))
 

@@ -1,4 +1,4 @@
-"""Loads event files: reads, judges and lands chunk by chunk, and takes up what was broken off."""
+"""Loads event files: reads, validates and lands chunk by chunk, and resumes interrupted loads."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from itertools import chain
 import psycopg
 
 from ingestion.load import ledger
-from ingestion.load.chunks import Place, cut
-from ingestion.load.intake import Intake, JudgedChunk, Receipt, judge_chunk
+from ingestion.load.chunks import Offset, cut
+from ingestion.load.intake import Intake, Receipt, ValidatedChunk, validate_chunk
 from ingestion.load.ledger import Counts, LastBatch
 from ingestion.privacy import visitors
 from ingestion.sources.files import Source, SourceError, drop
@@ -23,18 +23,18 @@ from warehouse import database
 from warehouse.errors import WarehouseError
 
 HEAD_BYTES = 64 << 10
-# The thread that feeds the server wakes after every socket buffer, and waits so long each time for
-# the judging thread: at Python's default of 5 ms the server would have nothing to do mostly.
+# The landing thread wakes after every socket buffer, and each time waits up to this long for the
+# validating thread. With Python's default of 5 ms the server would be idle most of the time.
 SWITCH_SECONDS = 0.00001
 
 
 class LoadError(WarehouseError):
-    """The load broke off; the message says why, what is kept and how to go on."""
+    """The load was interrupted; the message says why, what is kept and how to resume."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """How a load ended: its counts (those of an earlier, broken off run included)."""
+    """The result of a load; the counts include those of an interrupted earlier run."""
 
     source: str
     load_id: int
@@ -43,14 +43,14 @@ class LoadResult:
 
 
 class Salts:
-    """The salts of visitor hashes, read once a day."""
+    """The salts of visitor hashes; each day's salt is read once."""
 
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
         self._salts: dict[date, bytes] = {}
 
     def of(self, day: date) -> bytes:
-        """Return the salt of a day of receipt."""
+        """Return the salt for a day of receipt."""
         if day not in self._salts:
             self._salts = {day: visitors.salt_of(self._connection, day)}
         return self._salts[day]
@@ -60,8 +60,8 @@ def load(source: Source, progress: Callable[[int, Counts], None] | None = None) 
     """Load a source of event lines.
 
     ``progress`` is called after each chunk with the bytes of the file read and the counts so far.
-    Raises LoadError, SourceError or database.DatabaseError; what was committed until then stays,
-    and the next load of the same source goes on after it.
+    Raises LoadError, SourceError or database.DatabaseError. Committed chunks stay, and the next
+    load of the same source resumes after them.
     """
     with (
         database.connect(autocommit=True, application_name="warehouse load") as control,
@@ -69,42 +69,42 @@ def load(source: Source, progress: Callable[[int, Counts], None] | None = None) 
         _thread_switches_every(SWITCH_SECONDS),
     ):
         head, blocks = _head(source)
-        load_of = (ledger.EVENTS, source.name, hashlib.sha256(head).digest())
+        load_key = (ledger.EVENTS, source.name, hashlib.sha256(head).digest())
         last = None
-        if load_id := ledger.take_up_load(control, *load_of):
+        if load_id := ledger.resume_load(control, *load_key):
             last = ledger.last_batch(control, load_id)
-            if last and (blocks := _after(source, blocks, last, control, load_id)) is None:
+            if last and (blocks := _blocks_after(source, blocks, last, control, load_id)) is None:
                 load_id, last, blocks = None, None, source.blocks(0)
         if load_id is None:
-            load_id = ledger.start_load(control, *load_of)
+            load_id = ledger.start_load(control, *load_key)
         try:
-            place = last.end if last else Place()
+            offset = last.end if last else Offset()
             done = ledger.counts_of(control, load_id)
             intake = Intake(data, load_id, source.name)
-            for counts in _land_all(blocks, place, intake, control):
+            for counts in _land_all(blocks, offset, intake, control):
                 done += counts
                 if progress:
                     progress(source.position(), done)
             ledger.end_load(control, load_id, "finished")
         except BaseException as error:
-            # Where the server is gone the load stays `running` without a loader: as good as failed.
+            # If the server is gone the load stays `running` without a loader and can be resumed.
             with suppress(psycopg.Error):
                 ledger.end_load(control, load_id, "failed", reason(error))
             if isinstance(error, psycopg.Error):
-                # Not `from error`: whoever shows causes, as Dagster does, would show its details.
-                raise LoadError(_broken_off(source, error)) from None
+                # Not `from error`: Dagster would show the cause, whose details quote rows.
+                raise LoadError(_interrupted_message(source, error)) from None
             raise
-    return LoadResult(source.name, load_id, done, place.lines + 1 if last else None)
+    return LoadResult(source.name, load_id, done, offset.lines + 1 if last else None)
 
 
 def _land_all(
-    blocks: Iterator[bytes], place: Place, intake: Intake, control: psycopg.Connection
+    blocks: Iterator[bytes], offset: Offset, intake: Intake, control: psycopg.Connection
 ) -> Iterator[Counts]:
-    """Judge one chunk while the server works on the one before; yield what became of each."""
+    """Validate one chunk while the server writes the one before; yield the counts of each."""
     salts = Salts(control)
     with ThreadPoolExecutor(1, thread_name_prefix="intake") as landing:
         before: Future[Counts] | None = None
-        for chunk in cut(blocks, place):
+        for chunk in cut(blocks, offset):
             received_at = datetime.now(UTC)
             receipt = Receipt(
                 received_at,
@@ -112,16 +112,16 @@ def _land_all(
                 ledger.next_batch_id(control),
                 intake.erased,
             )
-            judged: JudgedChunk = judge_chunk(chunk, receipt)
+            validated: ValidatedChunk = validate_chunk(chunk, receipt)
             if before:
                 yield before.result()
-            before = landing.submit(intake.land, judged)
+            before = landing.submit(intake.land, validated)
         if before:
             yield before.result()
 
 
 def _head(source: Source) -> tuple[bytes, Iterator[bytes]]:
-    """Read the first bytes of a source; return them, and all its blocks."""
+    """Return the first HEAD_BYTES of a source, and all its blocks."""
     blocks = source.blocks(0)
     head = b""
     for block in blocks:
@@ -131,14 +131,14 @@ def _head(source: Source) -> tuple[bytes, Iterator[bytes]]:
     return head[:HEAD_BYTES], chain([head], blocks)
 
 
-def _after(
+def _blocks_after(
     source: Source,
     blocks: Iterator[bytes],
     last: LastBatch,
     control: psycopg.Connection,
     load_id: int,
 ) -> Iterator[bytes] | None:
-    """Return what follows a load's last batch, or None where the source is another by now."""
+    """Return the blocks after a load's last batch, or None if the source's content has changed."""
     start = last.start.bytes
     blocks = drop(blocks, start) if source.reads_once else source.blocks(start)
     digest = hashlib.sha256()
@@ -150,11 +150,11 @@ def _after(
             if digest.digest() == last.digest:
                 return chain([rest] if rest else [], blocks)
             break
-    ledger.end_load(control, load_id, "abandoned", "the source holds something else now")
+    ledger.end_load(control, load_id, "abandoned", "the content of the source has changed")
     if source.reads_once:
         raise SourceError(
-            "The input starts like a load that was broken off, but goes on differently. That load "
-            "is given up; send the input again, and it is loaded from its start."
+            "The input starts like that of an interrupted load, but continues differently. That "
+            "load is abandoned: send the input again to load it from its start."
         )
     return None
 
@@ -170,14 +170,14 @@ def _thread_switches_every(seconds: float) -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """Return in a line why a load broke off, for the ledger."""
+    """Return in one line why a load was interrupted, for the ledger."""
     if isinstance(error, psycopg.Error):
         return database.reason(error)
     return str(error) or type(error).__name__
 
 
-def _broken_off(source: Source, error: psycopg.Error) -> str:
+def _interrupted_message(source: Source, error: psycopg.Error) -> str:
     return (
-        f"The load of {source.name} broke off: {database.reason(error)}. Committed chunks stay, "
-        "nothing is half done; mend that and run the same command again: it goes on where it stood."
+        f"The load of {source.name} was interrupted: {database.reason(error)}. Committed chunks "
+        "stay, nothing is half done. Fix that and run the same command again to resume the load."
     )

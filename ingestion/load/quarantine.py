@@ -1,4 +1,4 @@
-"""The quarantine: what was refused, why, and how it gets in after all."""
+"""The quarantine: lists, shows and replays rejected lines."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from psycopg.rows import class_row
 
 from ingestion.contract.line import Reason
 from ingestion.load import ledger
-from ingestion.load.chunks import LONGEST_KEPT_LINE, Chunk, Place
-from ingestion.load.intake import Intake, Receipt, judge_chunk
+from ingestion.load.chunks import LONGEST_KEPT_LINE, Chunk, Offset
+from ingestion.load.intake import Intake, Receipt, validate_chunk
 from ingestion.load.ledger import Counts
 from ingestion.load.loader import Salts
 from ingestion.load.loader import reason as why
 from warehouse import database
 from warehouse.errors import WarehouseError
 
-# Lines and bytes.
+# Limits of a chunk that is replayed: lines and bytes.
 REPLAYED_AT_ONCE = 5_000
 REPLAYED_BYTES = 8 << 20
 
 
 class ReplayError(WarehouseError):
-    """What was asked for can't be replayed."""
+    """The requested lines can't be replayed."""
 
 
 @dataclass(frozen=True, slots=True)
 class RejectedGroup:
-    """How many lines of a source were refused for a reason, and how many still wait."""
+    """Counts of a source's rejected lines with one reason, and how many of them still wait."""
 
     reason: str
     kind: str
@@ -44,7 +44,7 @@ class RejectedGroup:
 
 @dataclass(frozen=True, slots=True)
 class RejectedLine:
-    """One refused line with all that is known of it."""
+    """One rejected line with its reason, payload and origin."""
 
     reject_id: int
     batch_seq: int
@@ -59,7 +59,7 @@ class RejectedLine:
 
 
 def rejected_groups(connection: psycopg.Connection) -> list[RejectedGroup]:
-    """List what is in the quarantine, most first."""
+    """Return the groups of rejected lines, the largest first."""
     return (
         connection.cursor(row_factory=class_row(RejectedGroup))
         .execute(
@@ -75,7 +75,7 @@ def rejected_groups(connection: psycopg.Connection) -> list[RejectedGroup]:
 
 
 def rejected_line(connection: psycopg.Connection, reject_id: int) -> RejectedLine | None:
-    """Return one refused line."""
+    """Return one rejected line, None if there is none with this id."""
     return (
         connection.cursor(row_factory=class_row(RejectedLine))
         .execute(
@@ -90,23 +90,23 @@ def rejected_line(connection: psycopg.Connection, reject_id: int) -> RejectedLin
 
 
 def replay(reason: str | None = None) -> Counts:
-    """Send every event that waits (of one reason) through the same path again.
+    """Validate and land all waiting events again, or those with one reason.
 
-    Lines that are too large are never sent: what is kept of one may read like a whole line that
-    nobody sent. Asked for these, it raises ReplayError.
-    A line that is refused once more waits as a new reject; the old one is marked, not deleted.
-    Entities are not replayed: load their file again.
+    Lines that are too large are never replayed: the part that is kept may look like a complete line
+    that nobody sent. Raises ReplayError if they are requested.
+    A line that is rejected again becomes a new reject; the old one is marked as replayed, not
+    deleted. Entities are not replayed: load their file again.
     """
     if reason == Reason.TOO_LARGE:
         raise ReplayError(
             f"Lines that are too large can't be replayed: only their first {LONGEST_KEPT_LINE:,} "
-            "bytes are kept. Split them and load them again."
+            "bytes are kept. Split them at the producer and load them again."
         )
     with (
         database.connect(autocommit=True, application_name="warehouse rejected replay") as control,
         database.connect(autocommit=True, application_name="warehouse rejected replay") as data,
     ):
-        # Up to here: what is refused again must not come round again.
+        # Replay only up to this one, so that lines that are rejected again are not replayed again.
         newest = control.execute("select max(reject_id) from staging.rejected_events").fetchone()
         load_id = ledger.start_load(control, ledger.EVENTS, "replay", b"")
         try:
@@ -129,7 +129,7 @@ def _replay_up_to(
     done = Counts()
     intake = Intake(data, load_id, "replay")
     salts = Salts(control)
-    place = Place()
+    offset = Offset()
     after = 0
     while waiting := control.execute(
         "select reject_id, payload from ("
@@ -144,20 +144,22 @@ def _replay_up_to(
         "where before < %s order by reject_id",
         (after, newest, Reason.TOO_LARGE, reason, REPLAYED_AT_ONCE, REPLAYED_BYTES),
     ).fetchall():
-        chunk = _chunk(waiting, place)
+        chunk = _chunk(waiting, offset)
         received_at = datetime.now(UTC)
         salt, batch_id = salts.of(received_at.date()), ledger.next_batch_id(control)
         receipt = Receipt(received_at, salt, batch_id, intake.erased)
         ids = [reject_id for reject_id, _ in waiting]
-        done += intake.land(judge_chunk(chunk, receipt), lambda c, ids=ids: _mark_replayed(c, ids))
-        after, place = ids[-1], chunk.end
+        done += intake.land(
+            validate_chunk(chunk, receipt), lambda c, ids=ids: _mark_replayed(c, ids)
+        )
+        after, offset = ids[-1], chunk.end
     return done
 
 
-def _chunk(waiting: list[tuple[int, bytes]], start: Place) -> Chunk:
-    """Return refused lines as a chunk; their line numbers are their reject ids."""
+def _chunk(waiting: list[tuple[int, bytes]], start: Offset) -> Chunk:
+    """Return rejected lines as a chunk; their line numbers are their reject ids."""
     content = b"\n".join(payload for _, payload in waiting) + b"\n"
-    end = Place(start.chunks + 1, start.bytes + len(content), start.lines + len(waiting))
+    end = Offset(start.chunks + 1, start.bytes + len(content), start.lines + len(waiting))
     return Chunk(start, end, waiting, hashlib.sha256(content).digest())
 
 

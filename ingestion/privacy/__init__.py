@@ -1,1 +1,1 @@
-"""What may be known of people, and who was erased."""
+"""Privacy: visitor hashes, countries, and the suppression of erased subjects."""

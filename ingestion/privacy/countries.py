@@ -1,4 +1,4 @@
-"""From which country a visitor comes, where a country database is installed."""
+"""The country of a visitor, if a country database is installed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class CountryDatabaseError(WarehouseError):
 
 @cache
 def country_lookup() -> Callable[[str], str | None] | None:
-    """Return what gives an IP address's country code, None without a database.
+    """Return a function from IP address to country code; None without a database.
 
     The database is a MaxMind DB file with `country.iso_code`, as MaxMind and DB-IP publish them.
     Raises CountryDatabaseError.
@@ -33,14 +33,14 @@ def country_lookup() -> Callable[[str], str | None] | None:
     except (OSError, maxminddb.InvalidDatabaseError) as error:
         raise CountryDatabaseError(
             f"WAREHOUSE_COUNTRY_DATABASE: {path} cannot be read ({error}). Set it to a MaxMind DB "
-            "file of countries, or leave it out."
+            "file of countries, or unset it."
         ) from error
 
     def country_of(ip: str) -> str | None:
         try:
             record = reader.get(ip)
         except ValueError:
-            # What producers call an address may be anything.
+            # Producers may send anything as an address.
             return None
         country = record.get("country") if isinstance(record, dict) else None
         code = country.get("iso_code") if isinstance(country, dict) else None

@@ -1,14 +1,17 @@
-"""In which forms a text names somebody: what an erasure finds, and what loaders keep out.
+"""The rules for which texts name or mention a subject: erasures find these, loaders suppress them.
 
-An identifier is named by a text that is it: with space around it, in other case where it holds an
-``@``, as a JSON number, after a prefix such as ``mailto:``, percent-encoded, or as a value in JSON
-that is kept as a string. It is mentioned by an address of which it is a part: a segment of the
-path, a name or value of the query, the user or the host. Whatever names a subject is removed;
-out of what mentions it, it is cut.
+A text *names* a subject if it is the identifier: with space around it, in upper or lower case if it
+contains an ``@``, as a JSON number, after a prefix such as ``mailto:``, percent-encoded, or as a
+value in JSON inside of a string. A text *mentions* a subject if it is an address and the identifier
+is a part of it: a segment of the path, a name or value of the query, the user or the host. A text
+that names a subject is removed; out of a text that mentions it the identifier is cut.
 
-Texts are read as bytes, in UTF-8, and nothing here can fail on any. The database's functions
-warehouse.is_named, warehouse.cut and warehouse.json_presence are the same rules; a property test
-holds both equal.
+The same rules exist in two languages, because loaders know subjects only by keyed hashes and
+erasures search the database. Here and in ``suppression.py`` they are in Python; in SQL they are
+warehouse.is_named, warehouse.cut_bytes and warehouse.json_presence, and for rejected lines
+warehouse.line_holds. tests/properties/test_erased.py holds both equal: change both together.
+
+Texts are read as bytes in UTF-8, and no content makes a function here fail.
 """
 
 from __future__ import annotations
@@ -23,19 +26,19 @@ import msgspec
 
 from ingestion.contract.tracking_plan import Member, tracking_plan
 
-# What is cut out of an address is replaced by this.
+# Replaces what is cut out of an address.
 ERASED = b"(erased)"
-# No other white space is taken off, nor other letters compared in lower case, than ASCII's: so both
-# readings agree, whatever version of Unicode the server knows.
+# Only ASCII white space is trimmed and only ASCII letters change case, so that Python and SQL agree
+# whatever Unicode version the server has.
 SPACE = b" \t\n\r\f\v"
-# JSON in a string in JSON, addresses in an address: no deeper than this.
+# Levels of JSON in a string in JSON, and of addresses in an address, that are searched.
 DEEPEST = 3
 MOST_PREFIXES = 3
 LONGEST_NUMBER = 64
-# Of entities' rows, beside the plan's own numbers: limits.
-MEASURES_OF_ENTITIES = ("monthly_message_limit", "monthly_token_limit", "monthly_cost_limit")
+# Columns of entities with numbers, in addition to the numbers in the plan.
+NUMERIC_COLUMNS_OF_ENTITIES = ("monthly_message_limit", "monthly_token_limit", "monthly_cost_limit")
 
-# Tells whether a text, as it stands, is the identifier of somebody who is erased.
+# Returns whether a text, without further decoding, is the identifier of an erased subject.
 IsErased = Callable[[bytes], bool]
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -45,7 +48,7 @@ _escapes = re.compile(
     re.DOTALL,
 ).sub
 _ESCAPED = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
-# A string that does not end goes to the text's end.
+# An unclosed string ends at the end of the text.
 _string = re.compile(rb'"((?:[^"\\]|\\.)*+)"?', re.DOTALL)
 _numbers_of = re.compile(
     rb"(?<![A-Za-z0-9_.+-])(-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)(?![A-Za-z0-9_.])"
@@ -67,33 +70,33 @@ _extension = re.compile(rb"(.+)\.[A-Za-z0-9]{1,8}", re.DOTALL).fullmatch
 
 
 class Presence(IntEnum):
-    """How somebody who is erased stands in a text."""
+    """How a text contains an erased subject."""
 
     NONE = 0
     MENTIONED = 1
     NAMED = 2
 
 
-def normal(identifier: str) -> bytes:
-    """Return an identifier as it is compared: trimmed, and in lower case where it holds an @."""
+def normalized_identifier(identifier: str) -> bytes:
+    """Normalize an identifier for comparison: trimmed, and in lower case if it contains an @."""
     text = identifier.encode("utf-8", "surrogatepass").strip(SPACE)
     return text.lower() if b"@" in text else text
 
 
 def is_named(text: bytes, is_erased: IsErased, depth: int = 0) -> bool:
-    """Tell whether a text is an erased identifier, in any form."""
+    """Return whether a text names an erased subject, in any form."""
     if is_erased(text):
         return True
     text = text.strip(SPACE)
     if text.startswith((b"{", b"[", b'"')):
         return depth < DEEPEST and json_presence(text, is_erased, depth=depth + 1) is Presence.NAMED
-    return any(map(is_erased, _readings(text)))
+    return any(map(is_erased, _decoded_forms(text)))
 
 
 def cut(text: bytes, is_erased: IsErased, depth: int = 0) -> bytes:
-    """Return a text without erased identifiers that are a part of it; the same where none is.
+    """Cut erased identifiers out of an address: replace each such part by ERASED.
 
-    Of an address the part is replaced; JSON in a string is replaced whole.
+    JSON in a string is replaced as a whole. Any other text is returned unchanged.
     """
     stripped = text.strip(SPACE)
     if depth >= DEEPEST:
@@ -123,14 +126,14 @@ def cut(text: bytes, is_erased: IsErased, depth: int = 0) -> bytes:
 def json_presence(
     text: bytes, is_erased: IsErased, *, depth: int = 0, clean: set[bytes] | None = None
 ) -> Presence:
-    """Tell how somebody who is erased stands in JSON: in its strings, names and numbers.
+    """Return how JSON contains an erased subject, in its strings, names and numbers.
 
-    ``clean`` are strings as they are written, and numbers after a NUL, that hold nobody: those of
-    this text are added, so that another text with them is read faster.
+    ``clean`` is a cache of strings (as written) and numbers (after a NUL) that contain no erased
+    subject. Those of this text are added, which makes the next texts faster.
     """
     found = Presence.NONE
     clean = set() if clean is None else clean
-    pieces = _split(text)
+    pieces = _split_at_strings(text)
     for string in set(pieces[1::2]) - clean:
         one = unescaped(string)
         if is_named(one, is_erased, depth):
@@ -139,18 +142,18 @@ def json_presence(
             found = Presence.MENTIONED
         else:
             clean.add(string)
-    name, looked_at = b"", 0
-    for place in [2 * n for n, between in enumerate(pieces[0::2]) if _digit(between)]:
-        # The last member's name: a string before a colon.
-        for between in range(place, looked_at, -2):
-            if pieces[between].lstrip(b" \t\n\r").startswith(b":"):
-                name = unescaped(pieces[between - 1])
+    name, searched_to = b"", 0
+    for index in [2 * n for n, outside in enumerate(pieces[0::2]) if _digit(outside)]:
+        # Find the name of the last member: the string before a colon.
+        for before in range(index, searched_to, -2):
+            if pieces[before].lstrip(b" \t\n\r").startswith(b":"):
+                name = unescaped(pieces[before - 1])
                 break
-        looked_at = place
-        for number in _numbers_of(pieces[place]):
-            # A NUL is in no JSON: it keeps numbers and strings apart.
+        searched_to = index
+        for number in _numbers_of(pieces[index]):
+            # A NUL never occurs in JSON, so it distinguishes numbers from strings.
             written = b"\0" + number
-            if written in clean or name in measures():
+            if written in clean or name in numeric_members():
                 continue
             if any(map(is_erased, _number_forms(number, depth))):
                 return Presence.NAMED
@@ -159,25 +162,25 @@ def json_presence(
 
 
 def cut_json(text: bytes, is_erased: IsErased) -> bytes:
-    """Return JSON with erased identifiers cut out of its strings; all else as it came."""
+    """Cut erased identifiers out of the strings of JSON; leave everything else as received."""
 
     def without(string: re.Match[bytes]) -> bytes:
         one = unescaped(string[1])
         after = cut(one, is_erased)
-        return string[0] if after == one else b'"%b"' % _escaped(after)
+        return string[0] if after == one else b'"%b"' % _json_escaped(after)
 
     return _string.sub(without, text)
 
 
 def cut_actor(text: bytes, is_erased: IsErased) -> bytes:
-    """Return an actor's JSON with erased identifiers cut out of all but the ids of the plan.
+    """Cut erased identifiers out of an actor's JSON, except out of the ids of the plan.
 
-    Those are whole values: one out of which something was cut would be another's.
+    Ids are whole values: one with a part cut out would be another subject's id.
     """
     try:
         members = _members(text)
     except msgspec.DecodeError:
-        # It is no object: such an event is refused.
+        # Not an object: the event is rejected later.
         return text
     unknown = {name: one for name, one in members.items() if name not in tracking_plan().actor}
     if not unknown:
@@ -186,8 +189,8 @@ def cut_actor(text: bytes, is_erased: IsErased) -> bytes:
     return _encode(known | _members(cut_json(_encode(unknown), is_erased)))
 
 
-def is_file_of(name: bytes, is_erased: IsErased) -> bool:
-    """Tell whether a file's path names or mentions somebody, with or without its extensions."""
+def is_in_path(name: bytes, is_erased: IsErased) -> bool:
+    """Return whether a path names or mentions an erased subject, with or without extensions."""
     if is_named(name, is_erased) or cut(name, is_erased) != name:
         return True
     stem = name.rpartition(b"/")[2]
@@ -200,33 +203,33 @@ def is_file_of(name: bytes, is_erased: IsErased) -> bool:
 
 
 def unescaped(text: bytes) -> bytes:
-    """Read JSON's escapes; other characters lose the backslash before them."""
-    return _escapes(_meaning, text) if b"\\" in text else text
+    """Decode JSON's escapes; any other character loses the backslash before it."""
+    return _escapes(_decode_escape, text) if b"\\" in text else text
 
 
 def percent_decoded(text: bytes) -> bytes:
-    """Read %XX; NUL becomes a byte that is in no identifier."""
+    """Decode %XX; NUL becomes 0xFF, a byte that no identifier contains."""
     return _percent(lambda found: bytes.fromhex(found[1].decode()).replace(b"\0", b"\xff"), text)
 
 
 @cache
-def measures() -> frozenset[bytes]:
-    """Return the members that the contract declares as numbers: they measure, and name nobody."""
+def numeric_members() -> frozenset[bytes]:
+    """Return the members that the contract declares as numbers: they are never identifiers."""
     plan = tracking_plan()
     groups = (plan.actor, plan.context, *(event.properties for event in plan.events.values()))
     names = {name for members in groups for name in _numbers(members)}
-    return frozenset(name.encode() for name in (*names, *MEASURES_OF_ENTITIES))
+    return frozenset(name.encode() for name in (*names, *NUMERIC_COLUMNS_OF_ENTITIES))
 
 
-def _split(text: bytes) -> list[bytes]:
-    """Return what stands before, in and between the strings of JSON, in turn.
+def _split_at_strings(text: bytes) -> list[bytes]:
+    """Split JSON at its strings: text outside of strings and strings alternate in the result.
 
-    A string that does not end goes to the text's end.
+    An unclosed string ends at the end of the text.
     """
     if b"\\" in text:
         return _string.split(text)
     pieces = text.split(b'"')
-    # An odd number of quotes.
+    # An unclosed string: add the empty text after it.
     return pieces if len(pieces) % 2 else [*pieces, b""]
 
 
@@ -237,8 +240,8 @@ def _numbers(members: dict[str, Member]) -> Iterator[str]:
         yield from _numbers(member.members)
 
 
-def _readings(text: bytes) -> Iterator[bytes]:
-    """Yield what a text may stand for: without a prefix, without percent-encoding."""
+def _decoded_forms(text: bytes) -> Iterator[bytes]:
+    """Yield the decoded forms of a text: without a prefix, without percent-encoding."""
     if b"%" in text:
         yield percent_decoded(text)
     for _ in range(MOST_PREFIXES):
@@ -246,7 +249,7 @@ def _readings(text: bytes) -> Iterator[bytes]:
         if found is None:
             return
         text = found[1]
-        # As in mailto:ann@example.com?subject=hello.
+        # For example mailto:ann@example.com?subject=hello.
         for one in {text, text.partition(b"?")[0]}:
             yield one
             if b"%" in one:
@@ -254,8 +257,8 @@ def _readings(text: bytes) -> Iterator[bytes]:
 
 
 def _is_part(part: bytes, is_erased: IsErased, depth: int) -> bool:
-    """Tell whether a part of an address is an erased identifier, or an address that has one."""
-    if is_erased(part) or any(map(is_erased, _readings(part.strip(SPACE)))):
+    """Return whether a part of an address is, or contains in encoded form, an erased identifier."""
+    if is_erased(part) or any(map(is_erased, _decoded_forms(part.strip(SPACE)))):
         return True
     if b"+" in part and is_erased(percent_decoded(part.replace(b"+", b" "))):
         return True
@@ -266,12 +269,12 @@ def _is_part(part: bytes, is_erased: IsErased, depth: int) -> bool:
 
 
 def _cut_authority(authority: bytes, is_erased: IsErased) -> bytes:
-    """Cut user and host out of an address's authority, each by itself."""
+    """Cut an erased user or host out of an address's authority."""
     user, at, host = authority.rpartition(b"@")
     names = (user, user.partition(b":")[0], authority)
     if at and any(is_erased(one) or is_erased(percent_decoded(one)) for one in names):
         user = ERASED
-    # As dbt's macro host_of reads it.
+    # The same normalization as in dbt's macro host_of.
     known = _port(b"", host).lower()
     if is_erased(known.removeprefix(b"www.")):
         host = ERASED
@@ -279,9 +282,10 @@ def _cut_authority(authority: bytes, is_erased: IsErased) -> bytes:
 
 
 def _number_forms(number: bytes, depth: int) -> Iterator[bytes]:
-    """Yield a number as PostgreSQL writes it, and without zeros after its point.
+    """Yield a number as PostgreSQL writes it, and without trailing zeros after its point.
 
-    Only where the server's jsonb has done so already are exponents read.
+    Exponents are expanded only where jsonb does so when it stores a number: not in JSON inside of
+    strings (depth above 0).
     """
     if b"e" in number.lower():
         exponent = number.lower().partition(b"e")[2].lstrip(b"+-")
@@ -293,19 +297,19 @@ def _number_forms(number: bytes, depth: int) -> Iterator[bytes]:
         yield number.rstrip(b"0").rstrip(b".")
 
 
-def _meaning(escape: re.Match[bytes]) -> bytes:
+def _decode_escape(escape: re.Match[bytes]) -> bytes:
     high, low, unit, other = escape.groups()
     if other:
         return _ESCAPED.get(other, other)
     try:
         return bytes.fromhex((unit or high + low).decode()).decode("utf-16-be").encode()
     except UnicodeDecodeError:
-        # Half of a pair: nothing that is in an identifier.
+        # A lone surrogate: a byte that no identifier contains.
         return b"\xff"
 
 
-def _escaped(text: bytes) -> bytes:
-    """Write a text as the inside of a JSON string."""
+def _json_escaped(text: bytes) -> bytes:
+    """Encode a text as the content of a JSON string."""
     return re.sub(
         rb'[\x00-\x1f"\\]',
         lambda found: b"\\u%04x" % found[0][0],

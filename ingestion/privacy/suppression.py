@@ -1,4 +1,8 @@
-"""Who was erased, by keyed hashes alone: what of them is loaded again is suppressed."""
+"""Suppresses lines of erased subjects, which are known by keyed hashes only.
+
+What counts as a line of an erased subject is decided here and in ``name_forms.py``; see there for
+the same rules in SQL.
+"""
 
 from __future__ import annotations
 
@@ -23,19 +27,19 @@ from ingestion.privacy.name_forms import (
     cut_json,
     is_named,
     json_presence,
-    normal,
+    normalized_identifier,
     percent_decoded,
     unescaped,
 )
 from warehouse import locks
 from warehouse.locks import Lock
 
-# Texts whose outcome is kept in memory: most texts of a file come again and again.
-MOST_KNOWN = 100_000
-# Each length costs: of erasures from before lengths were noted, identifiers of no more bytes than
-# this are sought in lines that are no object.
-MOST_BYTES = 64
-# Lines that were refused for one of these were not read as an object.
+# Entries of the cache of compared texts: most texts of a file occur many times.
+CACHE_SIZE = 100_000
+# In bytes. For erasures without a recorded length: in lines that are not JSON objects, only
+# identifiers up to this length are searched, because each length costs time.
+LONGEST_SOUGHT_IDENTIFIER = 64
+# Lines rejected for one of these reasons were not parsed as a JSON object.
 UNREADABLE = (
     Reason.TOO_LARGE,
     Reason.INVALID_ENCODING,
@@ -48,7 +52,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class SubjectKind(StrEnum):
-    """What an identifier names."""
+    """What an identifier identifies."""
 
     USER = "user_id"
     LEAD = "lead_id"
@@ -58,7 +62,7 @@ class SubjectKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Who is to be erased: under one client alone, or wherever the identifier stands."""
+    """A subject to erase: for one client only, or everywhere."""
 
     kind: SubjectKind
     identifier: str
@@ -67,37 +71,38 @@ class Subject:
 
 @dataclass(frozen=True)
 class Erased:
-    """The subjects that are erased: one hash for each, by whether it holds for one client alone."""
+    """The erased subjects: a hash of each, grouped by everywhere and for one client."""
 
     newest: int
     key: bytes
     everywhere: frozenset[bytes]
     of_clients: frozenset[bytes]
-    # Those of one client, without it: for lines that do not tell their client.
+    # Hashes of the subjects in of_clients without their client: for lines that name no client.
     of_any_client: frozenset[bytes]
-    # In bytes, of all of them: of a line that is no object only parts as long are hashed.
+    # Lengths of all identifiers in bytes: in a line that is not an object, parts of these lengths
+    # are hashed.
     lengths: Sequence[int]
-    _known: dict[tuple[str | None, bool, bytes], bool] = field(default_factory=dict)
-    # By client: what of a line's JSON is known to hold nobody.
+    _compared: dict[tuple[str | None, bool, bytes], bool] = field(default_factory=dict)
+    # By client: the cache of json_presence.
     _clean: dict[str | None, set[bytes]] = field(default_factory=dict)
 
     def presence(self, line: bytes) -> Presence:
-        """Tell how an erased subject stands in a line of JSON, whatever else that is."""
+        """Return how a line, which need not be valid JSON, contains an erased subject."""
         client = _client_of(_read(line)) if self.of_clients else None
         clean = self._clean.setdefault(client, set())
-        if len(clean) >= MOST_KNOWN:
+        if len(clean) >= CACHE_SIZE:
             clean.clear()
-        return json_presence(line, self._is_erased(client, of_any=client is None), clean=clean)
+        return json_presence(line, self._is_erased(client, any_client=client is None), clean=clean)
 
     def cut(self, line: bytes) -> bytes:
-        """Return an event's line without the erased that it mentions, save in the actor's ids."""
+        """Cut erased identifiers out of an event's line, except out of the actor's ids."""
         try:
             members = _members(line)
         except ValueError:
-            # It is refused, and then looked at as it came.
+            # The line is rejected later, and then searched as received (is_in_refused).
             return line
         client = _client_of(_read(line)) if self.of_clients else None
-        is_erased = self._is_erased(client, of_any=client is None)
+        is_erased = self._is_erased(client, any_client=client is None)
         parts = {
             name: msgspec.Raw(cut_json(bytes(part), is_erased))
             for name, part in members.items()
@@ -108,23 +113,24 @@ class Erased:
         return _encode(members | parts)
 
     def is_in_row(self, canonical: str, client: object) -> bool:
-        """Tell whether an entity's row names or mentions an erased subject."""
+        """Return whether an entity's row names or mentions an erased subject."""
         is_erased = self._is_erased(client if isinstance(client, str) else None)
         content = canonical.encode()
         return is_named(content, is_erased) or cut(content, is_erased) != content
 
     def is_in_refused(self, line: bytes, reason: Reason) -> bool:
-        """Tell whether a refused line holds an erased identifier: the rule of warehouse.line_holds.
+        """Return whether a rejected line contains an erased identifier, like warehouse.line_holds.
 
-        An object names or mentions it; whatever is no object holds it where no ASCII letter, digit,
-        _ or - goes on beyond either end. A line that does not tell its client may be of any.
+        A JSON object contains it if it names or mentions it. Any other line contains it if no
+        ASCII letter, digit, _ or - is directly beside it. A line that names no client may belong to
+        any.
         """
         content = _object(line, reason)
         if content is not None:
             client = _client_of(content)
-            is_erased = self._is_erased(client, of_any=client is None)
+            is_erased = self._is_erased(client, any_client=client is None)
             return json_presence(line, is_erased) is not Presence.NONE
-        is_erased = self._is_erased(None, of_any=True)
+        is_erased = self._is_erased(None, any_client=True)
         written = {
             line,
             unescaped(line),
@@ -135,11 +141,11 @@ class Erased:
         return any(is_erased(part) for text in written for part in self._parts(text))
 
     def _parts(self, text: bytes) -> Iterator[bytes]:
-        """Yield all parts as long as an erased identifier that neither begin nor end in a word."""
+        """Yield all parts between word edges that have the length of an erased identifier."""
         edges = bytearray(b"\1" * (len(text) + 1))
         for run in _runs(text):
             edges[run.start() + 1 : run.end()] = bytes(run.end() - run.start() - 1)
-        # All places at once: those from which another edge is as far as an identifier is long.
+        # Find all starts at once: the edges with another edge at the distance of the length.
         marks = int.from_bytes(edges, "little")
         for length in self.lengths:
             starts = (marks & marks >> 8 * length).to_bytes(len(edges), "little")
@@ -149,37 +155,37 @@ class Erased:
                 start = starts.find(1, start + 1)
 
     def holds(self, text: str) -> bool:
-        """Tell whether a text names or mentions a subject that is erased everywhere."""
+        """Return whether a text names or mentions a subject that is erased everywhere."""
         is_erased = self._is_erased(None)
         content = text.encode("utf-8", "surrogatepass")
         return is_named(content, is_erased) or cut(content, is_erased) != content
 
     def is_erased_everywhere(self) -> IsErased:
-        """Return what tells whether a text is an identifier that is erased under every client."""
+        """Return the test for identifiers that are erased everywhere."""
         return self._is_erased(None)
 
-    def _is_erased(self, client: str | None, *, of_any: bool = False) -> IsErased:
-        """Return what tells whether a text is an erased identifier, of this client or everywhere.
+    def _is_erased(self, client: str | None, *, any_client: bool = False) -> IsErased:
+        """Return the test for identifiers that are erased everywhere or for this client.
 
-        ``of_any``: of whatever client.
+        With ``any_client``, also those that are erased for any other client.
         """
 
         def is_erased(text: bytes) -> bool:
-            known = self._known.get((client, of_any, text))
+            known = self._compared.get((client, any_client, text))
             if known is None:
-                if len(self._known) >= MOST_KNOWN:
-                    self._known.clear()
-                known = any(self._is_one(one, client, of_any) for one in _spellings(text))
-                self._known[client, of_any, text] = known
+                if len(self._compared) >= CACHE_SIZE:
+                    self._compared.clear()
+                known = any(self._is_one(one, client, any_client) for one in _spellings(text))
+                self._compared[client, any_client, text] = known
             return known
 
         return is_erased
 
-    def _is_one(self, text: bytes, client: str | None, of_any: bool) -> bool:
+    def _is_one(self, text: bytes, client: str | None, any_client: bool) -> bool:
         digest = _hash(self.key, text)
         return (
             digest in self.everywhere
-            or (of_any and digest in self.of_any_client)
+            or (any_client and digest in self.of_any_client)
             or (
                 client is not None
                 and bool(self.of_clients)
@@ -189,28 +195,29 @@ class Erased:
 
 
 def _spellings(text: bytes) -> set[bytes]:
-    """Return a text as it is, as receipts were once made, and as identifiers are compared."""
+    """Return a text as it is (older receipts hashed that), trimmed, and in lower case with an @."""
     trimmed = text.strip(SPACE)
     return {text, trimmed, trimmed.lower()} if b"@" in text else {text, trimmed}
 
 
 def subject_hash(key: bytes, identifier: str, of_client: str | None = None) -> bytes:
-    """Return HMAC-SHA256 over an identifier, as it is compared, and over its client if of one."""
-    return _hash(key, normal(identifier), of_client)
+    """Return the HMAC-SHA256 of a normalized identifier and, if given, its client."""
+    return _hash(key, normalized_identifier(identifier), of_client)
 
 
 def _hash(key: bytes, text: bytes, of_client: str | None = None) -> bytes:
     if of_client is not None:
         client = of_client.encode("utf-8", "surrogatepass")
-        # The length before it, so that no two pairs read alike; NUL is in no identifier.
+        # The client's length makes the pair unambiguous; no identifier contains a NUL.
         text = b"\0%d\0%b%b" % (len(client), client, text)
     return hmac.digest(key, text, "sha256")
 
 
-def hold_off_erasures(connection: psycopg.Connection) -> int:
-    """Keep new erasures waiting until this transaction ends; return the newest that there is.
+def block_erasures(connection: psycopg.Connection) -> int:
+    """Block new erasures until this transaction ends; return the id of the newest erasure.
 
-    What is landed in this transaction is either judged by that erasure, or removed by a later one.
+    Lines that land in this transaction are either suppressed by the erasures so far or removed by a
+    later one.
     """
     locks.take(connection, Lock.LANDING, shared=True)
     row = connection.execute(
@@ -220,12 +227,12 @@ def hold_off_erasures(connection: psycopg.Connection) -> int:
 
 
 def wait_for_loaders(connection: psycopg.Connection) -> None:
-    """Wait until no chunk is being landed; keep new ones waiting until this transaction's end."""
+    """Wait until no chunk is being landed, and block new ones until this transaction ends."""
     locks.take(connection, Lock.LANDING)
 
 
 def read_erased(connection: psycopg.Connection) -> Erased | None:
-    """Return who is erased; None where nobody is, so that it costs nothing then."""
+    """Return the erased subjects, None if there are none: then suppression costs nothing."""
     found = connection.execute(
         "select e.erasure_id, e.is_of_one_client, e.subject_hash, k.key, e.identifier_hash, "
         "e.identifier_length from warehouse.erasures as e cross join warehouse.erasure_key as k"
@@ -240,12 +247,12 @@ def read_erased(connection: psycopg.Connection) -> Erased | None:
         frozenset(digest for of_one, digest in by_scope if not of_one),
         frozenset(digest for of_one, digest in by_scope if of_one),
         frozenset(of_any_client) - {None},
-        range(1, MOST_BYTES + 1) if None in lengths else sorted(set(lengths)),
+        range(1, LONGEST_SOUGHT_IDENTIFIER + 1) if None in lengths else sorted(set(lengths)),
     )
 
 
 def _object(line: bytes, reason: Reason) -> dict[str, Any] | None:
-    """Return the object that a refused line is, if it was read as one."""
+    """Return a rejected line as an object, None if it is not one."""
     if reason in UNREADABLE or not line.lstrip(b" \t\r\n").startswith(b"{"):
         return None
     try:
@@ -266,7 +273,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _client_of(content: Any) -> str | None:
-    """Return the client that a line's object speaks of: the rule of warehouse.client_of."""
+    """Return the client that a line's object names, like warehouse.client_of."""
     if not isinstance(content, dict):
         return None
     actor = content.get("actor")

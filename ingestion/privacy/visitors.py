@@ -1,4 +1,4 @@
-"""What may be known of a visitor: a hash that no one can trace back after two days."""
+"""Visitor hashes that nobody can trace back after two days, IP addresses, and crawlers."""
 
 from __future__ import annotations
 
@@ -11,32 +11,33 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import psycopg
 
-# A salt is destroyed when its day and the next are over, 48 h after it came into use.
+# A salt is destroyed after its day and the next day, so 48 h after the start of its day.
 SALT_DAYS = 2
-# Crawlers name themselves early; a longer text only costs matching time, more than a line's.
+# In characters. Crawlers are named at the start of a user agent, and matching a long one takes
+# longer than everything else in a line.
 LONGEST_USER_AGENT = 256
-# No address is longer, with zone, brackets and port; what is remembered stays small, too.
+# In characters. No address with zone, brackets and port is longer; also keeps the cache small.
 LONGEST_ADDRESS = 128
 _is_port = re.compile(r"(:[0-9]+)?").fullmatch
 
 
 def visitor_hash(salt: bytes, client_id: str, ip: str, user_agent: str) -> bytes:
-    """Return the 32 bytes of HMAC-SHA256 over client, IP and user agent under the day's salt."""
+    """Return HMAC-SHA256 (32 bytes) of client, IP and user agent with the day's salt."""
     message = b"".join([_with_length(part) for part in (client_id, ip, user_agent)])
     return hmac.digest(salt, message, "sha256")
 
 
 def _with_length(text: str) -> bytes:
-    """Put the length before a part, so that no two triples read alike."""
+    """Return a part with its length before it, which makes the joined parts unambiguous."""
     part = text.encode()
     return len(part).to_bytes(4, "big") + part
 
 
 def address_of(ip: str) -> str | None:
-    """Return the one spelling of what producers send as an IP; None where it is no address.
+    """Return the canonical form of an IP as producers send it, None if it is not an address.
 
-    It is that of the first address in a list, without port, brackets and zone: an IPv6 address in
-    lower case and compressed, an IPv4 address that is mapped into IPv6 as such.
+    Of a list the first address counts. Port, brackets and zone are removed; an IPv6 address is
+    compressed and in lower case; an IPv4-mapped IPv6 address becomes the IPv4 address.
     """
     first = ip if len(ip) <= LONGEST_ADDRESS else ip.partition(",")[0].strip()
     return _address(first) if len(first) <= LONGEST_ADDRESS else None
@@ -48,7 +49,7 @@ def _address(ip: str) -> str | None:
     if text.startswith("["):
         text, bracket, port = text[1:].partition("]")
     else:
-        # An IPv6 address has more than one colon, and takes a port in brackets alone.
+        # An IPv6 address has more than one colon, and may have a port only if it is in brackets.
         bracket, at = "]", text.find(":") if text.count(":") == 1 else len(text)
         text, port = text[:at], text[at:]
     if not bracket or not _is_port(port):
@@ -62,7 +63,7 @@ def _address(ip: str) -> str | None:
 
 
 def is_bot(user_agent: str) -> bool:
-    """Tell whether the user agent is a known crawler's."""
+    """Return whether the user agent is that of a known crawler."""
     start = user_agent if len(user_agent) <= LONGEST_USER_AGENT else user_agent[:LONGEST_USER_AGENT]
     return _is_bot(start)
 
@@ -75,7 +76,7 @@ def _is_bot(user_agent: str) -> bool:
 
 
 def destroy_salts(connection: psycopg.Connection) -> int:
-    """Destroy the salts that have had their time; return how many."""
+    """Destroy the expired salts; return how many."""
     return connection.execute(
         "delete from staging.visitor_salts where day <= %s",
         (datetime.now(UTC).date() - timedelta(days=SALT_DAYS),),
@@ -83,9 +84,9 @@ def destroy_salts(connection: psycopg.Connection) -> int:
 
 
 def salt_of(connection: psycopg.Connection, day: date) -> bytes:
-    """Return the salt of a day of receipt (UTC), drawn by the server if it is the first use.
+    """Return the salt of a day of receipt (UTC); the server generates it at its first use.
 
-    Destroys the salts that have had their time.
+    Also destroys the expired salts.
     """
     destroy_salts(connection)
     connection.execute(
@@ -99,7 +100,5 @@ def salt_of(connection: psycopg.Connection, day: date) -> bytes:
         "select salt from staging.visitor_salts where day = %s", (day,)
     ).fetchone()
     if row is None:
-        raise RuntimeError(
-            f"the salt of {day} is destroyed already: is this machine's clock wrong?"
-        )
+        raise RuntimeError(f"the salt of {day} is destroyed already: check this machine's clock")
     return row[0]

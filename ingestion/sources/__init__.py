@@ -1,1 +1,1 @@
-"""Where lines come from: files, mappings, the drop folder."""
+"""Sources of lines: files, DuckDB mappings, the drop folder."""

@@ -1,20 +1,22 @@
-"""The drop folder: files put there are loaded, each exactly once, and moved away.
+"""The drop folder: each file in it is loaded exactly once and then moved away.
 
-``drop/events`` takes event files, ``drop/clients``, ``drop/units``, ``drop/users`` and
-``drop/documents`` entity files. A file is first moved to ``loading/``, under a name of its own by
-which the ledger knows it: a load that was killed goes on from there, and one that had finished is
-not begun again. From there it moves to ``done/`` or, where it can't be loaded, to ``failed/`` with
-the reason in a ``.reason.txt`` beside it. Names that start with a dot are left alone: write a file
-under such a name and rename it when it is whole. A file under another name is taken once it has
-stood still; where it grew while it was loaded, the rest is loaded when it stands still again.
+Event files go into ``drop/events``, entity files into ``drop/clients``, ``drop/units``,
+``drop/users`` and ``drop/documents``. A file is first moved to ``loading/`` under a unique name,
+by which the ledger knows it: so an interrupted load is resumed there, and a finished one is not
+repeated. Then it is moved to ``done/`` or, if it can't be loaded, to ``failed/`` (quarantined) with
+the reason in a ``.reason.txt`` beside it.
 
-Producers may not read what the warehouse may. So what is dropped is read only where nobody else
-reaches it any more, in ``loading/``, and only where it is a regular file with no other name: links
-and pipes go to ``failed/`` unread.
+Names that start with a dot are ignored: write a file under such a name and rename it when it is
+complete. A file with any other name is loaded once it has not changed for SETTLED_SECONDS. If it
+grew while it was loaded, it stays in ``loading/`` and is loaded again later.
 
-Folders that are made here are private, and so is each file from the moment it is taken. A folder
-that the operator has made keeps its permissions, so that producers may write into it. Files in
-``done/`` and ``failed/`` expire.
+Producers must not make the warehouse read files for them that they may not read themselves. So a
+dropped file is read only in ``loading/``, where nobody else can replace it, and only if it is a
+regular file without hard links. Links and pipes are quarantined unread.
+
+Folders that are created here are private, and so is each file once it is moved. A folder that the
+operator has created keeps its permissions, so that producers can write into it. Files in ``done/``
+and ``failed/`` expire.
 """
 
 from __future__ import annotations
@@ -41,21 +43,21 @@ from warehouse.locks import Lock, LockError
 KINDS = [*EntityKind, ledger.EVENTS]
 LOADING = "loading"
 DONE, FAILED = KEPT = ("done", "failed")
-# A file that changed less than so long ago may still be written.
-STILL_SECONDS = 5
-# In bytes, on common file systems.
+# A file that changed less than this long ago may still be written to.
+SETTLED_SECONDS = 5
+# Of a file name, in bytes, on common file systems.
 LONGEST_NAME = 255
-# What follows the last dot of a name, and more is none that says how to read a file.
-LONGEST_ENDING = 16
+# In bytes. A longer suffix is not one that says how to read a file.
+LONGEST_SUFFIX = 16
 
 
 class DropError(WarehouseError):
-    """The drop folder is not safe to use; the message says why."""
+    """The drop folder is not safe to use; the message says why and how to fix it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """What became of one dropped file; ``error`` where it could not be loaded."""
+    """The result of one dropped file; ``error`` is set if it could not be loaded."""
 
     kind: str
     name: str
@@ -64,144 +66,145 @@ class Dropped:
 
 
 def waiting_files(drop: Path) -> list[tuple[str, Path]]:
-    """Return the (kind, file) that wait and stand still, entities before events, by name.
+    """Return the settled files as (kind, file): entities before events, sorted by name.
 
-    Files whose load was broken off come first.
+    Within a kind, files whose load was interrupted come first.
     """
     return [
         (str(kind), path)
         for kind in KINDS
         for folder in (drop / LOADING / kind, drop / kind)
         for path in sorted(folder.glob("*"))
-        if _stands_still(path) and not path.name.startswith(".")
+        if _is_settled(path) and not path.name.startswith(".")
     ]
 
 
-def _stands_still(path: Path) -> bool:
-    """Tell whether it is no folder, and nobody seems to write it; times far ahead tell nothing."""
+def _is_settled(path: Path) -> bool:
+    """Return whether a path is not a folder and not changed lately; future times count as old."""
     try:
         status = path.lstat()
     except OSError:
         return False
     is_folder = stat.S_ISDIR(status.st_mode)
-    return not is_folder and abs(time.time() - status.st_mtime) >= STILL_SECONDS
+    return not is_folder and abs(time.time() - status.st_mtime) >= SETTLED_SECONDS
 
 
 def load_dropped(drop: Path) -> Iterator[Dropped]:
-    """Load what waits and move it away, file by file; waits for a process that does so already.
+    """Load the settled files one by one and move them away; only one process does so at a time.
 
-    A file that can't be loaded is set aside; where the database fails the file stays for the next
-    time: loader.LoadError, locks.LockError, psycopg.Error and database.DatabaseError are raised.
-    Raises DropError where somebody else may have made the folders that files are moved to.
+    A file that can't be loaded is quarantined. If the database fails, the file stays for the next
+    run, and loader.LoadError, locks.LockError, psycopg.Error or database.DatabaseError is raised.
+    Raises DropError if another user may have created the folders that files are moved to.
     """
     for kind in KINDS:
         private_files.make_folder(drop / kind)
-        _refuse_folder_of_others(drop / kind, links_of_ours=True)
+        _refuse_untrusted_folder(drop / kind, links_of_ours=True)
     for folder in (LOADING, *KEPT):
-        _refuse_folder_of_others(drop / folder)
+        _refuse_untrusted_folder(drop / folder)
         private_files.make_private(drop / folder)
         for kind in KINDS:
-            _refuse_folder_of_others(drop / folder / kind)
+            _refuse_untrusted_folder(drop / folder / kind)
     with (
         locks.held(Lock.DROP_FOLDER),
         database.connect(autocommit=True, application_name="warehouse drop folder") as connection,
     ):
         for kind, waiting in waiting_files(drop):
-            # Those before it may have taken long.
-            if not _stands_still(waiting):
+            # It may have changed while the files before it were loaded.
+            if not _is_settled(waiting):
                 continue
             path, name, loading = waiting, waiting.name, drop / LOADING / kind
             try:
                 if waiting.parent == loading:
                     name = name.partition("-")[2]
                 else:
-                    path = _move(waiting, loading, _own_name(name))
-                counts, is_whole = _load_once(connection, kind, path)
+                    path = _move(waiting, loading, _unique_name(name))
+                counts, is_complete = _load_once(connection, kind, path)
             except (psycopg.Error, LoadError, LockError, database.DatabaseError):
                 raise
             except Exception as error:
-                reason = _set_aside(path, drop / FAILED / kind, name, _reason(error))
+                reason = _quarantine(path, drop / FAILED / kind, name, _failure_reason(error))
                 yield Dropped(kind, printable(name), Counts(), reason)
             else:
-                if is_whole:
-                    _keep(path, drop / DONE / kind, name)
+                if is_complete:
+                    _archive(path, drop / DONE / kind, name)
                 yield Dropped(kind, printable(name), counts)
 
 
 def _load_once(connection: psycopg.Connection, kind: str, path: Path) -> tuple[Counts, bool]:
-    """Load a file; return what became of its lines, and whether these were all of it."""
+    """Load a file; return its counts, and whether it was loaded completely."""
     source = open_source(str(path), opener=open_own)
     finished = ledger.finished_load(connection, kind, source.name)
     if kind == ledger.EVENTS:
         if finished:
-            # Killed between the load's end and the move: it finds nothing left, or what is new.
+            # Killed between the end of the load and the move: resume it to load only new lines.
             ledger.end_load(connection, finished, "failed", "the file was not moved away")
         counts = load(source).counts
     else:
-        # Once more does no harm.
+        # Loading entities again changes nothing.
         counts = load_entities(EntityKind(kind), source)
-    is_whole = path.lstat().st_size == source.position()
-    if not is_whole and (finished := ledger.finished_load(connection, kind, source.name)):
-        # The last line may be half one: next time all is read, and what landed is a duplicate.
+    is_complete = path.lstat().st_size == source.position()
+    if not is_complete and (finished := ledger.finished_load(connection, kind, source.name)):
+        # The last line may be incomplete, so the whole file is read again; the rest is duplicates.
         ledger.end_load(connection, finished, "abandoned", "the file grew while it was loaded")
-    return counts, is_whole
+    return counts, is_complete
 
 
-def _reason(error: Exception) -> str:
-    """Return for people why a file can't be loaded, without what it holds."""
+def _failure_reason(error: Exception) -> str:
+    """Return the message why a file can't be loaded, without any of its content."""
     if isinstance(error, WarehouseError):
         return str(error)
     why = isinstance(error, OSError) and error.strerror
-    return f"It can't be loaded: {why or type(error).__name__}. `warehouse load` tells more."
+    return f"It can't be loaded: {why or type(error).__name__}. Run `warehouse load` for details."
 
 
-def _set_aside(path: Path, directory: Path, name: str, reason: str) -> str:
-    """Move a file that can't be loaded to its reason, which is returned with what else went wrong.
+def _quarantine(path: Path, directory: Path, name: str, reason: str) -> str:
+    """Move a file that can't be loaded to ``directory`` and write the reason beside it.
 
-    One that can't be moved stays, and is no reason for others to wait.
+    Returns the reason. If the file can't be moved, it stays and the reason says so, so that other
+    files are loaded nevertheless.
     """
     try:
-        failed = _keep(path, directory, name)
+        failed = _archive(path, directory, name)
     except OSError as error:
-        return f"{reason} It can't be moved away either: {error.strerror}."
-    # Not into what is there by that name already, which producers may have dropped: a link, say.
-    beside = _free(_beside(failed, ".reason.txt"))
+        return f"{reason} It can't be moved to {FAILED}/ either: {error.strerror}."
+    # Never into an existing file of that name, which may be a link that a producer has dropped.
+    beside = _unused(_with_suffix(failed, ".reason.txt"))
     with beside.open("x", encoding="utf-8") as file:
         file.write(f"{reason}\n")
-    private_files.take_from_others(beside)
+    private_files.restrict_to_owner(beside)
     return reason
 
 
 def _move(path: Path, directory: Path, name: str) -> Path:
-    """Move a file into a private folder, under a numbered name where its own is taken there."""
+    """Move a file into a private folder; number its name if it is taken there."""
     private_files.make_folder(directory)
-    moved = path.rename(_free(directory / name))
-    # Where nobody can put another one in its place any more.
-    private_files.take_from_others(moved)
+    moved = path.rename(_unused(directory / name))
+    # After the move, so that nobody can replace the file any more.
+    private_files.restrict_to_owner(moved)
     return moved
 
 
-def _free(path: Path) -> Path:
-    """Return a path, numbered where it is taken, be it by a link that leads nowhere."""
-    free, number = path, 1
-    while os.path.lexists(free):
+def _unused(path: Path) -> Path:
+    """Return a path, numbered if it is taken, even by a broken link."""
+    unused, number = path, 1
+    while os.path.lexists(unused):
         number += 1
-        free = _beside(path, f".{number}")
-    return free
+        unused = _with_suffix(path, f".{number}")
+    return unused
 
 
-def _own_name(name: str) -> str:
-    """Return a name that no other file has, and that ends as before, which says how to read it."""
+def _unique_name(name: str) -> str:
+    """Return a unique name with the file's suffix, which says how to read it."""
     given, first = os.fsencode(name), f"{uuid.uuid4().hex}-"
-    ending = os.fsencode(Path(name).suffix)[-LONGEST_ENDING:]
-    room = LONGEST_NAME - len(first) - len(ending)
-    return first + os.fsdecode(given[: len(given) - len(ending)][:room] + ending)
+    suffix = os.fsencode(Path(name).suffix)[-LONGEST_SUFFIX:]
+    room = LONGEST_NAME - len(first) - len(suffix)
+    return first + os.fsdecode(given[: len(given) - len(suffix)][:room] + suffix)
 
 
-def _refuse_folder_of_others(folder: Path, *, links_of_ours: bool = False) -> None:
-    """Raise DropError for a link, or a folder of another user, where files are moved from or to.
+def _refuse_untrusted_folder(folder: Path, *, links_of_ours: bool = False) -> None:
+    """Raise DropError if a folder that files are moved from or to is a link or another user's.
 
-    Producers who may write to the drop folder itself could have put it there.
+    Producers who may write to the drop folder itself could have created it.
     """
     try:
         status = folder.lstat()
@@ -211,30 +214,30 @@ def _refuse_folder_of_others(folder: Path, *, links_of_ours: bool = False) -> No
     is_link = stat.S_ISLNK(status.st_mode)
     if (is_link and not (links_of_ours and is_of_ours)) or (not links_of_ours and not is_of_ours):
         raise DropError(
-            f"{printable(folder)} is a link, or of another user, who could lead files of the "
-            "warehouse elsewhere: remove it, and let nobody else write to the drop folder itself."
+            f"{printable(folder)} is a link or belongs to another user, who could redirect the "
+            "warehouse's files: remove it, and let nobody else write to the drop folder itself."
         )
 
 
-def _keep(path: Path, directory: Path, name: str) -> Path:
-    """Move a file that is done with into a folder where it stays until it expires."""
+def _archive(path: Path, directory: Path, name: str) -> Path:
+    """Move a processed file into a folder where it stays until it expires."""
     if private_files.is_ours(path.lstat()):
-        # Its age counts from now.
+        # Its age for the expiry counts from now.
         os.utime(path, follow_symlinks=False)
     return _move(path, directory, name)
 
 
 def expire_files(drop: Path, days: int, dry_run: bool) -> int:
-    """Delete the files that were loaded or set aside so many days ago; return how many.
+    """Delete the files that were loaded or quarantined more than ``days`` ago; return how many.
 
-    With ``dry_run`` only count them.
+    With ``dry_run`` they are only counted.
     """
     oldest = time.time() - days * 24 * 60 * 60
     old = [
         path
         for folder in KEPT
         for path in (drop / folder).rglob("*")
-        if not stat.S_ISDIR((status := path.lstat()).st_mode) and _came(status) < oldest
+        if not stat.S_ISDIR((status := path.lstat()).st_mode) and _moved_at(status) < oldest
     ]
     if not dry_run:
         for path in old:
@@ -242,12 +245,12 @@ def expire_files(drop: Path, days: int, dry_run: bool) -> int:
     return len(old)
 
 
-def _came(status: os.stat_result) -> float:
-    """Return when a file came to where it is; another user's keeps its times when it is moved."""
+def _moved_at(status: os.stat_result) -> float:
+    """Return when a file was moved here: `_archive` can't set the mtime of others' files."""
     return status.st_mtime if private_files.is_ours(status) else status.st_ctime
 
 
-def _beside(path: Path, ending: str) -> Path:
-    """Return a path's name with an ending, cut where it would be too long for a file."""
-    name = os.fsencode(path.name)[: LONGEST_NAME - len(ending)]
-    return path.with_name(os.fsdecode(name) + ending)
+def _with_suffix(path: Path, suffix: str) -> Path:
+    """Return a path with a suffix added; the name before it is truncated to a valid length."""
+    name = os.fsencode(path.name)[: LONGEST_NAME - len(suffix)]
+    return path.with_name(os.fsdecode(name) + suffix)

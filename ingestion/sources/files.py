@@ -1,4 +1,4 @@
-"""Opens what a person names, a file or standard input, as a stream of bytes."""
+"""Opens a file or standard input as a stream of bytes."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from typing import IO
 from warehouse.errors import WarehouseError, printable
 
 BLOCK = 1 << 20
-# zstd makes up to 128 KiB of 4 bytes, and gives all that it makes of what it gets: so much makes at
-# most 8 MiB.
+# zstd may decompress 4 bytes to 128 KiB and returns all output of its input at once: this many
+# bytes give at most 8 MiB.
 ZSTD_BYTES = 256
 STANDARD_INPUT = "-"
 
 
 class SourceError(WarehouseError):
-    """The source can't be read (on); the message says what, where and how to mend it."""
+    """The source can't be read; the message says what is wrong, where and how to fix it."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """What is loaded: its name in the ledger, its bytes, and its size on disk where it is known.
+    """A source to load: its name in the ledger, its bytes, and its size on disk if known.
 
     ``blocks(offset)`` yields the bytes (decompressed, mapped) from an offset on. It may be called
-    anew, unless the source ``reads_once``, as pipes do: what is read is gone. ``position()`` tells
-    how far into the file on disk it has read.
+    again unless the source ``reads_once``, like a pipe. ``position()`` returns how many bytes of
+    the file on disk have been read.
     """
 
     name: str
@@ -43,30 +43,32 @@ class Source:
     reads_once: bool = False
 
 
-# As `open` takes it: what opens a path with flags, and returns a descriptor.
+# The `opener` of `open`: opens a path with flags and returns a file descriptor.
 Opener = Callable[[str, int], int]
 
 
 def open_source(name: str, mapping: Path | None = None, opener: Opener | None = None) -> Source:
-    """Return the source that a person means by ``name``; nothing is read yet.
+    """Return the source with this name, a path or ``-``; nothing is read yet.
 
-    ``.gz`` and ``.zst`` are decompressed. With ``mapping`` the file goes through that DuckDB
-    select. ``opener`` opens the file each time, and may refuse to. Raises SourceError where the
-    file is missing, no file, or not readable.
+    ``.gz`` and ``.zst`` are decompressed. With ``mapping`` the file is transformed by that DuckDB
+    select. ``opener`` opens the file each time, and may refuse. Raises SourceError if the file is
+    missing, is not a file or can't be read.
     """
     if name == STANDARD_INPUT:
         if mapping is not None:
-            raise SourceError("A mapping reads a file, not standard input: save it in one first.")
+            raise SourceError(
+                "A mapping reads a file, not standard input: save the input to a file first."
+            )
         if sys.stdin is None:
             raise SourceError("Standard input is closed: pipe the events in, or name a file.")
         return Source(name, lambda offset: drop(_blocks(sys.stdin.buffer), offset), reads_once=True)
-    # Not resolve(): the name is the one that people know, be it that of a link.
+    # Not resolve(): a link keeps its own name, which users know.
     path = Path(os.path.abspath(name))
     try:
         status = path.stat()
         is_pipe = not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode))
         if not is_pipe:
-            # A pipe that is opened and closed has broken off for its writer.
+            # Opening and closing a pipe would end it for its writer.
             open(path, "rb", opener=opener).close()
     except OSError as error:
         raise SourceError(_cannot_read(path, error)) from error
@@ -84,10 +86,10 @@ def open_source(name: str, mapping: Path | None = None, opener: Opener | None = 
 
 
 def open_own(path: str, flags: int) -> int:
-    """Open a regular file that has no other name, and follow no link: an Opener.
+    """Open a regular file that has no hard links, and follow no link: an Opener.
 
-    Whoever may put a file into a folder, and not read another one, may put a link to that one
-    there, or a pipe that nobody writes to. Raises OSError for these.
+    A user who may write to a folder could put a link there to a file that the user may not read,
+    or a pipe without a writer. Raises OSError for these.
     """
     try:
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -100,8 +102,8 @@ def open_own(path: str, flags: int) -> int:
         return descriptor
     os.close(descriptor)
     if stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EMLINK, "It is a hard link to a file that has other names, too")
-    raise OSError(errno.EINVAL, "It is no regular file")
+        raise OSError(errno.EMLINK, "It is a hard link: the file has other names")
+    raise OSError(errno.EINVAL, "It is not a regular file")
 
 
 def drop(blocks: Iterator[bytes], count: int) -> Iterator[bytes]:
@@ -162,7 +164,7 @@ def _gzip_blocks(file: BufferedReader, path: Path) -> Iterator[bytes]:
 
 
 def _zstd_blocks(file: BufferedReader, path: Path) -> Iterator[bytes]:
-    # Not zstandard's stream_reader: it takes what breaks off in the middle for whole.
+    # Not zstandard's stream_reader: it accepts a truncated file as complete.
     import zstandard
 
     if not file.peek(1):
@@ -190,8 +192,8 @@ def _zstd_blocks(file: BufferedReader, path: Path) -> Iterator[bytes]:
 
 def _damaged(path: Path, kind: str, error: object) -> str:
     return (
-        f"{printable(path)} is damaged {kind} data ({error}). Committed chunks stay; mend the file "
-        "and load it again: it goes on after them."
+        f"{printable(path)} is damaged {kind} data ({error}). Committed chunks stay. Fix the file "
+        "and load it again: the load resumes after them."
     )
 
 

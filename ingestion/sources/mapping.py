@@ -1,8 +1,8 @@
-"""Foreign formats become envelopes by one DuckDB ``select`` over the file.
+"""Converts foreign formats to envelopes by one DuckDB ``select`` over the file.
 
-A mapping is a text of SQL that holds a single ``select``, reads
-``getvariable('source')`` and gives one row per event, with columns among
-``ENVELOPE_COLUMNS``. What it gives is judged against the contract afterwards, like any other line.
+A mapping is an SQL file with a single ``select`` that reads ``getvariable('source')`` and returns
+one row per event, with columns from ``ENVELOPE_COLUMNS``. Its rows are validated like any other
+lines.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ ENVELOPE_COLUMNS = ("event_id", "event", "timestamp", "actor", "context", "prope
 REQUIRED_COLUMNS = ("event", "timestamp", "actor")
 SHIPPED = Path(__file__).parent / "mappings"
 
-# Room for DuckDB's read buffers; sorts and joins that need more spill to a private directory.
+# Enough for DuckDB's read buffers; larger sorts and joins spill to a private directory.
 MEMORY_LIMIT = "512MB"
-# Few enough that long rows stay flat in memory, enough that fetching costs no time.
+# Few enough for flat memory with long rows, and enough that fetching takes little time.
 ROWS_PER_FETCH = 256
 
 
 class MappingError(WarehouseError):
-    """A mapping or its file cannot be used; the message says what, where and how to mend it."""
+    """A mapping or its file can't be used; the message says what is wrong and how to fix it."""
 
 
 def find_mapping(name: str) -> Path:
-    """The mapping that ``--map name`` means: a file, or else a shipped mapping.
+    """Return the mapping for ``--map name``: a file, or else a shipped mapping.
 
-    ``sources/aider.sql``, ``aider.sql`` and ``aider`` all name the shipped one.
-    Raises MappingError, with the shipped ones listed, when there is neither.
+    ``sources/aider.sql``, ``aider.sql`` and ``aider`` all name the shipped one. Raises
+    MappingError, which lists the shipped ones, if there is neither.
     """
     path = Path(name)
     if path.is_file():
@@ -51,15 +51,13 @@ def find_mapping(name: str) -> Path:
 
 
 def mapped_blocks(mapping: Path, source: Path, *, block_bytes: int = 1 << 20) -> Iterator[bytes]:
-    """The envelopes that ``mapping`` makes of ``source``, as NDJSON.
+    """Yield the rows of ``mapping`` over ``source`` as NDJSON, in blocks of whole lines.
 
-    Yields blocks of whole lines that end in a newline, each block closed by the line with which it
-    reaches ``block_bytes``. Every run gives the same bytes (as long as the mapping asks for
-    nothing that changes, such as the time), so that a load can resume at an offset in them.
-    Memory does not grow with the file.
+    A block ends with the line with which it reaches ``block_bytes``. Every run gives the same bytes
+    (unless the mapping uses something that changes, such as the time), so that a load can resume at
+    an offset. Memory does not grow with the file.
 
-    Raises MappingError, when the first block is asked for or, where the file itself is at fault,
-    after the blocks before the fault.
+    Raises MappingError at the first block or, for an error in the file, after the blocks before it.
     """
     source = _readable(source)
     try:
@@ -81,18 +79,18 @@ def mapped_blocks(mapping: Path, source: Path, *, block_bytes: int = 1 << 20) ->
                 yield bytes(block)
     except duckdb.PermissionException as error:
         raise MappingError(
-            f"The mapping {mapping} was refused a file: it may read getvariable('source') "
+            f"The mapping {mapping} tried to read another file: it may read getvariable('source') "
             f"({source}) and nothing else. {_first_paragraph(error)}"
         ) from error
     except duckdb.Error as error:
         raise MappingError(
-            f"The mapping {mapping} failed on {source}: mend the mapping or the file and load "
+            f"The mapping {mapping} failed on {source}: fix the mapping or the file and load "
             f"again. {_first_paragraph(error)}"
         ) from error
 
 
 def _readable(source: Path) -> Path:
-    # Not resolve(): a mapping may look at the file's name, which is that of the link.
+    # Not resolve(): a mapping may use the file's name, and a link keeps its own.
     path = Path(os.path.abspath(source))
     if not path.is_file():
         raise MappingError(
@@ -108,9 +106,9 @@ def _readable(source: Path) -> Path:
 
 
 def _sandbox(source: Path, spill: str) -> duckdb.DuckDBPyConnection:
-    """An in-memory DuckDB that reaches ``source`` and the empty directory ``spill``, no more.
+    """Return an in-memory DuckDB that can access only ``source`` and the directory ``spill``.
 
-    One thread: then not only scans but aggregates, joins and ties in a sort come in one order.
+    It runs one thread, so that scans, aggregates, joins and ties in sorts have a fixed order.
     """
     connection = duckdb.connect(
         ":memory:",
@@ -125,7 +123,7 @@ def _sandbox(source: Path, spill: str) -> duckdb.DuckDBPyConnection:
             "python_enable_replacements": False,
         },
     )
-    # DuckDB takes a file's name for a pattern; in brackets its special characters are themselves.
+    # DuckDB reads a file name as a glob pattern; brackets escape its special characters.
     pattern = re.sub(r"[*?\[]", r"[\g<0>]", str(source))
     connection.execute("set variable source = ?", [pattern])
     connection.execute("set allowed_paths = ?", [[str(source), pattern]])
@@ -136,10 +134,10 @@ def _sandbox(source: Path, spill: str) -> duckdb.DuckDBPyConnection:
 
 
 def _select(connection: duckdb.DuckDBPyConnection, mapping: Path) -> str:
-    """The mapping's statement as a subquery.
+    """Return the mapping's statement as a subquery.
 
-    Nothing of a mapping may run outside of one: allowed_paths lets DuckDB write as well as read,
-    and at the top level even a ``select`` can hold ``with x as (copy … to …)``.
+    A mapping must only run as a subquery: allowed_paths permits writing as well as reading, and a
+    top-level ``select`` can contain ``with x as (copy … to …)``.
     """
     try:
         sql = mapping.read_text(encoding="utf-8")
@@ -153,7 +151,7 @@ def _select(connection: duckdb.DuckDBPyConnection, mapping: Path) -> str:
         statements = connection.extract_statements(sql)
     except duckdb.Error as error:
         raise MappingError(
-            f"The mapping {mapping} is not SQL that DuckDB reads. {_first_paragraph(error)}"
+            f"The mapping {mapping} is not valid DuckDB SQL. {_first_paragraph(error)}"
         ) from error
     if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
         raise MappingError(
@@ -177,16 +175,16 @@ def _check_columns(connection: duckdb.DuckDBPyConnection, mapping: Path, select:
     columns = [name for name, *_ in described]
     if unknown := [column for column in columns if column not in ENVELOPE_COLUMNS]:
         raise MappingError(
-            f"The mapping {mapping} gives the column {unknown[0]!r}, which an envelope does not "
+            f"The mapping {mapping} returns the column {unknown[0]!r}, which an envelope does not "
             f"have: move it into properties, or name it one of {', '.join(ENVELOPE_COLUMNS)}."
         )
     if missing := [column for column in REQUIRED_COLUMNS if column not in columns]:
         raise MappingError(
-            f"The mapping {mapping} gives no column {missing[0]!r}, which every envelope needs: "
+            f"The mapping {mapping} returns no column {missing[0]!r}, which every envelope needs: "
             "add it to its select."
         )
 
 
 def _first_paragraph(error: Exception) -> str:
-    """DuckDB's message without the advice and the excerpt of SQL that follow it."""
+    """Return DuckDB's message without the advice and the SQL excerpt that follow it."""
     return " ".join(str(error).split("\n\n")[0].split())

@@ -20,10 +20,10 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from ingestion.load import ledger
-from ingestion.load.chunks import Place
-from ingestion.load.intake import MOST_TRIES
+from ingestion.load.chunks import Offset
+from ingestion.load.intake import MAX_ATTEMPTS
 from ingestion.load.ledger import Batch, Counts
-from ingestion.privacy.name_forms import ERASED, normal
+from ingestion.privacy.name_forms import ERASED, normalized_identifier
 from ingestion.privacy.suppression import Subject, SubjectKind, subject_hash, wait_for_loaders
 from orchestration.operations.build import (
     BuildError,
@@ -239,7 +239,11 @@ def _receipt(connection: psycopg.Connection, erasure_id: int) -> Receipt:
 
 
 def _refuse_malformed(identifier: str) -> None:
-    if not normal(identifier) or "\0" in identifier or len(identifier) > LONGEST_IDENTIFIER:
+    if (
+        not normalized_identifier(identifier)
+        or "\0" in identifier
+        or len(identifier) > LONGEST_IDENTIFIER
+    ):
         raise EraseError(
             f"An identifier has 1 to {LONGEST_IDENTIFIER} characters, not all of them white space "
             "and none of them NUL. Nothing was erased."
@@ -273,7 +277,10 @@ def _hash(connection: psycopg.Connection, identifier: str, of_client: str | None
 def _begin(connection: psycopg.Connection, subject: Subject, by: str) -> int:
     """Make sure that nothing of the subject lands any more; return the erasure's id."""
     digest = _hash(connection, subject.identifier, subject.of_client)
-    if normal(by) == normal(subject.identifier) or by == subject.of_client:
+    if (
+        normalized_identifier(by) == normalized_identifier(subject.identifier)
+        or by == subject.of_client
+    ):
         by = ERASED.decode()
     with connection.transaction():
         unfinished = connection.execute(
@@ -291,7 +298,7 @@ def _begin(connection: psycopg.Connection, subject: Subject, by: str) -> int:
             (
                 subject.kind.value, subject.of_client is not None, digest, by,
                 None if subject.of_client is None else _hash(connection, subject.identifier),
-                len(normal(subject.identifier)),
+                len(normalized_identifier(subject.identifier)),
             ),
         ).fetchone()  # fmt: skip
     if row is None:
@@ -302,7 +309,7 @@ def _begin(connection: psycopg.Connection, subject: Subject, by: str) -> int:
 def _remove(connection: psycopg.Connection, subject: Subject, erasure_id: int) -> None:
     """Take the subject out of what landed and of the facts, in one transaction."""
     before = _receipt(connection, erasure_id)
-    for _ in range(MOST_TRIES):
+    for _ in range(MAX_ATTEMPTS):
         # A replay may wait for this in a circle.
         with suppress(psycopg.errors.DeadlockDetected), connection.transaction():
             removed, changed = _remove_now(connection, subject)
@@ -326,7 +333,7 @@ def _remove(connection: psycopg.Connection, subject: Subject, erasure_id: int) -
                 },
             )
             return
-    raise EraseError(f"The erasure met loads {MOST_TRIES} times in a row; run it again.")
+    raise EraseError(f"The erasure met loads {MAX_ATTEMPTS} times in a row; run it again.")
 
 
 def _remove_now(
@@ -386,7 +393,7 @@ def _commit_batch(connection: psycopg.Connection) -> int:
     return ledger.commit_batch(
         connection,
         Batch(
-            batch_id, -batch_id, ledger.ERASURE, "erase", Place(), Place(), b"", row[0], Counts()
+            batch_id, -batch_id, ledger.ERASURE, "erase", Offset(), Offset(), b"", row[0], Counts()
         ),
     )
 

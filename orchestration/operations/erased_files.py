@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingestion.contract.line import Reason
-from ingestion.privacy.name_forms import DEEPEST, is_file_of, normal, percent_decoded, unescaped
+from ingestion.privacy.name_forms import (
+    DEEPEST,
+    is_in_path,
+    normalized_identifier,
+    percent_decoded,
+    unescaped,
+)
 from ingestion.privacy.suppression import Erased, Subject, subject_hash
 from ingestion.sources.files import SourceError, open_own, open_source
 from warehouse.settings import settings
@@ -105,10 +111,10 @@ def _is_database(path: Path) -> bool:
 
 def _holds(path: Path, subject: Subject) -> bool | None:
     """Tell whether a file's name or one of its lines holds a subject; None if it can't be read."""
-    value = normal(subject.identifier)
+    value = normalized_identifier(subject.identifier)
     digest = frozenset({subject_hash(_KEY, subject.identifier)})
     erased = Erased(1, _KEY, digest, frozenset(), frozenset(), [len(value)])
-    if is_file_of(os.fsencode(path.name), erased.is_erased_everywhere()):
+    if is_in_path(os.fsencode(path.name), erased.is_erased_everywhere()):
         return True
     # Lines of dropped files are read as they were when they landed; logs are sentences.
     is_dropped = path.is_relative_to(settings().drop)
@@ -142,7 +148,7 @@ def _may_hold(piece: bytes, needle: bytes) -> bool:
 
 
 def _needle(value: bytes) -> bytes:
-    """Return what stands in a line as it is, unless something is escaped: warehouse.needle."""
+    """Return the part that an unescaped line contains unchanged: warehouse.longest_fixed_part."""
     plain = bytes(c if c > 32 and c not in b'"\\%' else 32 for c in value)
     return max(plain.split(b" "), key=len).lower()
 

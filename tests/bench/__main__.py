@@ -13,7 +13,7 @@ from tests.bench.clients import LEAD_EVENTS
 from tests.bench.crowds import crowds
 from tests.bench.figures import Figure
 from tests.bench.increments import increments
-from tests.bench.loading import judging, memory_and_disk, throughput
+from tests.bench.loading import memory_and_disk, throughput, validating
 from tests.bench.operations import api_calls
 from tests.bench.place import Place, own_place
 from tests.bench.starting import help_page
@@ -52,7 +52,7 @@ def main() -> int:
         figures = list(_measure(place, sizes))
     table(
         ("what", "measured", "goal", ""),
-        [(figure.what, figure.measured, figure.goal, figure.verdict) for figure in figures],
+        [(figure.what, figure.measured, figure.goal, figure.outcome) for figure in figures],
     )
     return int(any(figure.met is False for figure in figures))
 
@@ -60,7 +60,7 @@ def main() -> int:
 def _measure(place: Place, sizes: Sizes) -> Iterator[Figure]:
     yield from help_page()
     yield from throughput(place, sizes.throughput)
-    yield from judging(place, sizes.throughput)
+    yield from validating(place, sizes.throughput)
     yield from memory_and_disk(place, *sizes.memory)
     yield from builds(place, *sizes.history)
     for stream in (CHATS, LEAD_EVENTS):

@@ -15,7 +15,7 @@ class Figure:
     met: bool | None = None
 
     @property
-    def verdict(self) -> str:
+    def outcome(self) -> str:
         """Whether the goal is met, for people."""
         return {True: "met", False: "MISSED", None: ""}[self.met]
 

@@ -13,7 +13,7 @@ import psycopg
 import zstandard
 
 from ingestion.load import chunks
-from ingestion.load.intake import Receipt, judge_chunk
+from ingestion.load.intake import Receipt, validate_chunk
 from ingestion.load.loader import load
 from ingestion.sources.files import BLOCK, open_source
 from orchestration.cli.output import step
@@ -105,19 +105,19 @@ def _bytes_on_disk(connection: psycopg.Connection) -> int:
     return row[0]
 
 
-def judging(place: Place, lines: int) -> Iterator[Figure]:
-    """Time what the load does without a server: cutting a file into lines, and judging them."""
-    step(f"Judging {lines:,} lines")
-    file = write_events(place.files / "judging.ndjson", lines)
+def validating(place: Place, lines: int) -> Iterator[Figure]:
+    """Time what the load does without a server: cutting a file into lines, and validating them."""
+    step(f"Validating {lines:,} lines")
+    file = write_events(place.files / "validating.ndjson", lines)
     receipt = Receipt(datetime.now(UTC), bytes(32), batch_id=1)
-    cutting, judging = [], []
+    cutting, validating = [], []
     for _ in range(ROUNDS + 1):
         started = time.perf_counter()
-        parts = list(chunks.cut(open_source(str(file)).blocks(0), chunks.Place()))
+        parts = list(chunks.cut(open_source(str(file)).blocks(0), chunks.Offset()))
         cutting.append(time.perf_counter() - started)
         started = time.perf_counter()
         for part in parts:
-            judge_chunk(part, receipt)
-        judging.append(time.perf_counter() - started)
+            validate_chunk(part, receipt)
+        validating.append(time.perf_counter() - started)
     yield for_information("cutting alone, lines/s", lines / median(cutting[1:]), "{:,.0f}")
-    yield for_information("judging alone, lines/s", lines / median(judging[1:]), "{:,.0f}")
+    yield for_information("validating alone, lines/s", lines / median(validating[1:]), "{:,.0f}")

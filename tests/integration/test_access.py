@@ -168,9 +168,10 @@ FUNCTIONS: dict[str, set[str]] = {
             "bytes_as_text", "search", "remove_subject", "remove_mentions", "note_erasure",
             "entities_holding", "is_safe_to_touch", "cut_actor", "ids_of_actors", "may_hold",
             "names_nobody",
-            "as_bytes", "bounded", "cut", "cut_bytes", "cut_mentions", "file_presence", "is_named",
-            "is_part", "is_reading", "is_value", "json_presence", "measures", "needle", "normal",
-            "patterns", "percent_decoded", "presence", "redact",
+            "as_bytes", "boundary_pattern", "cut", "cut_bytes", "cut_mentions", "file_presence",
+            "is_named", "is_identifying_part", "is_encoded_identifier", "equals_identifier",
+            "json_presence", "numeric_members", "longest_fixed_part", "normalized_identifier",
+            "like_patterns", "percent_decoded", "text_presence", "redact",
         )
     },
     "warehouse.blockers": {LOADER, TRANSFORMER},
@@ -181,7 +182,7 @@ FUNCTIONS: dict[str, set[str]] = {
         f"warehouse.{name}": {TRANSFORMER}
         for name in (
             "pin_build", "refuse_earlier_as_of", "lock_model", "begin_model", "end_model",
-            "has_unread_input", "refresh_time_dependent", "differences", "protection",
+            "has_unread_input", "refresh_time_dependent", "grant_differences", "policy_statements",
             "apply_access",
             "declared_differences", "follow_declaration",
         )
@@ -410,7 +411,7 @@ def test_where_nothing_differs_nothing_is_altered_or_locked(owner: psycopg.Conne
             "and mode <> 'AccessShareLock' and relation::regclass::text ~ '^(marts|intermediate)'",
         )
         assert strong == []
-    again = "select warehouse.differences(array['intermediate', 'marts'], '[]') limit 1"
+    again = "select warehouse.grant_differences(array['intermediate', 'marts'], '[]') limit 1"
     assert rows(owner, again), "it is not blind: without wishes all rights are surplus"
     before = rows(owner, "select * from warehouse.granted order by 1, 2, 3, 4, 5, 6, 7")
     assert roles.set_up() == []

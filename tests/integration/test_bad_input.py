@@ -240,7 +240,7 @@ def test_what_was_loaded_before_a_load_broke_off_is_told(
     )
     finished = run("load", "--json", first, second)
     assert finished.code == 1
-    assert f"The load of {second} broke off" in finished.errors
+    assert f"The load of {second} was interrupted" in finished.errors
     assert [file["source"] for file in finished.answer["files"]] == [str(first)]
 
 
@@ -477,7 +477,7 @@ def test_a_server_that_stops_in_the_middle_loses_nothing(tmp_path: Path) -> None
         process = start("load", path)
         until(lambda: batches(connection) == 3)
         stop_at_once(home / "pg18")
-        assert_failed(finish(process), str(path), "broke off", "run the same command again")
+        assert_failed(finish(process), str(path), "was interrupted", "run the same command again")
         assert_failed(run("load", path), "WAREHOUSE_DATABASE_URL", "server is up")
     with server.environment():
         embedded.start()

@@ -231,7 +231,7 @@ def pipe(path: Path, secret: Path) -> None:
         (hard_link_to, "hard link"),
         (link_to_the_environment, "It is a link"),
         (link_to_nothing, "It is a link|No such file"),
-        (pipe, "no regular file"),
+        (pipe, "not a regular file"),
     ],
 )
 @pytest.mark.parametrize("kind", ["events", "users"])
@@ -252,7 +252,7 @@ def test_what_is_no_file_of_its_own_is_set_aside_unread(
     drop(folder / kind / "2.ndjson", b"")
     if late:
         drop(path, b"")
-        real = drop_folder._own_name
+        real = drop_folder._unique_name
 
         def swap(name: str) -> str:
             if name == path.name:
@@ -260,7 +260,7 @@ def test_what_is_no_file_of_its_own_is_set_aside_unread(
                 make(path, secret)
             return real(name)
 
-        monkeypatch.setattr(drop_folder, "_own_name", swap)
+        monkeypatch.setattr(drop_folder, "_unique_name", swap)
     else:
         make(path, secret)
         os.utime(path, LONG_AGO, follow_symlinks=False)
@@ -319,7 +319,7 @@ def test_what_can_not_be_moved_holds_up_nothing(
 
     monkeypatch.setattr(Path, "rename", rename)
     first, second = loaded(tmp_path)
-    assert "can't be moved away" in (first.error or "")
+    assert "can't be moved to failed/" in (first.error or "")
     assert (second.error, second.counts.accepted) == (None, 1)
     assert names(tmp_path / "events") == {b"a.ndjson"}
 
@@ -333,5 +333,5 @@ def test_what_nobody_has_foreseen_sets_its_file_aside_without_a_word_of_what_it_
     drop(tmp_path / "events" / "a.ndjson", line(1))
     monkeypatch.setattr(drop_folder, "load", fail)
     (dropped,) = loaded(tmp_path)
-    assert dropped.error == "It can't be loaded: ValueError. `warehouse load` tells more."
+    assert dropped.error == "It can't be loaded: ValueError. Run `warehouse load` for details."
     assert names(tmp_path / "failed") == {b"a.ndjson", b"a.ndjson.reason.txt"}

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from ingestion.contract.line import Reason
 from ingestion.contract.validator import Rejected
 from ingestion.load import chunks, entities
-from ingestion.load.entities import EntityKind, Row, judge_row, load_entities
+from ingestion.load.entities import EntityKind, Row, load_entities, validate_row
 from ingestion.load.ledger import Counts
 from ingestion.sources.files import open_source
 from tests.conftest import examples
@@ -249,10 +249,10 @@ def test_a_bad_row_is_refused_with_its_reason(name: str, form: str) -> None:
         # An empty cell is absent.
         reason = Reason.MISSING_FIELD
     payload = as_csv([row]) if form == "csv" else ndjson([row])
-    verdict = judge_row(EntityKind(kind), Row(1, payload, cells if form == "csv" else None), NOW)
-    assert isinstance(verdict, Rejected)
-    assert verdict.reason == reason, verdict.detail
-    assert len(verdict.detail) < 300
+    outcome = validate_row(EntityKind(kind), Row(1, payload, cells if form == "csv" else None), NOW)
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason == reason, outcome.detail
+    assert len(outcome.detail) < 300
 
 
 ENDLESS = b"x" * (20 << 20)
@@ -314,7 +314,7 @@ def test_bad_lines_are_refused_and_the_others_go_on(
         (2 + 3 * number, reason, line[:262_144])
         for number, (line, reason) in enumerate(bad.values())
     ]
-    kept = "at most 262,144 are taken, and the first 262,144 are kept"
+    kept = "at most 262,144 are accepted, and the first 262,144 are kept"
     long = [
         f"the line has {len(line):,} bytes; {kept}"
         for line, reason in bad.values()
@@ -370,7 +370,7 @@ def test_a_number_in_a_cell_is_read_and_no_other_text(column: str, cell: str) ->
         "user_id": "u", column: cell,
         "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
     }  # fmt: skip
-    columns = judge_row(EntityKind.USERS, Row(1, b"x", cells), NOW)
+    columns = validate_row(EntityKind.USERS, Row(1, b"x", cells), NOW)
     if cell == "" or cell.startswith("5"):
         assert not isinstance(columns, Rejected)
         assert columns[column] == (5 if cell else None)
@@ -403,11 +403,11 @@ def test_numbers_of_a_row_are_those_of_json_to_the_last_digit(column: str, liter
     payload = ndjson([user("u", 1) | {column: "HERE"}]).strip().replace(b'"HERE"', b"%b")
     in_json = Row(1, payload % literal.encode(), None)
     in_cell = Row(1, b"x", {"user_id": "u", column: literal} | times)
-    judged = [judge_row(EntityKind.USERS, row, NOW) for row in (in_json, in_cell)]
+    outcomes = [validate_row(EntityKind.USERS, row, NOW) for row in (in_json, in_cell)]
     # JSON allows spaces around a number, a cell does not.
     if literal.strip(" \n") != literal:
-        del judged[0]
-    for columns in judged:
+        del outcomes[0]
+    for columns in outcomes:
         if fits:
             assert not isinstance(columns, Rejected)
             assert columns[column] == number

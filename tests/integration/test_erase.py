@@ -430,7 +430,7 @@ def test_no_line_slips_in_beside_an_erasure(small: psycopg.Connection, tmp_path:
     ):
         loading = start("load", "--json", path)
         until(is_waiting)
-        # A chunk is about to be committed, and was judged before anybody was erased.
+        # A chunk is about to be committed, and was validated before anybody was erased.
         erasing = threads.submit(erase, subject, "dpo")
         until(lambda: value(small, WAITS_FOR_LOADERS))
         assert states(small) == []

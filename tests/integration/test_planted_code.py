@@ -323,7 +323,7 @@ def test_code_of_a_builder_never_runs_as_the_owner_or_a_loader(
                     assert code == 1, (command, output)
                     said = f"{output} {exception}"
                     assert "intermediate." in said, said
-                    assert "code of who builds would run as the owner" in said, said
+                    assert "code of builders would run as the owner" in said, said
             # It would, where the owner did what the commands must not.
             bitten = times_run(owner, "ran")
             with owner.transaction(force_rollback=True):

@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ingestion.load import chunks
-from ingestion.load.chunks import BYTE_ORDER_MARK, Chunk, Place, cut
+from ingestion.load.chunks import BYTE_ORDER_MARK, Chunk, Offset, cut
 from tests.conftest import examples
 
 CHUNK_BYTES, CHUNK_LINES = 24, 4
@@ -49,7 +49,7 @@ def split(draw: st.DrawFn, content: bytes) -> list[bytes]:
 
 
 def cut_whole(content: bytes) -> list[Chunk]:
-    return list(cut(iter([content]), Place()))
+    return list(cut(iter([content]), Offset()))
 
 
 def expected_lines(content: bytes) -> Iterator[tuple[int, bytes]]:
@@ -67,18 +67,18 @@ def test_any_split_of_a_stream_into_blocks_gives_the_same_chunks(
     case: tuple[bytes, list[bytes]],
 ) -> None:
     content, blocks = case
-    assert list(cut(iter(blocks), Place())) == cut_whole(content)
-    assert list(cut((bytes([byte]) for byte in content), Place())) == cut_whole(content)
+    assert list(cut(iter(blocks), Offset())) == cut_whole(content)
+    assert list(cut((bytes([byte]) for byte in content), Offset())) == cut_whole(content)
 
 
 @examples(300)
 @given(contents())
 def test_chunks_cover_every_byte_and_every_line(content: bytes) -> None:
     found = cut_whole(content)
-    places = [Place(), *(chunk.end for chunk in found)]
-    assert [chunk.start for chunk in found] == places[:-1]
-    assert [place.chunks for place in places] == list(range(len(places)))
-    assert places[-1].bytes == len(content)
+    offsets = [Offset(), *(chunk.end for chunk in found)]
+    assert [chunk.start for chunk in found] == offsets[:-1]
+    assert [place.chunks for place in offsets] == list(range(len(offsets)))
+    assert offsets[-1].bytes == len(content)
     for chunk in found:
         of_chunk = content[chunk.start.bytes : chunk.end.bytes]
         assert chunk.digest == hashlib.sha256(of_chunk).digest()
@@ -92,7 +92,7 @@ def test_chunks_cover_every_byte_and_every_line(content: bytes) -> None:
 @given(contents())
 def test_only_lines_that_are_cut_tell_their_real_length(content: bytes) -> None:
     real_lengths = {number: len(line) for number, line in expected_lines(content)}
-    told = {n: length for chunk in cut_whole(content) for n, length in chunk.cut_lengths.items()}
+    told = {n: length for chunk in cut_whole(content) for n, length in chunk.full_lengths.items()}
     longest = chunks.LONGEST_KEPT_LINE
     assert told == {n: length for n, length in real_lengths.items() if length > longest}
 
@@ -134,10 +134,10 @@ def test_a_line_longer_than_memory_is_cut_with_little_of_it(
         yield b"\nlast\n"
 
     tracemalloc.start()
-    found = list(cut(blocks(), Place()))
+    found = list(cut(blocks(), Offset()))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 20 * block
-    assert [chunk.cut_lengths for chunk in found] == [{2: 1000 * block}, {}]
+    assert [chunk.full_lengths for chunk in found] == [{2: 1000 * block}, {}]
     assert [number for chunk in found for number, _ in chunk.lines] == [1, 2, 3]
-    assert found[-1].end == Place(2, 1000 * block + 12, 3)
+    assert found[-1].end == Offset(2, 1000 * block + 12, 3)

@@ -17,18 +17,24 @@ from psycopg import sql
 
 from ingestion.contract.line import Reason
 from ingestion.contract.tracking_plan import tracking_plan
-from ingestion.contract.validator import COPY_COLUMNS, Accepted, Judge, Rejected, Suppressed
+from ingestion.contract.validator import COPY_COLUMNS, Accepted, Rejected, Suppressed, Validator
 from ingestion.load.entities import SHAPES
 from ingestion.privacy import name_forms
-from ingestion.privacy.name_forms import normal
-from ingestion.privacy.suppression import MOST_BYTES, Erased, Subject, SubjectKind, subject_hash
+from ingestion.privacy.name_forms import normalized_identifier
+from ingestion.privacy.suppression import (
+    LONGEST_SOUGHT_IDENTIFIER,
+    Erased,
+    Subject,
+    SubjectKind,
+    subject_hash,
+)
 from tests.conftest import examples
 from tests.support.lines import event, value
 from tests.support.people import HOSTILE
 
 KEY = b"k" * 32
 READ, UNREAD = Reason.UNKNOWN_EVENT, Reason.INVALID_JSON
-OLD = range(1, MOST_BYTES + 1)
+OLD = range(1, LONGEST_SOUGHT_IDENTIFIER + 1)
 
 
 def is_suppressed(
@@ -42,7 +48,7 @@ def is_suppressed(
         KEY,
         *(digests if client is None else reversed(digests)),
         frozenset() if client is None else frozenset({subject_hash(KEY, text)}),
-        lengths or [len(normal(text))],
+        lengths or [len(normalized_identifier(text))],
     )
     return erased.is_in_refused(line, reason)
 
@@ -133,7 +139,7 @@ def test_a_refused_line_is_its_subjects(warehouse: psycopg.Connection) -> None:
 NAMES = [*HOSTILE, "a", "7", "ann", "ann lee", "-", "\\", '"', "\\n", "\n", "n", "\u00e9"]
 TEXT = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 NAMES += ["Ann.Lee@Example.com", "12345", "-5", "0.50", "acme.com", "a/b", "a+b", "%41", "é" * 256]
-ids = (st.sampled_from(NAMES) | st.text(TEXT, min_size=1, max_size=4)).filter(normal)
+ids = (st.sampled_from(NAMES) | st.text(TEXT, min_size=1, max_size=4)).filter(normalized_identifier)
 OTHERS = (
     b'"', b"'", b" ", b",", b"=", b"{", b"}", b":", b"\\", b"\\\\", b"\\u", b"\\ud83d", b"\\u0000",
     b"\x00", b"\xff", b"\xc3", b"\xa9", b"\\", b"a", b"7", b"_", b"-", b'""', b"\n", b"client_id",
@@ -207,7 +213,7 @@ def test_what_the_search_finds_no_loader_lets_in_and_the_other_way_round(
 
 def is_it(name: str) -> name_forms.IsErased:
     """What tells whether a text is a name, to readings that know it by a hash alone."""
-    value = normal(name)
+    value = normalized_identifier(name)
 
     def is_erased(text: bytes) -> bool:
         text = text.strip(name_forms.SPACE)
@@ -228,12 +234,14 @@ def test_the_database_reads_every_text_as_loaders_do(
             warehouse.is_named(v.value, v.content), warehouse.json_presence(v.value, v.content),
             convert_to(warehouse.cut_bytes(v.value, v.content), 'LATIN1'),
             warehouse.file_presence(v.value, t.content) > 0,
-            lower(t.content collate "C") like any (warehouse.patterns(%(name)s))
-            and lower(t.content collate "C") ~ warehouse.bounded(%(name)s)
+            lower(t.content collate "C") like any (warehouse.like_patterns(%(name)s))
+            and lower(t.content collate "C") ~ warehouse.boundary_pattern(%(name)s)
             and warehouse.may_hold(v.value, v.content)
         from unnest(%(texts)s::text []) with ordinality as t (content, place)
         cross join lateral (
-            select warehouse.normal(%(name)s) as value, warehouse.as_bytes(t.content) as content
+            select
+                warehouse.normalized_identifier(%(name)s) as value,
+                warehouse.as_bytes(t.content) as content
         ) as v
         order by t.place
         """,
@@ -245,7 +253,7 @@ def test_the_database_reads_every_text_as_loaders_do(
         assert named == name_forms.is_named(content, is_erased), text
         assert presence == name_forms.json_presence(content, is_erased), text
         assert without == name_forms.cut(content, is_erased), text
-        assert of_file == name_forms.is_file_of(content, is_erased), text
+        assert of_file == name_forms.is_in_path(content, is_erased), text
         # What most texts are left out by leaves out none of those.
         assert is_looked_at or not (named or without != content), text
         assert name_forms.cut(without, is_erased) == without, text
@@ -295,7 +303,7 @@ def test_the_database_cuts_an_actor_as_loaders_do(
     told |= dict.fromkeys(data.draw(st.sets(st.sampled_from(IDS))), f"/u/{name}")
     told = {key.replace("\0", ""): one for key, one in told.items()}
     after = name_forms.cut_actor(json.dumps(told).encode(), is_it(name))
-    cut = "select warehouse.cut_actor(warehouse.normal(%s), %s::jsonb)"
+    cut = "select warehouse.cut_actor(warehouse.normalized_identifier(%s), %s::jsonb)"
     assert value(warehouse, cut, name, json.dumps(told)) == json.loads(after)
     assert {key: told[key] for key in IDS if key in told} == {
         key: one for key, one in json.loads(after).items() if key in IDS
@@ -311,7 +319,7 @@ def test_the_database_knows_the_ids_of_actors(warehouse: psycopg.Connection) -> 
 
 def test_out_of_an_actor_s_unknown_members_an_erased_subject_is_cut() -> None:
     actor = {"client_id": "c", "user_id": "w1", "profile": "https://p.org/u/Ann%40X.com"}
-    outcome = judged(event(1, event="signup", actor=actor))
+    outcome = validated(event(1, event="signup", actor=actor))
     assert isinstance(outcome, Accepted)
     told = json.loads(column(outcome.row, "actor")[1:])
     assert told == actor | {"profile": "https://p.org/u/(erased)"}
@@ -329,7 +337,9 @@ ANY_JSON = st.recursive(
 
 
 @examples(60)
-@given(data=st.data(), name=st.text(TEXT, min_size=1, max_size=512).filter(normal) | ids)
+@given(
+    data=st.data(), name=st.text(TEXT, min_size=1, max_size=512).filter(normalized_identifier) | ids
+)
 def test_a_search_never_fails_whatever_a_column_holds(
     warehouse: psycopg.Connection, data: st.DataObject, name: str
 ) -> None:
@@ -363,15 +373,15 @@ def test_a_search_never_fails_whatever_a_column_holds(
 def test_the_database_knows_what_the_contract_declares_as_numbers(
     warehouse: psycopg.Connection,
 ) -> None:
-    names = set(value(warehouse, "select warehouse.measures()"))
-    assert names == {name.decode() for name in name_forms.measures()}
+    names = set(value(warehouse, "select warehouse.numeric_members()"))
+    assert names == {name.decode() for name in name_forms.numeric_members()}
     numbers = {
         field.name
         for shape in SHAPES.values()
         for field in msgspec.structs.fields(shape)
         if any(kind in str(field.type) for kind in ("int", "Decimal"))
     }
-    assert numbers == set(name_forms.MEASURES_OF_ENTITIES)
+    assert numbers == set(name_forms.NUMERIC_COLUMNS_OF_ENTITIES)
 
 
 ANN = Erased(1, KEY, frozenset({subject_hash(KEY, "ann@x.com")}), frozenset(), frozenset(), [9])
@@ -386,7 +396,7 @@ def test_an_event_that_names_an_erased_subject_is_suppressed(written: str) -> No
         {"properties": {"by": written}},
         {"actor": {"client_id": "c", "user_id": written}},
     ):
-        outcome = judged(event(1, event="signup") | part)
+        outcome = validated(event(1, event="signup") | part)
         assert isinstance(outcome, Suppressed)
         assert outcome.is_erased
 
@@ -394,14 +404,14 @@ def test_an_event_that_names_an_erased_subject_is_suppressed(written: str) -> No
 def test_out_of_another_s_address_an_erased_subject_is_cut_as_an_event_lands() -> None:
     page = {"path": "/u/Ann%40x.com", "url": "https://x.org/?q=ann@x.com&p=1", "title": "ann's"}
     told = event(1, event="page_view", event_id=None, context={"page": page, "ip": "203.0.113.7"})
-    outcome = judged(told)
+    outcome = validated(told)
     assert isinstance(outcome, Accepted)
     context = json.loads(column(outcome.row, "context")[1:])
     assert context["page"] == {
         "path": "/u/(erased)", "url": "https://x.org/?q=(erased)&p=1", "title": "ann's",
     }  # fmt: skip
     # It has the identity of the line that came: loaded again, it is a duplicate.
-    as_it_came = Judge(datetime.now(UTC), b"s" * 32, 1).judge(json.dumps(told).encode())
+    as_it_came = Validator(datetime.now(UTC), b"s" * 32, 1).validate(json.dumps(told).encode())
     assert outcome.key == as_it_came.key
 
 
@@ -417,8 +427,8 @@ def column(row: bytes, name: str) -> bytes:
     raise KeyError(name)
 
 
-def judged(told: dict[str, object]) -> object:
-    return Judge(datetime.now(UTC), b"s" * 32, 1, ANN).judge(json.dumps(told).encode())
+def validated(told: dict[str, object]) -> object:
+    return Validator(datetime.now(UTC), b"s" * 32, 1, ANN).validate(json.dumps(told).encode())
 
 
 @pytest.mark.parametrize(
@@ -437,7 +447,8 @@ def test_an_event_is_suppressed_whatever_else_it_holds(number: str, else_it_is: 
     erased = Erased(1, KEY, digest, frozenset(), frozenset(), [3])
     told = event(1, event="chat", actor={"client_id": "acme", "user_id": "ann"})
     line = json.dumps(told | {"properties": {"x": "?"}}).replace('"?"', number)
-    verdicts = [
-        Judge(datetime.now(UTC), b"s" * 32, 1, one).judge(line.encode()) for one in (None, erased)
+    outcomes = [
+        Validator(datetime.now(UTC), b"s" * 32, 1, one).validate(line.encode())
+        for one in (None, erased)
     ]
-    assert [type(verdict) for verdict in verdicts] == [else_it_is, Suppressed]
+    assert [type(outcome) for outcome in outcomes] == [else_it_is, Suppressed]

@@ -1,4 +1,4 @@
-"""Files through the real loader into a real database: every line has the fate that it should."""
+"""Files through the real loader into a real database: every line has the outcome that it should."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from ingestion.load.loader import LoadResult, load
 from ingestion.sources.files import open_source
 from tests.conftest import examples
 from tests.properties.strategies import RAW_VALUES, RECEIVED_AT, files, number_literals
-from tests.reference.intake import MAX_LINE_BYTES, Key, Outcome, is_taken, judge_file
+from tests.reference.intake import MAX_LINE_BYTES, Key, Outcome, is_taken, validate_file
 from tests.support.lines import empty, line, read_exactly, rows, value
 
-Judged = list[tuple[int, bytes, Outcome]]
+Outcomes = list[tuple[int, bytes, Outcome]]
 
 
 class _Clock(datetime):
@@ -46,10 +46,10 @@ def load_bytes(content: bytes, directory: Path) -> LoadResult:
     return load(open_source(str(path)))
 
 
-def expected_counts(judged: Judged) -> Counts:
-    kinds = Counter(outcome.kind for _, _, outcome in judged)
+def expected_counts(outcomes: Outcomes) -> Counts:
+    kinds = Counter(outcome.kind for _, _, outcome in outcomes)
     return Counts(
-        len(judged), kinds["accepted"], kinds["duplicate"], kinds["suppressed"], kinds["rejected"]
+        len(outcomes), kinds["accepted"], kinds["duplicate"], kinds["suppressed"], kinds["rejected"]
     )
 
 
@@ -74,20 +74,20 @@ def landed(connection: psycopg.Connection) -> dict[Key, tuple[Any, ...]]:
     }
 
 
-def assert_landed(connection: psycopg.Connection, judged: Judged) -> None:
+def assert_landed(connection: psycopg.Connection, outcomes: Outcomes) -> None:
     accepted = {
         outcome.key: (outcome.event, *parts(line))
-        for _, line, outcome in judged
+        for _, line, outcome in outcomes
         if outcome.kind == "accepted"
     }
     assert landed(connection) == accepted
     assert value(connection, "select count(*) from staging.raw_events") == len(accepted)
 
 
-def assert_quarantined(connection: psycopg.Connection, judged: Judged, times: int) -> None:
+def assert_quarantined(connection: psycopg.Connection, outcomes: Outcomes, times: int) -> None:
     expected = [
         (number, line[:MAX_LINE_BYTES], outcome.reasons)
-        for number, line, outcome in judged
+        for number, line, outcome in outcomes
         if outcome.kind == "rejected"
     ]
     found = rows(
@@ -106,9 +106,9 @@ def assert_quarantined(connection: psycopg.Connection, judged: Judged, times: in
         assert received_at == RECEIVED_AT
 
 
-def assert_counted(connection: psycopg.Connection, judged: Judged, times: int) -> None:
+def assert_counted(connection: psycopg.Connection, outcomes: Outcomes, times: int) -> None:
     suppressed = Counter(
-        (outcome.event, outcome.day) for _, _, outcome in judged if outcome.kind == "suppressed"
+        (outcome.event, outcome.day) for _, _, outcome in outcomes if outcome.kind == "suppressed"
     )
     found = rows(
         connection,
@@ -125,10 +125,10 @@ def assert_sequences_used(connection: psycopg.Connection, used: Counter[Any]) ->
     assert Counter(found) == used
 
 
-def sequences(judged: Judged) -> Counter[Any]:
+def sequences(outcomes: Outcomes) -> Counter[Any]:
     return Counter(
         outcome.sequence
-        for _, _, outcome in judged
+        for _, _, outcome in outcomes
         if outcome.sequence and outcome.kind != "accepted"
     )
 
@@ -159,24 +159,24 @@ def test_every_line_of_a_file_lands_is_refused_or_is_counted_as_the_contract_say
 ) -> None:
     empty(warehouse)
     seen: set[Key] = set()
-    judged = judge_file(content, RECEIVED_AT, seen)
+    outcomes = validate_file(content, RECEIVED_AT, seen)
     result = load_bytes(content, tmp_path)
-    assert result.counts == expected_counts(judged)
-    assert_landed(warehouse, judged)
-    assert_quarantined(warehouse, judged, times=1)
-    assert_counted(warehouse, judged, times=1)
-    assert_sequences_used(warehouse, sequences(judged))
+    assert result.counts == expected_counts(outcomes)
+    assert_landed(warehouse, outcomes)
+    assert_quarantined(warehouse, outcomes, times=1)
+    assert_counted(warehouse, outcomes, times=1)
+    assert_sequences_used(warehouse, sequences(outcomes))
     assert_batches_add_up(warehouse, result)
 
     before = landed(warehouse)
-    again = judge_file(content, RECEIVED_AT, seen)
+    again = validate_file(content, RECEIVED_AT, seen)
     result = load_bytes(content, tmp_path)
     assert result.counts == expected_counts(again)
     assert result.counts.accepted == 0
     assert landed(warehouse) == before
-    assert_quarantined(warehouse, judged, times=2)
-    assert_counted(warehouse, judged, times=2)
-    assert_sequences_used(warehouse, sequences(judged) + sequences(again))
+    assert_quarantined(warehouse, outcomes, times=2)
+    assert_counted(warehouse, outcomes, times=2)
+    assert_sequences_used(warehouse, sequences(outcomes) + sequences(again))
     assert_batches_add_up(warehouse, result)
 
 
@@ -187,11 +187,11 @@ def test_what_an_earlier_file_brought_is_a_duplicate_in_a_later_one(
 ) -> None:
     empty(warehouse)
     seen: set[Key] = set()
-    judged = judge_file(first, RECEIVED_AT, seen)
-    assert load_bytes(first, tmp_path).counts == expected_counts(judged)
-    later = judge_file(second, RECEIVED_AT, seen)
+    outcomes = validate_file(first, RECEIVED_AT, seen)
+    assert load_bytes(first, tmp_path).counts == expected_counts(outcomes)
+    later = validate_file(second, RECEIVED_AT, seen)
     assert load_bytes(second, tmp_path).counts == expected_counts(later)
-    assert_landed(warehouse, judged + later)
+    assert_landed(warehouse, outcomes + later)
 
 
 @examples(10)
@@ -201,10 +201,10 @@ def test_the_oldest_server_takes_files_as_the_newest_does(
     warehouse: psycopg.Connection, tmp_path: Path, content: bytes
 ) -> None:
     empty(warehouse)
-    judged = judge_file(content, RECEIVED_AT)
-    assert load_bytes(content, tmp_path).counts == expected_counts(judged)
-    assert_landed(warehouse, judged)
-    assert_quarantined(warehouse, judged, times=1)
+    outcomes = validate_file(content, RECEIVED_AT)
+    assert load_bytes(content, tmp_path).counts == expected_counts(outcomes)
+    assert_landed(warehouse, outcomes)
+    assert_quarantined(warehouse, outcomes, times=1)
 
 
 @examples(300)
@@ -260,9 +260,9 @@ def test_no_hostile_line_makes_a_check_of_what_landed_fail(
         whole = line(number, event="signup").replace(b'"context"', b'"context": null, "context"')
         lines.append(whole.removesuffix(b"}\n") + b", " + members + b"}\n")
     content = b"".join(lines)
-    judged = judge_file(content, RECEIVED_AT)
+    outcomes = validate_file(content, RECEIVED_AT)
     counts = load_bytes(content, tmp_path).counts
-    assert counts == expected_counts(judged)
+    assert counts == expected_counts(outcomes)
     assert counts.accepted == len(HOSTILE) - 1
-    assert_landed(warehouse, judged)
+    assert_landed(warehouse, outcomes)
     assert failing_checks() == []

@@ -1,4 +1,4 @@
-"""Line by line, the judge says what the contract says; no bytes make it stumble."""
+"""Line by line, the validator says what the contract says; no bytes make it stumble."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion.contract.line import is_commonly_written, is_rfc3339
+from ingestion.contract.line import has_common_format, is_rfc3339
 from ingestion.contract.validator import (
     EPOCH,
     Accepted,
-    Judge,
+    Outcome,
     Rejected,
     Suppressed,
-    Verdict,
+    Validator,
     earliest_event,
 )
-from ingestion.load.chunks import Place, cut
-from ingestion.load.intake import Receipt, judge_chunk
+from ingestion.load.chunks import Offset, cut
+from ingestion.load.intake import Receipt, validate_chunk
 from tests.conftest import examples
 from tests.properties.strategies import (
     RECEIVED_AT,
@@ -35,8 +35,8 @@ SALT = b"s" * 32
 RECEIPT = Receipt(RECEIVED_AT, SALT, batch_id=1)
 
 
-def judged(line: bytes) -> Verdict:
-    return Judge(RECEIPT.at, RECEIPT.salt, RECEIPT.batch_id).judge(line)
+def validated(line: bytes) -> Outcome:
+    return Validator(RECEIPT.at, RECEIPT.salt, RECEIPT.batch_id).validate(line)
 
 
 def key_of(event: Accepted) -> reference.Key:
@@ -57,28 +57,28 @@ def spoilt_lines(draw: st.DrawFn) -> bytes:
 
 @examples(1000)
 @given(lines())
-def test_every_line_gets_the_fate_and_a_reason_that_the_contract_gives(line: bytes) -> None:
-    verdict, outcome = judged(line), reference.judge(line, RECEIVED_AT, set())
-    assert verdict.sequence == outcome.sequence
-    if isinstance(verdict, Accepted):
-        assert (outcome.kind, outcome.key) == ("accepted", key_of(verdict))
-    elif isinstance(verdict, Suppressed):
-        assert outcome.kind == "suppressed"
-        assert (verdict.event, verdict.day) == (outcome.event, outcome.day)
+def test_every_line_gets_the_outcome_and_a_reason_that_the_contract_gives(line: bytes) -> None:
+    outcome, expected = validated(line), reference.validate(line, RECEIVED_AT, set())
+    assert outcome.sequence == expected.sequence
+    if isinstance(outcome, Accepted):
+        assert (expected.kind, expected.key) == ("accepted", key_of(outcome))
+    elif isinstance(outcome, Suppressed):
+        assert expected.kind == "suppressed"
+        assert (outcome.event, outcome.day) == (expected.event, expected.day)
     else:
-        assert outcome.kind == "rejected"
-        assert verdict.reason in outcome.reasons, verdict.detail
+        assert expected.kind == "rejected"
+        assert outcome.reason in expected.reasons, outcome.detail
 
 
 @examples(500)
 @given(st.binary(max_size=300) | spoilt_lines())
 def test_any_bytes_get_a_fate_and_the_same_one_as_in_the_reference(line: bytes) -> None:
-    verdict, outcome = judged(line), reference.judge(line, RECEIVED_AT, set())
-    if isinstance(verdict, Rejected):
-        assert verdict.reason in outcome.reasons, verdict.detail
-        assert verdict.detail
+    outcome, expected = validated(line), reference.validate(line, RECEIVED_AT, set())
+    if isinstance(outcome, Rejected):
+        assert outcome.reason in expected.reasons, outcome.detail
+        assert outcome.detail
     else:
-        assert type(verdict).__name__.lower() == outcome.kind
+        assert type(outcome).__name__.lower() == expected.kind
 
 
 @examples(500)
@@ -103,8 +103,11 @@ def test_every_number_is_bounded_wherever_it_stands(
     line = json.dumps(event).replace(place, f"{place}, {place.partition(':')[0]}: {text}")
     if data.draw(st.booleans()):
         line = line.replace(text, f"{text}, {place}")
-    verdict, outcome = judged(line.encode()), reference.judge(line.encode(), RECEIVED_AT, set())
-    assert type(verdict).__name__.lower() == outcome.kind, line
+    outcome, expected = (
+        validated(line.encode()),
+        reference.validate(line.encode(), RECEIVED_AT, set()),
+    )
+    assert type(outcome).__name__.lower() == expected.kind, line
 
 
 NUMBERS: list[tuple[str, dict[str, object]]] = [
@@ -134,9 +137,9 @@ def test_bounds_hold_for_numbers_as_they_are_written(
         "properties": {} if is_sequence else properties,
     }
     line = json.dumps(content).replace('"HERE"', literal).encode()
-    verdict, outcome = judged(line), reference.judge(line, RECEIVED_AT, set())
-    assert type(verdict).__name__.lower() == outcome.kind, literal
-    assert verdict.sequence == outcome.sequence
+    outcome, expected = validated(line), reference.validate(line, RECEIVED_AT, set())
+    assert type(outcome).__name__.lower() == expected.kind, literal
+    assert outcome.sequence == expected.sequence
 
 
 @examples(2000)
@@ -152,7 +155,7 @@ def test_what_python_reads_of_commonly_written_times_is_a_time_by_the_contract(
         datetime.fromisoformat(timestamp)
     except ValueError:
         return
-    assert is_rfc3339(timestamp) or not is_commonly_written(timestamp)
+    assert is_rfc3339(timestamp) or not has_common_format(timestamp)
 
 
 @examples(200)
@@ -165,15 +168,15 @@ def test_the_earliest_day_is_ten_years_before_receipt(received_at: datetime) -> 
 
 @examples(40)
 @given(files(max_lines=20) | st.binary(max_size=300))
-def test_no_line_of_a_file_is_lost_and_none_has_two_fates(content: bytes) -> None:
-    expected = [number for number, _, _ in reference.judge_file(content, RECEIVED_AT)]
-    fates = 0
+def test_no_line_of_a_file_is_lost_and_none_has_two_outcomes(content: bytes) -> None:
+    expected = [number for number, _, _ in reference.validate_file(content, RECEIVED_AT)]
+    outcomes = 0
     numbers: list[int] = []
-    for chunk in cut(iter([content]), Place()):
-        verdicts = judge_chunk(chunk, RECEIPT)
+    for chunk in cut(iter([content]), Offset()):
+        validated = validate_chunk(chunk, RECEIPT)
         numbers += [number for number, _ in chunk.lines]
-        fates += len(verdicts.accepted) + verdicts.duplicates + verdicts.suppressed.total()
-        fates += len(verdicts.rejected)
-        assert {number for number, _, _ in verdicts.rejected} <= set(numbers)
+        outcomes += len(validated.accepted) + validated.duplicates + validated.suppressed.total()
+        outcomes += len(validated.rejected)
+        assert {number for number, _, _ in validated.rejected} <= set(numbers)
     assert numbers == expected
-    assert fates == len(expected)
+    assert outcomes == len(expected)

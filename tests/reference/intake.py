@@ -283,15 +283,15 @@ class Outcome:
     sequence: UsedSequence | None = None
 
 
-def judge_file(
+def validate_file(
     content: bytes, received_at: datetime, seen: set[Key] | None = None
 ) -> list[tuple[int, bytes, Outcome]]:
-    """Judge each line of a file: (line number from 1, payload, outcome).
+    """Validate each line of a file: (line number from 1, payload, outcome).
 
     Lines of white space only are counted in the numbers but left out of the list.
     """
     seen = set() if seen is None else seen
-    verdicts = []
+    outcomes = []
     # A carriage return ends a line only together with the newline behind it.
     pieces = content.removeprefix(BYTE_ORDER_MARK).split(b"\n")
     for number, piece in enumerate(pieces, start=1):
@@ -299,12 +299,12 @@ def judge_file(
         payload = piece.removesuffix(b"\r") if has_newline else piece
         if payload.strip() == b"":
             continue
-        verdicts.append((number, payload, judge(payload, received_at, seen)))
-    return verdicts
+        outcomes.append((number, payload, validate(payload, received_at, seen)))
+    return outcomes
 
 
-def judge(payload: bytes, received_at: datetime, seen: set[Key]) -> Outcome:
-    """Judge one line, given without line end and byte-order mark; accepting adds to `seen`.
+def validate(payload: bytes, received_at: datetime, seen: set[Key]) -> Outcome:
+    """Validate one line, given without line end and byte-order mark; accepting adds to `seen`.
 
     The order is the contract's: size, encoding, JSON, consent, validity, duplicate.
     """

@@ -35,7 +35,7 @@ from tests.reference.ai_usage import (
     user_monthly_usage,
     user_recent_activity,
 )
-from tests.reference.intake import PLAN, judge
+from tests.reference.intake import PLAN, validate
 
 AS_OF = datetime(2025, 3, 20, 12, tzinfo=UTC)
 SOME_EXAMPLES = examples(25)
@@ -823,7 +823,7 @@ def test_the_planned_properties_are_the_plans() -> None:
 def test_streams_are_accepted_whole(stream: Stream) -> None:
     seen: set[Any] = set()
     for each in stream[0]:
-        assert judge(json.dumps(each).encode(), RECEIVED_AT, seen).kind == "accepted"
+        assert validate(json.dumps(each).encode(), RECEIVED_AT, seen).kind == "accepted"
 
 
 @SOME_EXAMPLES

@@ -42,7 +42,7 @@ from tests.reference.clients import (
     response_time_distribution,
     seconds,
 )
-from tests.reference.intake import judge
+from tests.reference.intake import validate
 
 AS_OF = datetime(2025, 3, 20, 12, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -627,7 +627,7 @@ def test_retention_follows_cohorts_of_clients_and_of_users() -> None:
 def test_streams_are_accepted_whole(stream: Stream) -> None:
     seen: set[Any] = set()
     for each in stream[0]:
-        assert judge(json.dumps(each).encode(), RECEIVED_AT, seen).kind == "accepted"
+        assert validate(json.dumps(each).encode(), RECEIVED_AT, seen).kind == "accepted"
 
 
 KEYS = {

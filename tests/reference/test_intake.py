@@ -27,8 +27,8 @@ from tests.reference.intake import (
     UNKNOWN_EVENT,
     UNKNOWN_FIELD,
     Outcome,
-    judge,
-    judge_file,
+    validate,
+    validate_file,
 )
 
 EVENT_ID = "0b7c2c1e-5d0e-4c57-9c2e-2f6d3a1b9e01"
@@ -69,7 +69,7 @@ def encode(event: Any) -> bytes:
 def told(event: Any) -> Outcome:
     """What happens to this event (or these bytes) as the first line ever."""
     payload = event if isinstance(event, bytes) else encode(event)
-    return judge(payload, RECEIVED_AT, set())
+    return validate(payload, RECEIVED_AT, set())
 
 
 def raw_property(text: str) -> bytes:
@@ -730,13 +730,13 @@ def test_numbers_out_of_bounds_come_after_consent_and_before_duplicates() -> Non
     without_consent = line.replace(b'"signup"', b'"session","context":{"dnt":true}')
     assert told(without_consent).kind == "suppressed"
     seen = {("acme", EVENT_ID, MOMENT)}
-    assert judge(line, RECEIVED_AT, seen).kind == "rejected"
+    assert validate(line, RECEIVED_AT, seen).kind == "rejected"
 
 
 def test_a_line_with_a_number_out_of_bounds_is_not_remembered() -> None:
     seen: set[tuple[str, str, datetime]] = set()
-    assert judge(raw_property("1e200000"), RECEIVED_AT, seen).kind == "rejected"
-    assert judge(raw_property("1"), RECEIVED_AT, seen).kind == "accepted"
+    assert validate(raw_property("1e200000"), RECEIVED_AT, seen).kind == "rejected"
+    assert validate(raw_property("1"), RECEIVED_AT, seen).kind == "accepted"
 
 
 def test_the_first_of_the_same_key_wins_and_the_rest_are_duplicates() -> None:
@@ -744,7 +744,7 @@ def test_the_first_of_the_same_key_wins_and_the_rest_are_duplicates() -> None:
     key = ("acme", EVENT_ID, MOMENT)
 
     def then(**changes: Any) -> str:
-        return judge(encode(signup(**changes)), RECEIVED_AT, seen).kind
+        return validate(encode(signup(**changes)), RECEIVED_AT, seen).kind
 
     assert then() == "accepted"
     assert seen == {key}
@@ -763,8 +763,8 @@ def test_the_first_of_the_same_key_wins_and_the_rest_are_duplicates() -> None:
 
 def test_suppressed_and_rejected_lines_are_not_remembered() -> None:
     seen: set[tuple[str, str, datetime]] = set()
-    judge(encode(event_of("pdf_download") | {"context": {"dnt": True}}), RECEIVED_AT, seen)
-    judge(encode(signup(x=1)), RECEIVED_AT, seen)
+    validate(encode(event_of("pdf_download") | {"context": {"dnt": True}}), RECEIVED_AT, seen)
+    validate(encode(signup(x=1)), RECEIVED_AT, seen)
     assert seen == set()
 
 
@@ -804,8 +804,8 @@ def test_a_derived_event_id_stands_for_the_event_as_it_came(
 def test_a_file_is_read_line_by_line_with_blank_lines_counted_but_left_out() -> None:
     first, second = encode(signup()), encode(signup(x=1))
     content = b"\xef\xbb\xbf" + first + b"\r\n\n \t\r\n" + second + b"\n" + first
-    verdicts = judge_file(content, RECEIVED_AT)
-    assert [(number, payload, outcome.kind) for number, payload, outcome in verdicts] == [
+    outcomes = validate_file(content, RECEIVED_AT)
+    assert [(number, payload, outcome.kind) for number, payload, outcome in outcomes] == [
         (1, first, "accepted"),
         (4, second, "rejected"),
         (5, first, "duplicate"),
@@ -814,39 +814,41 @@ def test_a_file_is_read_line_by_line_with_blank_lines_counted_but_left_out() -> 
 
 def test_a_file_of_nothing_has_no_lines() -> None:
     for content in (b"", b"\n", b"\r\n\r\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf \n"):
-        assert judge_file(content, RECEIVED_AT) == []
+        assert validate_file(content, RECEIVED_AT) == []
 
 
 def test_only_a_newline_ends_a_line() -> None:
     separators = encode(signup()).replace(b"acme", "a\u2028b\u0085c".encode())
-    assert [outcome.kind for _, _, outcome in judge_file(separators, RECEIVED_AT)] == ["accepted"]
-    ((_, payload, outcome),) = judge_file(b"{}\r{}\n", RECEIVED_AT)
+    assert [outcome.kind for _, _, outcome in validate_file(separators, RECEIVED_AT)] == [
+        "accepted"
+    ]
+    ((_, payload, outcome),) = validate_file(b"{}\r{}\n", RECEIVED_AT)
     assert (payload, outcome.reasons) == (b"{}\r{}", {INVALID_JSON})
 
 
 def test_only_the_line_end_is_taken_off_a_payload() -> None:
     content = b' {"x":1} \r\r\n[]\r'
-    payloads = [payload for _, payload, _ in judge_file(content, RECEIVED_AT)]
+    payloads = [payload for _, payload, _ in validate_file(content, RECEIVED_AT)]
     assert payloads == [b' {"x":1} \r', b"[]\r"]
 
 
 def test_neither_line_end_nor_mark_counts_towards_the_size() -> None:
     content = b"\xef\xbb\xbf" + padded(MAX_LINE_BYTES) + b"\r\n"
-    assert [outcome.kind for _, _, outcome in judge_file(content, RECEIVED_AT)] == ["accepted"]
+    assert [outcome.kind for _, _, outcome in validate_file(content, RECEIVED_AT)] == ["accepted"]
 
 
 def test_only_a_mark_at_the_start_of_a_file_is_tolerated() -> None:
     mark, line = b"\xef\xbb\xbf", encode(signup())
-    kinds = [o.kind for _, _, o in judge_file(mark + line + b"\n" + mark + line, RECEIVED_AT)]
+    kinds = [o.kind for _, _, o in validate_file(mark + line + b"\n" + mark + line, RECEIVED_AT)]
     assert kinds == ["accepted", "rejected"]
-    assert [o.kind for _, _, o in judge_file(mark + mark + line, RECEIVED_AT)] == ["rejected"]
+    assert [o.kind for _, _, o in validate_file(mark + mark + line, RECEIVED_AT)] == ["rejected"]
 
 
 def test_what_landed_in_an_earlier_file_is_a_duplicate() -> None:
     seen: set[tuple[str, str, datetime]] = set()
     content = encode(signup())
-    assert [o.kind for _, _, o in judge_file(content, RECEIVED_AT, seen)] == ["accepted"]
-    assert [o.kind for _, _, o in judge_file(content, RECEIVED_AT, seen)] == ["duplicate"]
+    assert [o.kind for _, _, o in validate_file(content, RECEIVED_AT, seen)] == ["accepted"]
+    assert [o.kind for _, _, o in validate_file(content, RECEIVED_AT, seen)] == ["duplicate"]
 
 
 @FEW_EXAMPLES
@@ -868,8 +870,8 @@ def test_every_line_has_an_outcome_with_reasons_only_where_rejected(line: bytes)
 @given(files(max_lines=15))
 def test_a_file_told_twice_is_all_duplicates_the_second_time(content: bytes) -> None:
     seen: set[tuple[str, str, datetime]] = set()
-    first = judge_file(content, RECEIVED_AT, seen)
-    second = judge_file(content, RECEIVED_AT, seen)
+    first = validate_file(content, RECEIVED_AT, seen)
+    second = validate_file(content, RECEIVED_AT, seen)
     landed = {"accepted", "duplicate"}
     assert len(first) == len(second)
     for (_, _, before), (_, _, after) in zip(first, second, strict=True):

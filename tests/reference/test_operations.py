@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.conftest import examples
 from tests.properties.operations_streams import AS_OFS, Stream, operations_streams, used_by
 from tests.properties.strategies import RECEIVED_AT
-from tests.reference.intake import judge
+from tests.reference.intake import validate
 from tests.reference.operations import (
     alert_history,
     all_marts,
@@ -386,9 +386,9 @@ def test_the_funnel_of_days() -> None:
 def test_the_streams_lines_are_accepted_or_lost(stream: Stream) -> None:
     events, _, _, others = stream
     for line in events:
-        assert judge(json.dumps(line).encode(), RECEIVED_AT, set()).kind == "accepted", line
+        assert validate(json.dumps(line).encode(), RECEIVED_AT, set()).kind == "accepted", line
     for line in others:
-        kind = judge(json.dumps(line).encode(), RECEIVED_AT, set()).kind
+        kind = validate(json.dumps(line).encode(), RECEIVED_AT, set()).kind
         assert kind in ("suppressed", "rejected"), line
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.conftest import examples
 from tests.properties.strategies import RECEIVED_AT
 from tests.properties.traffic_streams import AS_OFS, ingested, traffic_streams
-from tests.reference.intake import judge
+from tests.reference.intake import validate
 from tests.reference.traffic import (
     all_marts,
     host_of,
@@ -333,7 +333,7 @@ def test_the_visitors_funnel_of_a_month() -> None:
 @given(traffic_streams())
 def test_every_event_of_the_streams_is_accepted(events: list[Event]) -> None:
     for line in events:
-        assert judge(json.dumps(line).encode(), RECEIVED_AT, set()).kind == "accepted", line
+        assert validate(json.dumps(line).encode(), RECEIVED_AT, set()).kind == "accepted", line
 
 
 @SOME_EXAMPLES

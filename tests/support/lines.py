@@ -47,7 +47,7 @@ def clean_file(lines: int, first: int = 0) -> bytes:
 
 
 def mixed_file(lines: int) -> bytes:
-    """A file of so many lines with every fate in it.
+    """A file of so many lines with every outcome in it.
 
     Of ten lines six or seven land; one each is refused, not consented to, and a duplicate of an
     earlier one; now and then one is blank.

@@ -37,16 +37,16 @@ BEGIN_MODEL = FUNCTIONS + "begin_model.sql"
 RATED = "dbt_project/models/intermediate/int_rated_chats.sql"
 AI_USAGE = "dbt_project/models/marts/ai_usage/"
 END_MODEL = FUNCTIONS + "end_model.sql"
-HAS_NEWS = FUNCTIONS + "has_unread_input.sql"
-SLIDE = FUNCTIONS + "refresh_time_dependent.sql"
+HAS_UNREAD_INPUT = FUNCTIONS + "has_unread_input.sql"
+REFRESH_TIME_DEPENDENT = FUNCTIONS + "refresh_time_dependent.sql"
 INTERMEDIATE = "dbt_project/models/intermediate/"
 CLIENTS = "dbt_project/models/marts/clients/"
 PLATFORM = "dbt_project/models/marts/platform/"
 TRAFFIC = "dbt_project/models/marts/traffic/"
 OPERATIONS = "dbt_project/models/marts/operations/"
 PERCENTILE = FUNCTIONS + "percentile.sql"
-PROTECTION = FUNCTIONS + "protection.sql"
-RIGHTS = FUNCTIONS + "granted.sql"
+POLICY_STATEMENTS = FUNCTIONS + "policy_statements.sql"
+GRANTED = FUNCTIONS + "granted.sql"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +117,16 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         Edit(STATS, "occurred_at >= {{ active_since() }}", "occurred_at > {{ active_since() }}"),
     ),
     "a model moves past its upstream": (
-        Edit(BEGIN_MODEL, "least(pin.batch_seq, min(o.batch_seq))", "pin.batch_seq"),
+        Edit(BEGIN_MODEL, "least(build.batch_seq, min(o.batch_seq))", "build.batch_seq"),
     ),
     "an earlier as_of is taken": (
         Edit(REFUSE_EARLIER, "if wanted_as_of < warehouse.last_as_of() then", "if false then"),
     ),
     "a build without dbt overlooks what has become visible": (
-        Edit(HAS_NEWS, "        or exists (\n", "        or false and exists (\n"),
+        Edit(HAS_UNREAD_INPUT, "        or exists (\n", "        or false and exists (\n"),
     ),
     "a build without dbt leaves the sliding rows": (
-        Edit(SLIDE, "execute one_statement;", "null;"),
+        Edit(REFRESH_TIME_DEPENDENT, "execute one_statement;", "null;"),
     ),
     "a changed view does not rebuild what reads it": (
         Edit(
@@ -138,7 +138,7 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "the pin is read twice": (
         Edit(
             BEGIN_MODEL,
-            "least(pin.batch_seq, min(o.batch_seq))",
+            "least(build.batch_seq, min(o.batch_seq))",
             "(select max(b.batch_seq) from staging.event_batches as b)",
         ),
     ),
@@ -384,16 +384,16 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     ),
     "percentiles do not lie between": (Edit(PERCENTILE, "* (spot - place)", "* 0"),),
     "changed code is not rebuilt": (
-        Edit(BEGIN_MODEL, "or stands.checksum <> code_checksum or", "or"),
+        Edit(BEGIN_MODEL, "or current_offset.checksum <> code_checksum or", "or"),
     ),
     "a user sees what tells of the whole client": (
-        Edit(PROTECTION, "|| ' and ' || format(mapped, 't.user_id is null')", ""),
+        Edit(POLICY_STATEMENTS, "|| ' and ' || format(mapped, 't.user_id is null')", ""),
     ),
     "views of marts show what their owner sees": (
         Edit("dbt_project/macros/views.sql", "security_invoker = true", "security_invoker = false"),
     ),
     "everybody may go on doing what they may by default": (
-        Edit(RIGHTS, "        a.grantee = 0\n        or r.rolname", "        r.rolname"),
+        Edit(GRANTED, "        a.grantee = 0\n        or r.rolname", "        r.rolname"),
     ),
 }
 

@@ -1,4 +1,4 @@
-"""What a single line costs to judge, and how numbers at the bounds are told apart."""
+"""What a single line costs to validate, and how numbers at the bounds are distinguished."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from datetime import UTC, datetime
 import pytest
 
 from ingestion.contract.tracking_plan import tracking_plan
-from ingestion.contract.validator import Judge, Rejected, Verdict
+from ingestion.contract.validator import Outcome, Rejected, Validator
 from tests.support.lines import line
 
 RECEIVED_AT = datetime(2026, 1, 16, 12, tzinfo=UTC)
 NAME = b"k" * 130_000
 
 
-def judged(payload: bytes) -> Verdict:
-    return Judge(RECEIVED_AT, b"s" * 32, 1).judge(payload)
+def validated(payload: bytes) -> Outcome:
+    return Validator(RECEIVED_AT, b"s" * 32, 1).validate(payload)
 
 
 def with_properties(properties: bytes) -> bytes:
@@ -28,7 +28,7 @@ def seconds(payload: bytes) -> float:
 
     def once() -> float:
         started = time.process_time()
-        judged(payload)
+        validated(payload)
         return time.process_time() - started
 
     return min(once() for _ in range(3))
@@ -56,15 +56,15 @@ def test_a_long_name_costs_no_more_for_all_that_stands_under_it(last: bytes) -> 
     ],
 )
 def test_no_detail_quotes_what_came_at_full_length(payload: bytes) -> None:
-    verdict = judged(payload)
-    assert isinstance(verdict, Rejected)
-    assert len(verdict.detail) < 500
+    outcome = validated(payload)
+    assert isinstance(outcome, Rejected)
+    assert len(outcome.detail) < 500
 
 
 def test_a_path_is_that_of_what_is_refused() -> None:
-    verdict = judged(with_properties(b'{"a":[1,{"b":1,"c\\n":[[],[2,3e999]]}]}'))
-    assert isinstance(verdict, Rejected)
-    assert verdict.detail.startswith("$.properties.a[1].c\\n[1][1]: expected a number")
+    outcome = validated(with_properties(b'{"a":[1,{"b":1,"c\\n":[[],[2,3e999]]}]}'))
+    assert isinstance(outcome, Rejected)
+    assert outcome.detail.startswith("$.properties.a[1].c\\n[1][1]: expected a number")
 
 
 def test_the_plan_bounds_fractions_by_nothing_but_0_and_the_largest_number() -> None:

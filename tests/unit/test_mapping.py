@@ -148,13 +148,13 @@ def test_a_semicolon_and_comments_may_end_a_mapping(write: Write) -> None:
 @pytest.mark.parametrize(
     ("sql", "message"),
     [
-        ("selec 1", "not SQL that DuckDB reads.*syntax error"),
+        ("selec 1", "not valid DuckDB SQL.*syntax error"),
         ("", "not a select"),
         ("-- nothing", "not a select"),
         ("select 1; select 2", "not a select"),
         ("set threads = 8", "not a select"),
         ("copy (select 1) to 'x.csv'", "not a select"),
-        ("select 1) as x; select (1", "not SQL that DuckDB reads"),
+        ("select 1) as x; select (1", "not valid DuckDB SQL"),
         (f"select {ENVELOPE}, 1 as extra", "column 'extra'.*move it into properties"),
         (f"select {ENVELOPE.replace('event', 'Event')}", "column 'Event'"),
         ("select 'x' as event, '' as \"timestamp\"", "no column 'actor'"),

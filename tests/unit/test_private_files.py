@@ -129,7 +129,7 @@ def test_links_and_files_of_several_names_are_left_alone(tmp_path: Path, no_umas
     os.mkfifo(folder / "pipe")
     private_files.make_private(folder)
     for name in ("hard", "soft", "pipe"):
-        private_files.take_from_others(folder / name)
+        private_files.restrict_to_owner(folder / name)
     assert mode(others) == 0o666
 
 
@@ -147,7 +147,7 @@ def test_a_link_put_in_the_place_of_a_file_meanwhile_is_not_followed(
         return real(*arguments, **options)
 
     monkeypatch.setattr(private_files.os, "open", swap)
-    private_files.take_from_others(path)
+    private_files.restrict_to_owner(path)
     assert mode(others) == 0o666
 
 

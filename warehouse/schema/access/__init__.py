@@ -1,1 +1,1 @@
-"""Who may do what in the database."""
+"""Roles, grants and row-level security."""

@@ -1,6 +1,6 @@
--- Row-level security of the bookkeeping that tenants read. Marts get theirs as their models declare
--- (warehouse.apply_access). Each policy asks once per query, not per row, whose rows these are: that
--- is what `select` is for.
+-- Row-level security of the bookkeeping tables that tenants read. Policies of marts follow the models'
+-- declarations (warehouse.apply_access). The subquery in a condition looks the tenant up once per
+-- query instead of once per row.
 
 alter table warehouse.tenants enable row level security;
 drop policy if exists own_row on warehouse.tenants;
@@ -14,6 +14,6 @@ create policy tenants on warehouse.restatements for select to warehouse_tenant u
     client_id = (select t.client_id from warehouse.tenants as t where t.role_name = current_user)
     and (select t.user_id is null from warehouse.tenants as t where t.role_name = current_user)
 );
--- Builds insert, but do not own this table as they own the marts.
+-- Builds insert here but, unlike marts, do not own the table.
 drop policy if exists builders on warehouse.restatements;
 create policy builders on warehouse.restatements to warehouse_transformer using (true);

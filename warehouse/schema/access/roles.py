@@ -1,7 +1,7 @@
-"""The group roles, and what each may do outside of what dbt makes.
+"""The group roles and their permissions on everything that dbt does not create.
 
-Roles belong to the server. They are made here where that is allowed; elsewhere the warehouse is its
-owner's alone until a DBA has made them. Marts get their rights from what the models declare
+Roles belong to the server. If the owner may not create them here, a DBA has to; until then only the
+owner can use the warehouse. Grants on marts follow the models' declarations
 (``warehouse.apply_access``).
 """
 
@@ -29,10 +29,10 @@ ROLES = (
     "warehouse_marketing",
     "warehouse_api",
 )
-# Loads and builds work with temporary tables; nobody else makes anything. Tenants do not sign in:
-# the planner's estimates would show them whose rows there are beside their own. The API takes their
-# roles, one at a time, and runs its own queries alone.
-DATABASE_RIGHTS = {
+# Only loads and builds need temporary tables. Tenants may not connect, because the planner's
+# estimates would reveal other tenants' rows. The API switches to their roles and runs only its own
+# queries.
+DATABASE_PRIVILEGES = {
     "warehouse_loader": "connect, temporary",
     "warehouse_transformer": "connect, temporary",
     "warehouse_analyst": "connect",
@@ -40,26 +40,26 @@ DATABASE_RIGHTS = {
     "warehouse_api": "connect",
 }
 
-# What a login of these groups may take of the server, so that one does not stop all others. The
-# limits of time are defaults, which a session may change; the other two hold.
+# Resource limits of the logins in these groups, so that one login can't block all others. The
+# timeouts are defaults, which a session may change; the other two limits are enforced.
 LIMITS: dict[str, dict[str, str]] = {
-    # A person and a dashboard or two. A query over all chats takes minutes at the most; what sorts
-    # more than a few of the largest marts on disk is a mistake.
+    # A person with one or two dashboards. A query over all chats takes minutes at most; a query
+    # that sorts more than a few of the largest marts on disk is a mistake.
     "warehouse_analyst": {
         "connection limit": "20",
         "statement_timeout": "15min",
         "idle_in_transaction_session_timeout": "5min",
         "temp_file_limit": "10GB",
     },
-    # One row.
+    # It reads one row.
     "warehouse_marketing": {
         "connection limit": "20",
         "statement_timeout": "10s",
         "idle_in_transaction_session_timeout": "10s",
         "temp_file_limit": "10MB",
     },
-    # Its queries are indexed look-ups of one tenant's rows; a page waits for them. As many sessions
-    # as leave half of the server's hundred to all others.
+    # Its queries are indexed look-ups of one tenant's rows, and a page waits for them. 50 sessions
+    # leave half of the server's default of 100 to everyone else.
     "warehouse_api": {
         "connection limit": "50",
         "statement_timeout": "30s",
@@ -67,23 +67,23 @@ LIMITS: dict[str, dict[str, str]] = {
         "temp_file_limit": "1GB",
     },
 }
-# Functions of PostgreSQL that let everybody write: large objects, which belong to no schema, and
-# the write-ahead log. `lo_import` and `lo_export` are a superuser's anyway.
+# PostgreSQL functions with which everybody may write: to large objects, which belong to no schema,
+# and to the write-ahead log. `lo_import` and `lo_export` are reserved for superusers anyway.
 WRITING_FUNCTIONS = (
     "lo_creat", "lo_create", "lo_from_bytea", "lo_put", "lowrite", "lo_truncate", "lo_truncate64",
     "pg_logical_emit_message",
 )  # fmt: skip
 
-_CREATE = """
+_CREATE_ROLE = """
     do $$ begin
         create role {};
     exception when duplicate_object or unique_violation then
-        -- Another database's init made it just now.
+        -- Another database's init created it at the same time.
         null;
     end $$
 """
-# What is there of grants and policies. Objects of other owners are theirs.
-_STATE = """
+# A digest of the existing grants and policies. Objects of other owners are ignored.
+_ACCESS_STATE = """
     select coalesce(md5(string_agg(state::text, ' ' order by state::text)), '')
     from (
         select (kind, object, column_name, role, privilege)
@@ -101,9 +101,9 @@ _REVOKE = """
     from warehouse.granted
     where schema_name in ('staging', 'warehouse', 'export') and pg_has_role(owner_id, 'usage')
 """
-# Of each login the limits of the first of its groups that are not set for it, neither here nor for
-# all databases. They are for nobody who may do more than these groups.
-_WITHOUT_LIMIT = """
+# For each login the limits of its first group that are set neither for this database nor for all.
+# Logins that belong to a group with wider permissions are left out.
+_MISSING_LIMITS = """
     select distinct on (r.oid, l.name)
         r.rolname,
         case when l.name <> 'connection limit' then current_database() end,
@@ -135,7 +135,7 @@ _WITHOUT_LIMIT = """
         end
     order by r.oid, l.name, l.place
 """
-_WRITERS = """
+_REVOKE_WRITING_FUNCTIONS = """
     select 'revoke execute on function ' || p.oid::regprocedure || ' from public'
     from pg_proc as p
     where
@@ -147,44 +147,51 @@ _WRITERS = """
 
 
 def set_up() -> list[str]:
-    """Make the roles and give them their rights; return what a DBA must run instead, if anything.
+    """Create the roles and apply their grants; return the statements that a DBA has to run.
 
-    Changes only what differs, so it is safe and cheap at any time.
+    Changes only what differs, so it is safe and cheap to run at any time.
     """
     with database.connect(application_name="warehouse init") as connection:
         locks.take(connection, Lock.INIT)
-        if left := _make_roles(connection):
-            return [*left, "-- then run `warehouse init` again, which gives them their rights"]
+        if for_dba := _create_roles(connection):
+            return [*for_dba, "-- then run `warehouse init` again to grant their permissions"]
         _apply_files(connection)
         connection.execute("select warehouse.apply_access()")
-        of_database = _differences(connection, ["database", "public"], _of_database(connection))
+        for_dba = _grant_differences(
+            connection, ["database", "public"], _database_grants(connection)
+        )
         if _owns_database(connection):
-            _run(connection, of_database)
-            of_database = []
-        for statement in _of_server(connection):
-            # Some are refused, others do nothing but warn: what is left then says which.
+            _run(connection, for_dba)
+            for_dba = []
+        for statement in _server_statements(connection):
+            # Without permission some fail and others only warn; listing them again shows which.
             with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
                 connection.execute(statement)  # type: ignore[arg-type]
-        return of_database + [f"{statement};" for statement in _of_server(connection)]
+        return for_dba + [f"{statement};" for statement in _server_statements(connection)]
 
 
-def _of_server(connection: psycopg.Connection) -> list[str]:
-    """Return what is left to run: what is taken from everybody, and limits of logins."""
+def _server_statements(connection: psycopg.Connection) -> list[str]:
+    """Return the missing revokes of writing functions and the missing limits of logins."""
     limits = [
         {"place": place, "role": role, "name": name, "value": value}
         for place, (role, of_role) in enumerate(LIMITS.items())
         for name, value in of_role.items()
     ]
     return [
-        *(statement for (statement,) in connection.execute(_WRITERS, (list(WRITING_FUNCTIONS),))),
         *(
-            _limiting(*limit).as_string(connection)
-            for limit in connection.execute(_WITHOUT_LIMIT, {"limits": Jsonb(limits)})
+            statement
+            for (statement,) in connection.execute(
+                _REVOKE_WRITING_FUNCTIONS, (list(WRITING_FUNCTIONS),)
+            )
+        ),
+        *(
+            _limit_statement(*limit).as_string(connection)
+            for limit in connection.execute(_MISSING_LIMITS, {"limits": Jsonb(limits)})
         ),
     ]
 
 
-def _limiting(login: str, in_database: str | None, name: str, value: str) -> sql.Composed:
+def _limit_statement(login: str, in_database: str | None, name: str, value: str) -> sql.Composed:
     role = sql.Identifier(login)
     if in_database is None:
         return sql.SQL("alter role {} {} {}").format(role, sql.SQL(name), sql.SQL(value))  # type: ignore[arg-type]
@@ -193,15 +200,15 @@ def _limiting(login: str, in_database: str | None, name: str, value: str) -> sql
     )
 
 
-def _make_roles(connection: psycopg.Connection) -> list[str]:
-    """Create what is missing; return the statements that this role may not run."""
+def _create_roles(connection: psycopg.Connection) -> list[str]:
+    """Create the missing roles; return the statements that this role may not run."""
     ((may_create,),) = connection.execute(
         "select rolsuper or rolcreaterole from pg_roles where rolname = current_user"
     )
-    there = {name for (name,) in connection.execute("select rolname from pg_roles")}
-    missing = {role: "nologin" for role in ROLES if role not in there}
-    # On a server of the user's, who builds is the user's to say: it takes a password.
-    if database.is_embedded() and BUILDER_LOGIN not in there:
+    existing = {name for (name,) in connection.execute("select rolname from pg_roles")}
+    missing = {role: "nologin" for role in ROLES if role not in existing}
+    # On the user's own server the user creates the builders' logins, which need passwords.
+    if database.is_embedded() and BUILDER_LOGIN not in existing:
         missing[BUILDER_LOGIN] = f"login in role {BUILDER}"
     if missing and not may_create:
         owner = sql.Identifier(connection.info.user).as_string(connection)
@@ -210,8 +217,8 @@ def _make_roles(connection: psycopg.Connection) -> list[str]:
             f"grant {BUILDER} to {owner} with inherit true, set true;",
         ]
     for role, options in missing.items():
-        connection.execute(sql.SQL(_CREATE).format(sql.SQL(f"{role} {options}")))  # type: ignore[arg-type]
-    # The owner runs builds, too, and hands what they make over.
+        connection.execute(sql.SQL(_CREATE_ROLE).format(sql.SQL(f"{role} {options}")))  # type: ignore[arg-type]
+    # The owner may run builds as well, and transfers the ownership of their tables.
     ((uses, may_grant),) = connection.execute(
         "select pg_has_role(%(role)s, 'usage') and pg_has_role(%(role)s, 'set'), "
         "pg_has_role(%(role)s, 'usage with admin option')",
@@ -228,7 +235,7 @@ def _make_roles(connection: psycopg.Connection) -> list[str]:
 
 
 def _apply_files(connection: psycopg.Connection) -> None:
-    """Run the files of grants and policies, unless they and what they made are unchanged."""
+    """Run the grant and policy files, unless the files and what they created are unchanged."""
     files = [*sorted(ACCESS.glob("grants/*.sql")), ACCESS / "policies.sql"]
     texts = [path.read_text("utf-8") for path in files]
     applied = connection.execute(
@@ -246,26 +253,28 @@ def _apply_files(connection: psycopg.Connection) -> None:
 
 
 def _digest(connection: psycopg.Connection, texts: list[str]) -> str:
-    """Return a digest of the files and of the grants and policies that are there."""
-    ((state,),) = connection.execute(_STATE)
+    """Return a digest of the files and of the existing grants and policies."""
+    ((state,),) = connection.execute(_ACCESS_STATE)
     return hashlib.sha256("\0".join([*texts, state]).encode()).hexdigest()
 
 
-def _of_database(connection: psycopg.Connection) -> list[dict[str, str | None]]:
+def _database_grants(connection: psycopg.Connection) -> list[dict[str, str | None]]:
     return [
         {
             "role": role, "kind": "database", "schema_name": "database",
             "name": connection.info.dbname, "privilege": privilege, "column_name": None,
         }
-        for role, privileges in DATABASE_RIGHTS.items()
+        for role, privileges in DATABASE_PRIVILEGES.items()
         for privilege in privileges.split(", ")
     ]  # fmt: skip
 
 
-def _differences(
+def _grant_differences(
     connection: psycopg.Connection, schemas: list[str], wanted: list[dict[str, str | None]]
 ) -> list[str]:
-    rows = connection.execute("select warehouse.differences(%s, %s)", (schemas, Jsonb(wanted)))
+    rows = connection.execute(
+        "select warehouse.grant_differences(%s, %s)", (schemas, Jsonb(wanted))
+    )
     return [statement for (statement,) in rows]
 
 

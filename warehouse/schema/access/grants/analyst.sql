@@ -1,5 +1,5 @@
--- The bookkeeping that views in marts read with the permissions of who asks. Marts are granted as
--- their models declare (warehouse.apply_access).
+-- Bookkeeping tables that views in marts read with the caller's permissions. Grants on marts follow
+-- the models' declarations (warehouse.apply_access).
 
 grant usage on schema warehouse to warehouse_analyst;
 

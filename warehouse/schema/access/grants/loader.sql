@@ -1,8 +1,8 @@
--- What loading needs in staging.
+-- Permissions to load data into staging.
 
 grant usage on schema staging to warehouse_loader;
 
--- Whose lines are suppressed.
+-- For the erasures whose lines are suppressed, and for locks.
 grant usage on schema warehouse to warehouse_loader;
 
 grant usage on sequence staging.batch_ids to warehouse_loader;
@@ -15,7 +15,7 @@ to warehouse_loader;
 grant select (erasure_id, is_of_one_client, subject_hash, identifier_length, identifier_hash)
 on warehouse.erasures to warehouse_loader;
 
--- Read for duplicates, by key alone.
+-- Keys only, to find duplicates.
 grant insert, select (client_id, event_id, "timestamp") on staging.raw_events to warehouse_loader;
 
 grant select, insert, update (state, error, ended_at) on staging.loads to warehouse_loader;

@@ -1,4 +1,4 @@
--- The exported row, nothing else.
+-- The exported row and nothing else.
 
 grant usage on schema export to warehouse_marketing;
 

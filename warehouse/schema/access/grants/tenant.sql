@@ -1,6 +1,6 @@
--- What the policies of marts look up, under policies of its own (policies.sql).
+-- Tables that the policies of marts look up. They have policies of their own (policies.sql).
 
--- A policy lets it see its own row alone.
+-- A policy shows each role only its own row.
 grant select (role_name, client_id, user_id) on warehouse.tenants to warehouse_tenant;
 
 grant select (mart, client_id, period, old_values, new_values, cause, run, restated_at)

@@ -1,5 +1,5 @@
--- What builds need: they read staging except the quarantine, and write the bookkeeping.
--- What dbt makes in intermediate and marts is theirs.
+-- Permissions of builds: they read staging except the quarantine, and write the bookkeeping. They own
+-- what dbt creates in intermediate and marts.
 
 grant usage on schema
     staging,
@@ -23,7 +23,7 @@ grant select on
     warehouse.granted
 to warehouse_transformer;
 
--- What a rebuild that may lose events counts as erased, too.
+-- A rebuild that is allowed to lose events counts these in `erased`.
 grant select, update (erased) on staging.event_batches to warehouse_transformer;
 
 grant select, insert, update, delete on
@@ -69,8 +69,8 @@ grant execute on function
     warehouse.last_as_of,
     warehouse.current_as_of,
     warehouse.percentile,
-    warehouse.differences,
-    warehouse.protection,
+    warehouse.grant_differences,
+    warehouse.policy_statements,
     warehouse.apply_access,
     warehouse.blockers
 to warehouse_transformer;

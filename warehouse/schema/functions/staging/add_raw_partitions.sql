@@ -1,6 +1,6 @@
--- Adds the monthly partitions that do not exist yet. Runs as the owner, so that a loader needs no
--- right to create tables. A table is made first and attached then: attaching lets other loaders
--- write on, where `create table … partition of` would stop them.
+-- Adds the monthly partitions that do not exist yet. Runs as the owner, so that loaders need no
+-- permission to create tables. It creates a table and then attaches it: other loaders can keep writing
+-- meanwhile, which `create table … partition of` would block.
 create or replace function staging.add_raw_partitions(months date []) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 set timezone = 'UTC' set datestyle = 'ISO, MDY' as $$
@@ -12,7 +12,7 @@ begin
     lock table warehouse.lock_partitions in exclusive mode;
     foreach month_start in array months loop
         month_start := date_trunc('month', month_start)::date;
-        -- As timestamps of events are bounded: a loader can ask for no others.
+        -- The same limits as for timestamps of events, so that a loader can't create other months.
         if month_start < '2000-01-01' or month_start > now() at time zone 'utc' + interval '1 day' then
             raise exception 'no event can lie in the month of %', month_start
                 using errcode = 'invalid_parameter_value';

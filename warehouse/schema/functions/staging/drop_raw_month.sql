@@ -1,5 +1,5 @@
--- Drops a month of raw events, as the owner. Returns how many there were; NULL, with nothing done,
--- where one of them came with a batch after `consumed`. Loaders wait meanwhile.
+-- Drops a month of raw events, as the owner, and returns their number. Does nothing and returns NULL
+-- if one of them belongs to a batch after `consumed`. Blocks loaders meanwhile.
 create or replace function staging.drop_raw_month(month_start date, consumed bigint) returns bigint
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 set timezone = 'UTC' set datestyle = 'ISO, MDY' as $$
@@ -9,7 +9,7 @@ declare
     n bigint;
 begin
     lock table warehouse.lock_partitions in exclusive mode;
-    -- In the order in which loaders take them.
+    -- In the same order as loaders, to avoid deadlocks.
     lock table only staging.raw_events in access exclusive mode;
     execute format('lock table %s in access exclusive mode', partition);
     execute format(
@@ -24,10 +24,10 @@ begin
     begin
         execute format('drop table %s', partition);
     exception when dependent_objects_still_exist then
-        -- A type or column of somebody's is made of its rows: these go all the same.
+        -- Another object depends on the table, such as a column of its row type: only remove the rows.
         execute format('truncate table %s', partition);
     end;
-    -- Of an empty month nothing is lost, so that a rebuild needs no leave to lose it.
+    -- An empty month loses nothing, so it must not block rebuilds (see warehouse.begin_model).
     if n > 0 then
         insert into staging.dropped_months as d (month, events) values (month_start, n)
         on conflict (month) do update

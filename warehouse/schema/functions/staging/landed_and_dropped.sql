@@ -1,5 +1,6 @@
--- Of some events those that landed and were dropped since: the typed facts know them. As the owner,
--- for a loader reads no facts; so the fact must be a plain table, which runs no code of builders.
+-- Finds the events that landed before and whose month was dropped since: the typed facts still hold
+-- them. Runs as the owner, because loaders may not read facts; therefore the fact must be a plain table
+-- that runs no code of builders.
 create or replace function staging.landed_and_dropped(
     clients text [], event_ids uuid [], instants timestamptz []
 ) returns setof bigint
@@ -21,4 +22,4 @@ $$;
 revoke all on function staging.landed_and_dropped(text [], uuid [], timestamptz []) from public;
 
 comment on function staging.landed_and_dropped(text [], uuid [], timestamptz []) is
-'The positions, from 0, of the events that the typed facts know.';
+'The positions, from 0, of the events that the typed facts hold.';

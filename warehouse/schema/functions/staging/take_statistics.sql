@@ -1,7 +1,7 @@
--- Takes the planner's statistics of the tables of staging that have changed by a tenth since that was
--- done last: what a load has brought is planned with by the build that reads it, whether or not
--- autovacuum has come by. As the owner, for builders may only read these tables. A server that
--- crashed has forgotten how many rows were written; how large a table is it can't forget.
+-- Analyzes the tables of staging of which a tenth has changed since they were last analyzed, so that
+-- a build plans with statistics of the newest load even if autovacuum has not run yet. Runs as the
+-- owner, because builders may only read these tables. It also compares table sizes, because a crash of
+-- the server resets the count of modified rows.
 create or replace function staging.take_statistics() returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 set timezone = 'UTC' set datestyle = 'ISO, MDY' as $$
@@ -28,4 +28,4 @@ $$;
 revoke all on function staging.take_statistics() from public;
 
 comment on function staging.take_statistics() is
-'Takes statistics of the tables of staging that have changed by a tenth since the last time.';
+'Analyzes the tables of staging of which a tenth has changed since they were last analyzed.';

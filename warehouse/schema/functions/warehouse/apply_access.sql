@@ -1,5 +1,5 @@
--- Makes what models declare so: whose the relations are, who may read them, and which rows. Alters
--- only what differs. Does nothing before there are roles, or where they are not the caller's to use.
+-- Applies the access that models declare: owners of relations, grants and row-level security. Changes
+-- only what differs. Does nothing if the roles do not exist or the caller may not use them.
 create or replace function warehouse.apply_access() returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -44,13 +44,14 @@ begin
             on
                 c.oid = to_regclass(format('%I.%I', a.schema_name, a.name))
                 and c.relkind in ('r', 'p')
-        cross join lateral warehouse.protection(c.oid, a.access) as p (statement)
+        cross join lateral warehouse.policy_statements(c.oid, a.access) as p (statement)
     loop
         execute one_statement;
     end loop;
 
-    -- What views and functions read beside marts, they read with the rights of who asks.
-    create temporary table wanted_rights on commit drop as
+    -- Views and functions in marts read other relations with the caller's permissions, so the caller
+    -- needs grants on the columns that they read in intermediate.
+    create temporary table wanted_grants on commit drop as
     with
 
     readers (access, role) as (
@@ -110,7 +111,7 @@ begin
     inner join pg_attribute as a on g.relation = a.attrelid and g.column_number = a.attnum;
 
     select w.name into undeclared
-    from pg_temp.wanted_rights as w
+    from pg_temp.wanted_grants as w
     left join warehouse.access as a on w.schema_name = a.schema_name and w.name = a.name
     where
         w.role = 'warehouse_tenant' and w.schema_name = 'intermediate'
@@ -118,17 +119,17 @@ begin
     limit 1;
     if found then
         raise exception 'a mart of tenants reads intermediate.%, which declares no access', undeclared
-        using hint = 'Say in its meta whose its rows are: see CONTRIBUTING.md.';
+        using hint = 'Declare `access` in its meta: see CONTRIBUTING.md.';
     end if;
 
     for one_statement in
         select d.statement
-        from warehouse.differences(
-            array['intermediate', 'marts'], (select jsonb_agg(w) from pg_temp.wanted_rights as w)
+        from warehouse.grant_differences(
+            array['intermediate', 'marts'], (select jsonb_agg(w) from pg_temp.wanted_grants as w)
         ) as d (statement)
     loop
         execute one_statement;
     end loop;
-    drop table pg_temp.wanted_rights;
+    drop table pg_temp.wanted_grants;
 end
 $$;

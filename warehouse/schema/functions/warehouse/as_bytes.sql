@@ -1,5 +1,5 @@
--- A text as its bytes in UTF-8, a character for each: in this form texts of columns and the bytes of
--- refused lines are read by the same functions.
+-- Converts a text to a text of bytes: one character for each byte of its UTF-8 form. In this form the
+-- same functions search column values and the bytes of rejected lines.
 create or replace function warehouse.as_bytes(content text) returns text
 language sql immutable strict parallel safe as $$
     select case

@@ -1,30 +1,32 @@
 -- The offset protocol, first half (end_model is the other one).
--- A model's transaction: begin_model (lock, decide what to read, say so in transaction-local
--- settings), rows, end_model (move the offset). The settings, read by the model's SQL:
+-- A model's transaction: begin_model (lock, decide what to read), write rows, end_model (move the
+-- offset). begin_model passes its decision to the model's SQL in transaction-local settings:
 --   warehouse.mode          full: every cell · incremental: touched cells · window: a backfill
---   warehouse.from_batch, warehouse.from_as_of   where the model stood (exclusive, inclusive)
---   warehouse.to_batch, warehouse.to_as_of       where it goes (inclusive, exclusive)
+--   warehouse.from_batch, warehouse.from_as_of   current offset (exclusive, inclusive)
+--   warehouse.to_batch, warehouse.to_as_of       target offset (inclusive, exclusive)
 --   warehouse.window_start, warehouse.window_end of a backfill, else empty
 --
--- A model that goes past an erasure which is forgotten is recomputed in full, in place.
+-- A model that reads past an erasure whose rows were deleted from warehouse.erased_rows is recomputed
+-- in full, in place.
 create or replace function warehouse.begin_model(
     model_name text, invocation text, code_checksum text, upstream text [], is_fact boolean,
     is_new boolean
 ) returns text
--- A build waits for another one that is at the model, however long that takes.
+-- No lock timeout: a build waits as long as another build writes the model.
 language plpgsql set lock_timeout = 0 as $$
 declare
-    pin warehouse.builds;
-    stands warehouse.model_offsets;
-    goes_to warehouse.model_offsets;
+    build warehouse.builds;
+    current_offset warehouse.model_offsets;
+    target_offset warehouse.model_offsets;
     missing text;
     run_mode text;
     is_past_erasure boolean;
 begin
     perform warehouse.lock_model(model_name);
-    select * into pin from warehouse.builds as b where b.invocation_id = invocation;
+    select * into build from warehouse.builds as b where b.invocation_id = invocation;
     if not found then
-        raise exception 'this build has no pin' using hint = 'Build through `warehouse build` or `dbt build`.';
+        raise exception 'this build has no row in warehouse.builds'
+            using hint = 'Build with `warehouse build` or `dbt build`.';
     end if;
     select u.name into missing
     from unnest(upstream) as u (name)
@@ -34,23 +36,23 @@ begin
         raise exception '% reads %, which was never built', model_name, missing
         using hint = format('Build it first: `warehouse build --select +%s`.', model_name);
     end if;
-    select * into stands from warehouse.model_offsets as o where o.model = model_name;
+    select * into current_offset from warehouse.model_offsets as o where o.model = model_name;
 
-    -- The build's pinned batch, or less where an upstream model has read less.
+    -- The build's high-water mark, or the lowest offset of the upstream models if that is lower.
     select
-        least(pin.batch_seq, min(o.batch_seq)),
-        case when is_fact then 'infinity' else least(pin.as_of, min(o.as_of)) end
-    into goes_to.batch_seq, goes_to.as_of
+        least(build.batch_seq, min(o.batch_seq)),
+        case when is_fact then 'infinity' else least(build.as_of, min(o.as_of)) end
+    into target_offset.batch_seq, target_offset.as_of
     from warehouse.model_offsets as o
     where o.model = any(upstream);
 
     is_past_erasure := not is_fact and exists (
         select from staging.event_batches as b
-        where b.kind = 'erasure' and b.batch_seq > stands.batch_seq and b.batch_seq <= pin.batch_seq
+        where b.kind = 'erasure' and b.batch_seq > current_offset.batch_seq and b.batch_seq <= build.batch_seq
     );
-    if is_new or stands.model is null or stands.checksum <> code_checksum or pin.full_refresh then
+    if is_new or current_offset.model is null or current_offset.checksum <> code_checksum or build.full_refresh then
         run_mode := 'full';
-        if is_fact and not pin.allows_lost_events and exists (select from staging.dropped_months) then
+        if is_fact and not build.allows_lost_events and exists (select from staging.dropped_months) then
             raise exception '% can not be rebuilt: retention has dropped events that are nowhere else',
                 model_name
             using hint = 'To lose them, build with --allow-lost-events.';
@@ -61,47 +63,48 @@ begin
             set erased = b.accepted - (
                 select count(*) from staging.raw_events as r where r.batch_id = b.batch_id
             )
-            where b.batch_seq <= goes_to.batch_seq and exists (
+            where b.batch_seq <= target_offset.batch_seq and exists (
                 select from staging.dropped_months as d
                 where
                     d.month >= date_trunc('month', b.min_timestamp at time zone 'utc')
                     and d.month <= b.max_timestamp at time zone 'utc'
             );
         end if;
-    elsif pin.window_start is not null then
+    elsif build.window_start is not null then
         run_mode := 'window';
-        goes_to := stands;
+        target_offset := current_offset;
     else
         run_mode := 'incremental';
-        -- Another build may have moved the model past this one's pin: then nothing is left to do.
-        goes_to.batch_seq := greatest(goes_to.batch_seq, stands.batch_seq);
-        goes_to.as_of := greatest(goes_to.as_of, stands.as_of);
-        -- What was erased tells which cells it was in, until that is forgotten.
+        -- Another build may have moved the model past this build's high-water mark: then there is
+        -- nothing to do.
+        target_offset.batch_seq := greatest(target_offset.batch_seq, current_offset.batch_seq);
+        target_offset.as_of := greatest(target_offset.as_of, current_offset.as_of);
+        -- warehouse.erased_rows shows which cells an erasure touched, until it is emptied.
         if is_past_erasure and exists (
             select from warehouse.erasures as e
             where
                 e.rows_forgotten_at is not null
-                and e.batch_seq > stands.batch_seq
-                and e.batch_seq <= goes_to.batch_seq
+                and e.batch_seq > current_offset.batch_seq
+                and e.batch_seq <= target_offset.batch_seq
         ) then
             run_mode := 'full';
         end if;
     end if;
-    -- A backfill recomputes marts: events that are in a fact stay as they are.
+    -- A backfill recomputes marts but leaves facts unchanged.
     if run_mode = 'full' or (run_mode = 'window' and not is_fact) then
-        stands.batch_seq := -1;
-        stands.as_of := '-infinity';
+        current_offset.batch_seq := -1;
+        current_offset.as_of := '-infinity';
     end if;
 
     perform
         set_config('warehouse.mode', run_mode, true),
         set_config('warehouse.is_past_erasure', is_past_erasure::text, true),
-        set_config('warehouse.from_batch', stands.batch_seq::text, true),
-        set_config('warehouse.from_as_of', stands.as_of::text, true),
-        set_config('warehouse.to_batch', goes_to.batch_seq::text, true),
-        set_config('warehouse.to_as_of', goes_to.as_of::text, true),
-        set_config('warehouse.window_start', coalesce(pin.window_start::text, ''), true),
-        set_config('warehouse.window_end', coalesce(pin.window_end::text, ''), true);
+        set_config('warehouse.from_batch', current_offset.batch_seq::text, true),
+        set_config('warehouse.from_as_of', current_offset.as_of::text, true),
+        set_config('warehouse.to_batch', target_offset.batch_seq::text, true),
+        set_config('warehouse.to_as_of', target_offset.as_of::text, true),
+        set_config('warehouse.window_start', coalesce(build.window_start::text, ''), true),
+        set_config('warehouse.window_end', coalesce(build.window_end::text, ''), true);
     return run_mode;
 end
 $$;

@@ -1,5 +1,5 @@
--- The sessions that a waiting one waits for, as its owner: of others' sessions a role sees little. What
--- they run is not told, for a query may hold anything.
+-- Lists the sessions that block a waiting session. Runs as the owner, because other roles see little
+-- of others' sessions. Their queries are not shown: they may contain anything.
 create or replace function warehouse.blockers(waiting_pid integer)
 returns table (
     pid integer, role_name name, application_name text, state text, since timestamptz
@@ -14,4 +14,4 @@ $$;
 revoke all on function warehouse.blockers(integer) from public;
 
 comment on function warehouse.blockers(integer) is
-'Who holds what a session waits for: since when its transaction, or else the session, goes on, and what it does.';
+'The sessions that block a waiting one, with their state and the start of their transaction or, without one, session.';

@@ -1,4 +1,5 @@
--- The client that a refused line speaks of; NULL where that can't be told.
+-- The client that a rejected line names, NULL if it names none. Erased subjects of one client are
+-- compared with it; ingestion/privacy/suppression.py (_client_of) has the same rule.
 create or replace function warehouse.client_of(payload bytea, reason text) returns text
 language plpgsql immutable strict parallel safe cost 10000 as $$
 declare
@@ -7,7 +8,7 @@ begin
     if not warehouse.is_object(payload, reason) then
         return null;
     end if;
-    -- What holds NUL is JSON, but none that PostgreSQL takes apart.
+    -- JSON may contain \u0000, but PostgreSQL can't extract members from it.
     content := regexp_replace(
         convert_from(payload, 'UTF8'), '(?<!\\)((?:\\\\)*)\\u0000', '\1\\ufffd', 'g'
     );

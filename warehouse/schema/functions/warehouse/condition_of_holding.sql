@@ -1,7 +1,7 @@
 drop function if exists warehouse.condition_of_holding(regclass, boolean);
 
--- What rows of a table fulfil that name or mention $1, or only those that name it; under the client
--- $2 where it is one client's alone. NULL for a table that can't.
+-- The SQL condition for rows of a table that name or mention identifier $1 (only_named: only rows that
+-- name it) and, if the erasure is for one client, belong to client $2. NULL if no row of the table can.
 create or replace function warehouse.condition_of_holding(
     relation regclass, of_one_client boolean, only_named boolean default false
 )
@@ -20,7 +20,7 @@ language sql stable as $$
             c.relnamespace::regnamespace::text || '.' || c.relname || '.' || a.attname in (
                 'staging.event_batches.source', 'staging.loads.source', 'warehouse.run_events.job'
             ) as is_file,
-            -- Whose event it is: a whole value, and no address.
+            -- Id columns hold the identifier as a whole value, never as part of an address.
             case
                 when
                     only_named
@@ -31,7 +31,7 @@ language sql stable as $$
                     then 2
                 else 1
             end as least_presence,
-            -- Numbers of marts and of the warehouse's own are counts; of others' tables that is not known.
+            -- Numbers in marts and bookkeeping tables are counts; in other owners' tables they may be ids.
             a.attname in (
                 'actor', 'context', 'properties', 'metadata', 'event_data', 'canonical'
             )
@@ -43,17 +43,17 @@ language sql stable as $$
         left join pg_type as e on t.typelem = e.oid and t.typcategory = 'A'
         where
             a.attrelid = relation and a.attnum > 0 and not a.attisdropped
-            -- A country is looked up by the IP, and never somebody's identifier.
+            -- A country comes from the IP look-up and is never an identifier.
             and (a.attname <> 'country' or n.nspname not in ('staging', 'intermediate', 'marts'))
             and not array[
                 format('%s.%s', n.nspname, c.relname),
                 format('%s.%s.%s', n.nspname, c.relname, a.attname)
             ] && warehouse.names_nobody()
-            -- A part of an address, where it is one's own.
+            -- A referrer host is part of an address, so it mentions a subject but does not name it.
             and not (only_named and n.nspname = 'intermediate' and a.attname = 'referrer_host')
     ),
 
-    -- What tells for almost all rows stands outside the functions, whose calls cost more.
+    -- The patterns rule out almost all rows before the functions are called, which cost more.
     conditions as (
         select
             attnum,
@@ -62,41 +62,41 @@ language sql stable as $$
                     then 'warehouse.line_holds($1, payload, reason)'
                 when category = 'S'
                     then format(
-                        '(lower(%1$I::text collate "C") like any (warehouse.patterns($1)) '
-                        'and lower(%1$I::text collate "C") ~ warehouse.bounded($1) and ('
+                        '(lower(%1$I::text collate "C") like any (warehouse.like_patterns($1)) '
+                        'and lower(%1$I::text collate "C") ~ warehouse.boundary_pattern($1) and ('
                         '%1$I::text = $1 '
-                        'or warehouse.%2$I(warehouse.normal($1), %1$I::text) >= %3$s))',
+                        'or warehouse.%2$I(warehouse.normalized_identifier($1), %1$I::text) >= %3$s))',
                         attname,
-                        case when is_file then 'file_presence' else 'presence' end,
+                        case when is_file then 'file_presence' else 'text_presence' end,
                         least_presence
                     )
                 when name in ('json', 'jsonb')
                     then format(
-                        '(lower(%1$I::text collate "C") like any (warehouse.patterns($1)) '
-                        'and lower(%1$I::text collate "C") ~ warehouse.bounded($1) and '
+                        '(lower(%1$I::text collate "C") like any (warehouse.like_patterns($1)) '
+                        'and lower(%1$I::text collate "C") ~ warehouse.boundary_pattern($1) and '
                         'warehouse.json_presence('
-                        'warehouse.normal($1), warehouse.as_bytes(%1$I::text), 0, %2$L) >= %3$s)',
+                        'warehouse.normalized_identifier($1), warehouse.as_bytes(%1$I::text), 0, %2$L) >= %3$s)',
                         attname,
                         has_numbers,
                         least_presence
                     )
-                    -- Of other members than the ids addresses mention somebody.
+                    -- Members of an actor other than the ids may mention the identifier in an address.
                     || case
                         when attname = 'actor' and not only_named and relation_schema = 'staging'
-                            then ' or (lower(actor::text collate "C") like any (warehouse.patterns($1)) '
-                            'and lower(actor::text collate "C") ~ warehouse.bounded($1) '
-                            'and warehouse.json_presence(warehouse.normal($1), '
+                            then ' or (lower(actor::text collate "C") like any (warehouse.like_patterns($1)) '
+                            'and lower(actor::text collate "C") ~ warehouse.boundary_pattern($1) '
+                            'and warehouse.json_presence(warehouse.normalized_identifier($1), '
                             'warehouse.as_bytes((actor - warehouse.ids_of_actors())::text)) > 0)'
                         else ''
                     end
-                -- Hashes and digests: in so many random bytes any short text stands somewhere.
+                -- Hashes and digests: random bytes contain any short text by chance, so compare them whole.
                 when name = 'bytea' then format('%I = convert_to($1, ''UTF8'')', attname)
                 when element_category = 'S' or name in ('_json', '_jsonb')
                     then format(
                         'exists (select from unnest(%I::text []) as e (v) '
-                        'where lower(e.v collate "C") like any (warehouse.patterns($1)) '
-                        'and lower(e.v collate "C") ~ warehouse.bounded($1) '
-                        'and warehouse.presence(warehouse.normal($1), e.v) >= %s)',
+                        'where lower(e.v collate "C") like any (warehouse.like_patterns($1)) '
+                        'and lower(e.v collate "C") ~ warehouse.boundary_pattern($1) '
+                        'and warehouse.text_presence(warehouse.normalized_identifier($1), e.v) >= %s)',
                         attname, least_presence
                     )
                 when name = '_bytea' then format('convert_to($1, ''UTF8'') = any(%I)', attname)

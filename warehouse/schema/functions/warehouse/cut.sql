@@ -1,4 +1,4 @@
--- A text without the value where that is a part of it.
+-- Cuts an identifier out of a text that mentions it (see warehouse.cut_bytes).
 create or replace function warehouse.cut(value text, content text) returns text
 language sql immutable strict parallel safe as $$
     select case
@@ -11,7 +11,7 @@ language sql immutable strict parallel safe as $$
     end
 $$;
 
--- JSON with the value cut out of its strings.
+-- Cuts an identifier out of the strings of JSON.
 create or replace function warehouse.cut(value text, content jsonb) returns jsonb
 language plpgsql immutable strict parallel safe as $$
 declare

@@ -1,4 +1,4 @@
--- An actor with the value cut out of all members but the plan's ids.
+-- Cuts an identifier out of all members of an actor except the ids of the tracking plan.
 create or replace function warehouse.cut_actor(value text, actor jsonb) returns jsonb
 language sql immutable strict parallel safe as $$
     select (actor - array(select jsonb_object_keys(u.members))) || warehouse.cut(value, u.members)

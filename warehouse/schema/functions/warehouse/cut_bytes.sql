@@ -1,5 +1,5 @@
--- A text without the value where that is a part of it; the same where it is none. Of an address the
--- part is replaced, JSON in a string is replaced whole. Both are texts of bytes.
+-- Cuts an identifier out of an address: replaces the part by (erased). JSON in a string is replaced
+-- as a whole. Any other text is returned unchanged. Both arguments are texts of bytes.
 create or replace function warehouse.cut_bytes(value text, content text, depth integer default 0)
 returns text
 language plpgsql immutable strict parallel safe as $$
@@ -39,16 +39,16 @@ begin
                 left(authority, -1), split_part(left(authority, -1), ':', 1), address[2]
             ] loop
                 if
-                    warehouse.is_value(value, who)
-                    or warehouse.is_value(value, warehouse.percent_decoded(who))
+                    warehouse.equals_identifier(value, who)
+                    or warehouse.equals_identifier(value, warehouse.percent_decoded(who))
                 then
                     authority := '(erased)@';
                 end if;
             end loop;
         end if;
-        -- As dbt's macro host_of reads it.
+        -- The same normalization as in dbt's macro host_of.
         if
-            warehouse.is_value(
+            warehouse.equals_identifier(
                 value,
                 regexp_replace(
                     lower(regexp_replace(host, ':[0-9]*$', '') collate "C"), '^www\.', ''
@@ -65,18 +65,18 @@ begin
                 string_agg(
                     case
                         when p.part[1] ~ '^[/?#&;]' then p.part[1]
-                        when warehouse.is_part(value, p.part[1], depth) then '(erased)'
+                        when warehouse.is_identifying_part(value, p.part[1], depth) then '(erased)'
                         when strpos(p.part[1], '=') = 0 then p.part[1]
                         else
                             case
-                                when warehouse.is_part(value, split_part(p.part[1], '=', 1), depth)
+                                when warehouse.is_identifying_part(value, split_part(p.part[1], '=', 1), depth)
                                     then '(erased)'
                                 else split_part(p.part[1], '=', 1)
                             end
                             || '='
                             || case
                                 when
-                                    warehouse.is_part(
+                                    warehouse.is_identifying_part(
                                         value,
                                         substr(p.part[1], strpos(p.part[1], '=') + 1),
                                         depth

@@ -1,6 +1,6 @@
--- Cuts the subject out of addresses in other people's events, and out of the facts made of those: as a
--- rebuild would make them. Returns how many rows were changed, by table. Facts are left as they were
--- and as they are in pg_temp.erased_rows: models recompute the cells of both.
+-- Cuts the subject out of addresses in other people's events and in the facts made from these, with the
+-- result that a rebuild would give. Returns the number of changed rows by table. The old and the new
+-- version of each changed fact row go into pg_temp.erased_rows: models recompute the cells of both.
 create or replace function warehouse.cut_mentions(sought text, of_client text) returns jsonb
 language plpgsql as $$
 declare
@@ -11,9 +11,9 @@ declare
 begin
     execute format(
         'update staging.raw_events set '
-        'actor = warehouse.cut_actor(warehouse.normal($1), actor), '
-        'context = warehouse.cut(warehouse.normal($1), context), '
-        'properties = warehouse.cut(warehouse.normal($1), properties) where %s',
+        'actor = warehouse.cut_actor(warehouse.normalized_identifier($1), actor), '
+        'context = warehouse.cut(warehouse.normalized_identifier($1), context), '
+        'properties = warehouse.cut(warehouse.normalized_identifier($1), properties) where %s',
         warehouse.condition_of_holding('staging.raw_events', of_client is not null)
     ) using sought, of_client;
     get diagnostics n = row_count;
@@ -54,12 +54,12 @@ begin
                                 )
                                 then format(
                                     case a.attname
-                                        -- The host of an address whose host was cut out.
+                                        -- This column holds only the host of an address.
                                         when 'referrer_host'
-                                            then 'case when warehouse.is_value('
-                                            'warehouse.normal($1), warehouse.as_bytes(%1$I)) '
+                                            then 'case when warehouse.equals_identifier('
+                                            'warehouse.normalized_identifier($1), warehouse.as_bytes(%1$I)) '
                                             'then ''(erased)'' else %1$I end'
-                                        else 'warehouse.cut(warehouse.normal($1), %I)'
+                                        else 'warehouse.cut(warehouse.normalized_identifier($1), %I)'
                                     end,
                                     a.attname
                                 )
@@ -73,7 +73,7 @@ begin
             place.relname
         ) using sought, of_client;
         get diagnostics n = row_count;
-        -- Each stands there as it was and as it is.
+        -- Each changed row is there twice: the old and the new version.
         changed := changed || jsonb_build_object(place.relation || ', changed', n / 2);
     end loop;
     return changed;

@@ -1,9 +1,9 @@
--- The statements that make a model's table what the model declares: types of columns, not null,
--- checks, keys, indexes. The loosening ones come first; the others can fail where rows are against
--- them. None where the table is so already.
--- A check or an index whose text should be another gets another name, which ends in a digest of it;
--- keys are compared by their columns. Indexes with other names than dbt's or these are somebody
--- else's.
+-- The statements that change a model's table to what the model declares: column types, not null,
+-- checks, keys, indexes; none if nothing differs. Statements that loosen a constraint come first; the
+-- others fail if rows violate them.
+-- Names of checks and indexes end in a digest of their text, so a changed text has a new name. Keys are
+-- compared by their columns. Indexes that have neither such a name nor one of dbt's are left alone:
+-- they belong to somebody else.
 create or replace function warehouse.declared_differences(relation regclass, declared jsonb)
 returns table (statement text, is_loosening boolean)
 language sql stable set search_path = pg_catalog, pg_temp as $$
@@ -26,7 +26,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     declared_keys as (
         select kind, columns
         from jsonb_to_recordset(declared -> 'keys') as d (kind text, columns text [])
-        -- A column that is declared and not there yet comes with the rows.
+        -- A declared column that does not exist yet is added with the rows.
         where columns <@ (select array_agg(name) from columns)
     ),
 
@@ -88,8 +88,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
                 where d.kind = 'primary key' and c.name = any(d.columns)
             )
         union all
-        -- Before rows of the new type are written, but where those of the old type could not be
-        -- converted as they stand: then the new ones are taken by the old type.
+        -- A type changes before the new rows are written (3) if the old rows can be converted, and
+        -- after it (4) otherwise: then the old column takes the new rows first.
         select
             case
                 when

@@ -1,3 +1,4 @@
+-- The offset protocol, second half (see warehouse.begin_model): counts the rows and moves the offset.
 create or replace function warehouse.end_model(
     model_name text, code_checksum text, relation regclass
 ) returns void
@@ -18,8 +19,8 @@ begin
         execute format('select count(*) from %s', relation) into counted;
         written := counted;
     end if;
-    -- What is built from it now is planned by what it holds, not by what it held, and does not wait
-    -- for autovacuum. Writing so many rows takes longer than this look at some of them.
+    -- Downstream models need statistics of the new rows and can't wait for autovacuum. Writing that
+    -- many rows takes longer than analyzing a sample of them.
     if written > least(0.1 * counted, 10000) then
         execute format('analyze %s', relation);
         written := 0;

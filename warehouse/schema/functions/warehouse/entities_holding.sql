@@ -1,4 +1,5 @@
--- The entities that hold the value and that models read through views, by view: their keys.
+-- The keys of the entities that hold the identifier, by the staging view through which models read
+-- them.
 create or replace function warehouse.entities_holding(sought text, of_client text)
 returns table (model text, key_column text, keys text [])
 language plpgsql stable as $$

@@ -1,4 +1,5 @@
--- The same of a file's path, which also names whom its last component does without its extensions.
+-- Like warehouse.text_presence for a file's path: its last component also counts without its
+-- extensions.
 create or replace function warehouse.file_presence(value text, path text) returns integer
 language plpgsql immutable strict parallel safe as $$
 declare
@@ -13,6 +14,6 @@ begin
         end if;
         stem := coalesce(substring(stem from '^(.+)\.[A-Za-z0-9]{1,8}$'), '');
     end loop;
-    return warehouse.presence(value, path);
+    return warehouse.text_presence(value, path);
 end
 $$;

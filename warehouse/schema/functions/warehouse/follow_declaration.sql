@@ -1,6 +1,6 @@
--- Makes a model's table what the model declares, within the model's transaction: before its rows are
--- written, and when they are. Of a full rebuild the rows that were there before may be against what
--- is declared now, so that all but the loosening waits for the new ones.
+-- Changes a model's table to what the model declares. Runs twice in the model's transaction: before
+-- and after its rows are written (is_written). In a full rebuild the old rows may violate the new
+-- declaration, so the first run only loosens constraints.
 create or replace function warehouse.follow_declaration(
     relation regclass, declared jsonb, is_written boolean
 ) returns void

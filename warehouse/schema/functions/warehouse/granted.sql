@@ -20,8 +20,8 @@ where
             'warehouse_marketing', 'warehouse_api'
         )
     )
-    -- What everybody may do there harms nobody.
+    -- Everybody may use schema public; that is harmless.
     and not (o.schema_name = 'public' and a.privilege_type = 'USAGE');
 
 comment on view warehouse.granted is
-'What the group roles and everybody (public) may do, beside what they own.';
+'The grants of the group roles and of public, without those of owners on their own objects.';

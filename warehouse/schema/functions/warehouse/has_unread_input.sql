@@ -1,4 +1,5 @@
--- Whether some models, or all where none are named, have anything to read.
+-- Whether there is unread input for these models (NULL: all models): batches after the lowest offset,
+-- a new day, or events and dates of entities that as_of passes.
 create or replace function warehouse.has_unread_input(wanted_as_of timestamptz, of_models text []) returns boolean
 language sql stable as $$
     with
@@ -7,18 +8,18 @@ language sql stable as $$
         select coalesce(max(batch_seq), 0) as batch_seq from staging.event_batches
     ),
 
-    stands as (
+    lowest_offset as (
         select min(batch_seq) as batch_seq, min(as_of) as as_of
         from warehouse.model_offsets
         where of_models is null or model = any(of_models)
     ),
 
-    -- Batches with events that were still ahead of the last as_of: few, mostly none.
+    -- Batches with events that were after the last as_of: few, usually none.
     ahead as (
-        select b.batch_id, s.as_of
+        select b.batch_id, l.as_of
         from staging.event_batches as b
-        cross join stands as s
-        where b.max_timestamp >= s.as_of
+        cross join lowest_offset as l
+        where b.max_timestamp >= l.as_of
     ),
 
     moments as (
@@ -30,10 +31,10 @@ language sql stable as $$
     )
 
     select
-        coalesce((select s.batch_seq from stands as s) < (select n.batch_seq from newest as n), true)
+        coalesce((select l.batch_seq from lowest_offset as l) < (select n.batch_seq from newest as n), true)
         or exists (
-            select from stands as s
-            where date_trunc('day', s.as_of, 'utc') < date_trunc('day', wanted_as_of, 'utc')
+            select from lowest_offset as l
+            where date_trunc('day', l.as_of, 'utc') < date_trunc('day', wanted_as_of, 'utc')
         )
         or exists (
             select from ahead
@@ -42,6 +43,6 @@ language sql stable as $$
         )
         or exists (
             select from moments as m
-            where m.moment >= (select s.as_of from stands as s) and m.moment < wanted_as_of
+            where m.moment >= (select l.as_of from lowest_offset as l) and m.moment < wanted_as_of
         )
 $$;

@@ -1,5 +1,5 @@
--- The members of an actor that the plan declares: whole values, of which nothing is cut out. A test
--- holds them against the tracking plan.
+-- The ids of an actor in the tracking plan. They are whole values: an identifier is never cut out of
+-- them. A test compares the list with the tracking plan.
 create or replace function warehouse.ids_of_actors() returns text []
 language sql immutable parallel safe as $$
     select array[

@@ -1,4 +1,4 @@
--- Whether a refused line was read as a JSON object before it was refused for something else.
+-- Whether a rejected line is a JSON object, according to its reason and its bytes.
 create or replace function warehouse.is_object(payload bytea, reason text) returns boolean
 language plpgsql immutable strict parallel safe as $$
 begin
@@ -6,7 +6,7 @@ begin
         and left(ltrim(warehouse.bytes_as_text(payload), e' \t\r\n'), 1) = '{'
         and pg_input_is_valid(convert_from(payload, 'UTF8'), 'json');
 exception when others then
-    -- A row of CSV may hold bytes that are no text.
+    -- A CSV row may contain bytes that are not valid text.
     return false;
 end
 $$;

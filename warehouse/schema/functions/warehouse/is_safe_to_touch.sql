@@ -1,15 +1,16 @@
--- Whether the owner may read a table, and delete rows of it, without running code of whose it is.
+-- Whether the warehouse's owner can read a table and delete rows from it without running code of the
+-- table's owner.
 --
--- A view runs functions of its maker's in the session that reads it, and so does a trigger, a rule or a
--- type with casts of its own. Functions in expressions of indexes and statistics run when a query on
--- the table is planned. Code that runs in the owner's session is the owner: `set role` and
--- `security definer` do not hold it. PostgreSQL has functions of its own that run the SQL that they
--- are given, such as ts_rewrite and query_to_xml; those that are immutable run none.
+-- A view runs its creator's functions in the session that reads it; so do triggers, rules and types
+-- with their own casts. Functions in index and statistics expressions run when a query on the table is
+-- planned. Code in the owner's session has all permissions of the owner: `set role` and
+-- `security definer` do not confine it. Some functions of PostgreSQL run the SQL that they are given,
+-- for example ts_rewrite and query_to_xml; immutable ones run none.
 --
--- So the table is locked until the transaction ends, against whatever changes its definition but not
--- against readers and writers, and must be a plain one then. Of builders' tables this raises an
--- exception otherwise. Others' tables are not safe either where they can't be locked. Tables of the
--- owner, and of whoever may become the owner, always are.
+-- So this locks the table until the transaction ends, which blocks changes of its definition but no
+-- readers and writers, and then requires a plain table. If a builders' table is not plain, it raises
+-- an exception. Another owner's table that is not plain or can't be locked is not safe (false). Tables
+-- of the warehouse's owner, and of roles that may become the owner, are always safe.
 create or replace function warehouse.is_safe_to_touch(relation regclass) returns boolean
 language plpgsql strict set search_path = pg_catalog, pg_temp as $$
 declare
@@ -33,15 +34,15 @@ begin
     if not found then
         return true;
     end if;
-    -- What was planted after the snapshot of another level would not be seen.
+    -- With another isolation level, code added after the snapshot would not be seen.
     if current_setting('transaction_isolation') <> 'read committed' then
-        raise exception 'tables of others are touched in transactions that are read committed alone';
+        raise exception 'tables of other owners may only be read in transactions with isolation level read committed';
     end if;
 
     if kind = 'r' and has_table_privilege(relation, 'update, delete, truncate') then
         execute format('lock table only %s in share update exclusive mode', qualified_name);
         if to_regclass(qualified_name) is distinct from relation then
-            raise exception '% is another table than a moment ago', qualified_name
+            raise exception '% was replaced by another table meanwhile', qualified_name
             using hint = 'Run the same command again.';
         end if;
     elsif not is_builders then
@@ -50,7 +51,7 @@ begin
 
     select found_code into foreign_code
     from (
-        select 'is no plain table' as found_code
+        select 'is not a plain table' as found_code
         from pg_class as c
         where c.oid = relation and (c.relkind <> 'r' or c.relispartition or c.reloftype <> 0)
         union all
@@ -61,8 +62,8 @@ begin
             and is_builders
             and pg_get_userbyid(c.relowner) <> 'warehouse_transformer'
         union all
-        -- Policies hold nothing back from whoever may be the table's owner.
-        select 'shows a part of its rows'
+        -- Policies do not apply to roles that may act as the table's owner.
+        select 'hides rows by row-level security'
         from pg_class as c
         inner join pg_namespace as o on o.nspname = 'warehouse'
         where
@@ -70,7 +71,7 @@ begin
             and c.relrowsecurity
             and (c.relforcerowsecurity or not pg_has_role(o.nspowner, c.relowner, 'usage'))
         union all
-        select 'inherits, or is inherited from'
+        select 'has a parent or child table'
         from pg_inherits as i
         where relation in (i.inhrelid, i.inhparent)
         union all
@@ -82,7 +83,7 @@ begin
         from pg_rewrite as r
         where r.ev_class = relation
         union all
-        -- What is PostgreSQL's own is no dependency, or has a lower number.
+        -- PostgreSQL's own objects have no dependency entry, or a lower oid.
         select format(
             'uses %s in %s',
             pg_describe_object(d.refclassid, d.refobjid, 0),
@@ -135,9 +136,9 @@ begin
         return true;
     end if;
     if is_builders then
-        raise exception '% %: code of who builds would run as the owner', qualified_name, foreign_code
+        raise exception '% %: code of builders would run as the owner', qualified_name, foreign_code
         using hint = format(
-            'Take that away as a builder, or drop the table and build with --full-refresh --select %s.',
+            'Remove that as a builder, or drop the table and build with --full-refresh --select %s.',
             split_part(qualified_name, '.', 2)
         );
     end if;

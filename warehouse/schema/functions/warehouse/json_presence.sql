@@ -1,6 +1,6 @@
--- How the value stands in JSON, or in what begins like it: 2 where a string, a member's name or a
--- number is it, 1 where it is a part of an address, else 0. Both are texts of bytes. Nothing is
--- parsed, so that nothing fails.
+-- How JSON, or text that begins like JSON, contains the identifier: 2 if a string, a member's name or a
+-- number names it, 1 if an address mentions it, otherwise 0. Both arguments are texts of bytes. Tokens
+-- are found by regular expression instead of a parser, so that no content makes it fail.
 create or replace function warehouse.json_presence(
     value text, content text, depth integer default 0, numbers boolean default true
 ) returns integer
@@ -28,9 +28,10 @@ begin
     loop
         if token[3] is not null then
             number := token[3];
-            continue when not is_numeric or not numbers or name = any(warehouse.measures());
+            continue when not is_numeric or not numbers or name = any(warehouse.numeric_members());
             if number ~ '[eE]' then
-                -- Only where jsonb has not done so already are exponents read.
+                -- Exponents are expanded only where jsonb does so when it stores a number: not in JSON
+                -- inside of strings.
                 continue when
                     depth > 0
                     or length(number) > 64

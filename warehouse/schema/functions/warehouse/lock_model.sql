@@ -1,4 +1,4 @@
--- Keeps other transactions from writing a model until this one ends.
+-- Locks a model until the end of the transaction: other transactions can't write it meanwhile.
 create or replace function warehouse.lock_model(model_name text) returns void
 language plpgsql as $$
 begin

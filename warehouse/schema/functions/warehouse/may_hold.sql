@@ -1,10 +1,11 @@
--- Whether a text may name or mention the value: false where the value's longest run of letters and
--- digits is not in it, however it is escaped. What is told so costs a few passes over the text, where
--- reading it in depth costs a hundred times that. Both are texts of bytes.
+-- Whether a text may name or mention the identifier: false if the identifier's longest run of letters
+-- and digits does not occur in it, however it is escaped. This needs a few passes over the text; a
+-- complete search needs a hundred times as long. Both arguments are texts of bytes.
 --
--- Each round reads at least one level of %XX and of backslashes, of all that may become the run or
--- another escape; a reading takes eight at most. A round may read more than a level. That destroys no
--- value: it has no escape in itself, and none reaches into it from beside it.
+-- Each round decodes at least one level of %XX and of backslashes, limited to characters of the run and
+-- of further escapes. The complete search decodes at most eight levels. A round may decode more than one
+-- level. That can't destroy an occurrence: the identifier contains no escape itself, and no escape
+-- beside it reaches into it.
 create or replace function warehouse.may_hold(value text, content text) returns boolean
 language plpgsql immutable strict parallel safe as $$
 declare
@@ -16,7 +17,7 @@ begin
     if value ~ '[\\%]' then
         return true;
     end if;
-    -- Of JSON exponents are read, which stand outside strings.
+    -- Numbers in JSON, which are outside of strings, may be written with an exponent.
     if
         value ~ '^-?[0-9.]+$'
         and content ~ '[0-9][eE]'
@@ -35,7 +36,7 @@ begin
         if strpos(read, run) > 0 or strpos(replace(read, '\', ''), run) > 0 then
             return true;
         end if;
-        -- Nothing becomes a letter, a digit or another escape.
+        -- Stop when no escape is left that decodes to a letter, a digit or another escape.
         exit when read !~ '%(25|3[0-9]|[46][1-9a-f]|[57][0-9ac])|%[0-9a-f]?[%\\]|\\[u%]';
         needed := coalesce(
             needed,
@@ -50,7 +51,7 @@ begin
         end loop;
         read := replace(read, '%5c', '\');
         continue when strpos(read, '\') = 0;
-        -- What is no \uXXXX loses the backslash.
+        -- Other escapes than \uXXXX lose the backslash.
         read := regexp_replace(regexp_replace(read, '\\+', '\', 'g'), '\\(?![u%])', '', 'g');
         foreach letter in array needed loop
             read := replace(read, '\u00' || to_hex(ascii(letter)), letter);

@@ -1,7 +1,7 @@
--- Tables and columns of the warehouse's own that hold names which the machine gives, counts, and words
--- and sentences of its own: no search of an erasure looks at them, so no identifier that happens to
--- be one of these words is found there, where nothing could be removed. All else may name a subject:
--- whoever adds a column says here that it does not, or has erasures see to it.
+-- Tables and columns of the warehouse that can't name a subject: they hold generated names, counts and
+-- fixed texts. Erasures do not search them, so that an identifier that equals one of these words is not
+-- reported there. Every other column may name a subject: whoever adds a column either lists it here or
+-- makes erasures cover it.
 create or replace function warehouse.names_nobody() returns text []
 language sql immutable parallel safe as $$
     select array[

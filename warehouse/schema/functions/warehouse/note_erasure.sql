@@ -1,4 +1,5 @@
--- Writes into the ledger what warehouse.remove_subject took out, under the erasure's batch.
+-- Records under the erasure's batch what warehouse.remove_subject removed: in the ledger,
+-- warehouse.erased_rows and staging.used_sequences.
 create or replace function warehouse.note_erasure(erasure_batch bigint, sought text) returns void
 language plpgsql as $$
 begin
@@ -17,6 +18,6 @@ begin
         s."sequence",
         (s.occurred_at at time zone 'utc')::date
     from pg_temp.erased_sequences as s
-    where warehouse.presence(warehouse.normal(sought), s.producer) = 0;
+    where warehouse.text_presence(warehouse.normalized_identifier(sought), s.producer) = 0;
 end
 $$;

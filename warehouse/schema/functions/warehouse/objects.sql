@@ -63,7 +63,7 @@ from pg_catalog.pg_proc as p
 inner join pg_catalog.pg_namespace as n on p.pronamespace = n.oid
 where
     n.nspname in ('staging', 'intermediate', 'marts', 'export', 'warehouse')
-    -- The warehouse has no procedures; those that builders make are theirs.
+    -- The warehouse has no procedures; those of builders are their own.
     and p.prokind <> 'p';
 
-comment on view warehouse.objects is 'All that rights can be given on, columns where they have rights of their own.';
+comment on view warehouse.objects is 'All objects that grants can be made on; columns only if they have grants of their own.';

@@ -1,4 +1,4 @@
--- A text of bytes with %XX read; NUL becomes a byte that is in no identifier.
+-- Decodes %XX in a text of bytes; NUL becomes 0xFF, a byte that no identifier contains.
 create or replace function warehouse.percent_decoded(content text) returns text
 language sql immutable strict parallel safe as $$
     select coalesce(

@@ -1,4 +1,4 @@
--- percentile_cont computes in floating point; the marts promise exact figures, rounded once.
+-- Replaces percentile_cont, which computes in floating point: marts promise exact figures, rounded once.
 create or replace function warehouse.percentile(sorted numeric [], fraction numeric) returns numeric
 language sql immutable strict parallel safe as $$
     select
@@ -13,4 +13,4 @@ language sql immutable strict parallel safe as $$
 $$;
 
 comment on function warehouse.percentile(numeric [], numeric) is
-'The continuous percentile of numbers given in ascending order, exact; NULL of none.';
+'The exact continuous percentile of numbers in ascending order; NULL for an empty array.';

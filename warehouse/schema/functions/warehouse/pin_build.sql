@@ -1,3 +1,4 @@
+-- Registers a build with its high-water mark: the batches and the as_of that all its models read up to.
 create or replace function warehouse.pin_build(
     invocation text,
     wanted_as_of timestamptz,
@@ -9,10 +10,10 @@ create or replace function warehouse.pin_build(
 language plpgsql as $$
 declare
     last_as_of timestamptz := warehouse.last_as_of();
-    pin warehouse.builds;
+    build warehouse.builds;
 begin
     if start_day is not null then
-        -- A backfill looks from where the marts stand.
+        -- A backfill recomputes for the as_of that the marts already have.
         wanted_as_of := last_as_of;
     elsif not refresh then
         perform warehouse.refuse_earlier_as_of(wanted_as_of);
@@ -27,7 +28,7 @@ begin
         end_day,
         refresh,
         code_digest
-    returning * into pin;
-    return pin;
+    returning * into build;
+    return build;
 end
 $$;

@@ -1,19 +1,19 @@
--- A build with nothing new, of some models or of all where none are named: moves their as_of and
--- rewrites the models whose rows depend on it. Returns false, with nothing done, where there is
--- unread input, or where no build of this code vouches for the models: then dbt has to run.
+-- A build without unread input, of these models (NULL: all models): moves their as_of and rewrites the
+-- time-dependent models. Does nothing and returns false if there is unread input, or if the models were
+-- not last built with this code: then dbt has to run.
 create or replace function warehouse.refresh_time_dependent(
     invocation text, wanted_as_of timestamptz, digest text, of_models text []
 ) returns boolean
 language plpgsql as $$
 declare
-    sliding warehouse.time_dependent_models;
-    stands warehouse.model_offsets;
-    pin warehouse.builds;
+    time_dependent warehouse.time_dependent_models;
+    one_offset warehouse.model_offsets;
+    build warehouse.builds;
     one_statement text;
-    patience text := current_setting('lock_timeout');
+    previous_lock_timeout text := current_setting('lock_timeout');
 begin
-    -- The last build that wrote the models, all of them, and none since that may have left one of
-    -- them unbuilt or of other code. Backfills change no code.
+    -- Requires a finished build of all these models with this code, and no later build that failed or
+    -- used other code for one of them. Backfills do not count: they run no changed code.
     if not exists (
         select from warehouse.builds as b
         where
@@ -32,37 +32,37 @@ begin
     ) then
         return false;
     end if;
-    pin := warehouse.pin_build(invocation, wanted_as_of, null, null, false, digest);
+    build := warehouse.pin_build(invocation, wanted_as_of, null, null, false, digest);
     update warehouse.builds set models = of_models where invocation_id = invocation;
-    -- Other builds are waited for, however long they take; what else is in the way is not.
+    -- No lock timeout while waiting for other builds; the usual timeout for everything else.
     perform set_config('lock_timeout', '0', true);
-    for stands in
+    for one_offset in
         select * from warehouse.model_offsets where of_models is null or model = any(of_models) order by model
     loop
-        perform warehouse.lock_model(stands.model);
+        perform warehouse.lock_model(one_offset.model);
     end loop;
-    perform set_config('lock_timeout', patience, true);
-    if warehouse.has_unread_input(pin.as_of, of_models) then
+    perform set_config('lock_timeout', previous_lock_timeout, true);
+    if warehouse.has_unread_input(build.as_of, of_models) then
         delete from warehouse.builds where invocation_id = invocation;
         return false;
     end if;
-    update warehouse.model_offsets as o set as_of = pin.as_of, moved_at = clock_timestamp()
-    where o.as_of < pin.as_of and (of_models is null or o.model = any(of_models));
+    update warehouse.model_offsets as o set as_of = build.as_of, moved_at = clock_timestamp()
+    where o.as_of < build.as_of and (of_models is null or o.model = any(of_models));
     perform
         set_config('warehouse.mode', 'incremental', true),
-        set_config('warehouse.to_batch', pin.batch_seq::text, true),
-        set_config('warehouse.to_as_of', pin.as_of::text, true);
-    for sliding in
+        set_config('warehouse.to_batch', build.batch_seq::text, true),
+        set_config('warehouse.to_as_of', build.as_of::text, true);
+    for time_dependent in
         select * from warehouse.time_dependent_models where of_models is null or model = any(of_models) order by model
     loop
-        foreach one_statement in array sliding.statements loop
+        foreach one_statement in array time_dependent.statements loop
             execute one_statement;
         end loop;
         insert into warehouse.touched_periods
             (invocation_id, model, rows_written, from_batch, to_batch)
-        select invocation, o.model, coalesce(o.row_count, 0), pin.batch_seq, pin.batch_seq
+        select invocation, o.model, coalesce(o.row_count, 0), build.batch_seq, build.batch_seq
         from warehouse.model_offsets as o
-        where o.model = sliding.model;
+        where o.model = time_dependent.model;
     end loop;
     update warehouse.builds set state = 'done', ended_at = clock_timestamp()
     where invocation_id = invocation;

@@ -1,5 +1,5 @@
--- Takes the subject out of what is kept beside events and entities; returns how many rows went, by
--- table. Rows that report something else as well stay.
+-- Removes the subject from bookkeeping tables; returns the number of deleted rows by table. Rows that
+-- also report something else stay with the text redacted.
 create or replace function warehouse.remove_mentions(sought text, of_client text) returns jsonb
 language plpgsql as $$
 declare
@@ -13,9 +13,9 @@ begin
     if of_client is null then
         perform warehouse.redact('warehouse.exports', array['accepted_by', 'reason'], sought);
         perform warehouse.redact('warehouse.run_events', array['detail'], sought);
-        -- A file that was quarantined.
+        -- Events of quarantined files have the file's path in `job`.
         delete from warehouse.run_events
-        where warehouse.file_presence(warehouse.normal(sought), job) > 0;
+        where warehouse.file_presence(warehouse.normalized_identifier(sought), job) > 0;
     end if;
     return case when n > 0 then jsonb_build_object('warehouse.tenants', n) else '{}' end;
 end

@@ -1,7 +1,7 @@
--- Takes the subject out of what landed, of the facts and of what is kept beside the models: rows that
--- name it go; of events that mention it in an address it is cut out. Returns how many rows went or
--- were changed, by table. The caller commits the batch that this belongs to; its number is not
--- known yet, so what carries it is left in pg_temp for warehouse.note_erasure.
+-- Removes the subject from staging, the facts and bookkeeping tables: rows that name it are deleted;
+-- in events that mention it in an address it is cut out. Returns the number of deleted or changed rows
+-- by table. The erasure's batch has no number yet, so rows that need the number are kept in pg_temp for
+-- warehouse.note_erasure.
 create or replace function warehouse.remove_subject(sought text, of_client text) returns jsonb
 language plpgsql as $$
 declare
@@ -9,14 +9,14 @@ declare
     place record;
     n bigint;
 begin
-    -- No fact is written meanwhile: in the order in which all take these locks.
+    -- Lock the facts so that no build writes them meanwhile; in the same order as everywhere.
     for place in
         select o.model from warehouse.model_offsets as o where o.as_of = 'infinity' order by o.model
     loop
         perform warehouse.lock_model(place.model);
     end loop;
 
-    -- Events of which raw events or facts know: facts are kept longer.
+    -- Collected from raw events and from facts, because facts are kept longer.
     create temporary table erased_events (
         client_id text,
         event_id uuid,
@@ -56,10 +56,10 @@ begin
     end loop;
     analyze pg_temp.erased_events;
 
-    -- Models find by these what they have to recompute (see warehouse.erased_rows).
+    -- Models find the cells to recompute by these rows (see warehouse.erased_rows).
     create temporary table erased_rows (model text, content jsonb) on commit drop;
 
-    -- Their numbers stay used: erasure is no loss.
+    -- Their sequence numbers stay used, so that an erasure does not count as loss.
     create temporary table erased_sequences on commit drop as
     select distinct
         r.context ->> 'producer' as producer,
@@ -93,7 +93,7 @@ begin
         gone := gone || jsonb_build_object(place.relation, n);
     end loop;
     if warehouse.is_safe_to_touch(to_regclass('intermediate.int_sequence_uses')) then
-        -- Another event may have come with the same number at the same time.
+        -- Keep a use that another event shares: same producer, number, time and batch.
         with gone as (
             delete from intermediate.int_sequence_uses as u using pg_temp.erased_sequences as s
             where
@@ -120,7 +120,7 @@ begin
 
     gone := gone || warehouse.cut_mentions(sought, of_client);
 
-    -- Rows that go where they hold the value.
+    -- Tables whose rows are deleted if they name or mention the identifier.
     for place in
         select unnest(array[
             'staging.rejected_events', 'staging.used_sequences', 'staging.clients', 'staging.units',
@@ -139,21 +139,21 @@ begin
     if of_client is null and warehouse.is_safe_to_touch(to_regclass('intermediate.int_sequence_uses')) then
         with gone as (
             delete from intermediate.int_sequence_uses as u
-            where warehouse.presence(warehouse.normal(sought), u.producer) = 2
+            where warehouse.text_presence(warehouse.normalized_identifier(sought), u.producer) = 2
             returning u.*
         )
 
         insert into pg_temp.erased_rows select 'int_sequence_uses', to_jsonb(g) from gone as g;
     end if;
     if of_client is null then
-        -- Usage alerts bear a hash of their user in their names.
+        -- The id of a usage alert contains a hash of its user.
         delete from warehouse.alert_actions as a
         where
             a.alert_id ~ '^usage-'
             and right(a.alert_id, 16) = left(encode(sha256(convert_to(sought, 'UTF8')), 'hex'), 16);
         get diagnostics n = row_count;
         gone := gone || jsonb_build_object('warehouse.alert_actions', n);
-        -- Rows that report something else as well, and stay.
+        -- Rows that also report something else stay with the text redacted.
         perform warehouse.redact('warehouse.alert_actions', array['taken_by'], sought);
         perform warehouse.redact('warehouse.check_results', array['detail'], sought);
         perform warehouse.redact('warehouse.erasures', array['requested_by'], sought);

@@ -1,6 +1,6 @@
--- How many rows of which tables name or mention the value; nothing where none does, and no number for
--- a table of somebody else's that can't be read, or not without running code of theirs. Large objects
--- are counted as one table.
+-- The number of rows that name or mention the identifier, for every table that has any. The number is
+-- NULL for a table of another owner that can't be read, or not without running the owner's code. Large
+-- objects are counted as one table.
 create or replace function warehouse.search(sought text, of_client text)
 returns table ("table" text, "rows" bigint)
 language plpgsql stable as $$

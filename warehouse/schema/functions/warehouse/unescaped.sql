@@ -1,4 +1,4 @@
--- Such a text with JSON's escapes read; other characters lose the backslash before them.
+-- Decodes JSON's escapes in a text of bytes; any other character loses the backslash before it.
 create or replace function warehouse.unescaped(content text) returns text
 language sql immutable strict parallel safe as $$
     select coalesce(
@@ -8,7 +8,7 @@ language sql immutable strict parallel safe as $$
                 when length(p.part) > 6 then warehouse.bytes_as_text(
                     convert_to(chr(65536 + ((p.code - 55296) << 10) + p.low - 56320), 'UTF8')
                 )
-                -- NUL, and halves of pairs.
+                -- NUL and lone surrogates become 0xFF, a byte that no identifier contains.
                 when p.code = 0 or p.code between 55296 and 57343 then chr(255)
                 when p.code is not null
                     then warehouse.bytes_as_text(convert_to(chr(p.code), 'UTF8'))

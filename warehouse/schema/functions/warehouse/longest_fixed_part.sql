@@ -1,6 +1,6 @@
--- The longest piece of an identifier that stands in a text as it is wherever the identifier does,
--- unless there is a % or a backslash in it; in lower case.
-create or replace function warehouse.needle(sought text) returns text
+-- The longest part of an identifier, in lower case, that occurs unchanged in every text that contains
+-- the identifier, unless the text contains a % or a backslash.
+create or replace function warehouse.longest_fixed_part(sought text) returns text
 language sql immutable strict parallel safe as $$
     select coalesce(
         (

@@ -1,16 +1,16 @@
--- Whether a part of an address is the value, or an address that has it as a part.
-create or replace function warehouse.is_part(value text, part text, depth integer)
+-- Whether a part of an address is the identifier in any form, or an encoded address that contains it.
+create or replace function warehouse.is_identifying_part(value text, part text, depth integer)
 returns boolean
 language plpgsql immutable strict parallel safe as $$
 declare
     decoded text;
 begin
-    if warehouse.is_value(value, part) or warehouse.is_reading(value, part) then
+    if warehouse.equals_identifier(value, part) or warehouse.is_encoded_identifier(value, part) then
         return true;
     end if;
     if
         strpos(part, '+') > 0
-        and warehouse.is_value(value, warehouse.percent_decoded(replace(part, '+', ' ')))
+        and warehouse.equals_identifier(value, warehouse.percent_decoded(replace(part, '+', ' ')))
     then
         return true;
     end if;

@@ -1,6 +1,6 @@
--- The statements that hold a table's rows back from tenants; none where they are held back so.
--- What a policy says is told by its name: one that should say something else gets another.
-create or replace function warehouse.protection(relation regclass, access text) returns setof text
+-- The statements that change a table's row-level security to what the model declares; none if nothing
+-- differs. Policies are compared by name only, so a policy with another condition needs another name.
+create or replace function warehouse.policy_statements(relation regclass, access text) returns setof text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     with
 
@@ -12,13 +12,13 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         where oid = relation
     ),
 
-    -- Each asks once per query, not per row, whose rows these are: that is what `select` is for.
+    -- The subqueries look the tenant up once per query instead of once per row.
     wanted (name, role, condition) as (
         select 'analysts', 'warehouse_analyst', 'true'
         from protected
         where
             access in ('client', 'client_and_user', 'user')
-            -- Once it was for tenants.
+            -- The table was for tenants before and still has row-level security.
             or (access = 'analysts' and is_protected)
         union all
         select

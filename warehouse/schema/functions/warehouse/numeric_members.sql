@@ -1,6 +1,6 @@
--- The members that the contract declares as numbers: they measure, and name nobody. A test holds
--- them against the tracking plan and the entities.
-create or replace function warehouse.measures() returns text []
+-- The members that the contract declares as numbers: these are measurements and never identifiers. A
+-- test compares the list with the tracking plan and the entities.
+create or replace function warehouse.numeric_members() returns text []
 language sql immutable parallel safe as $$
     select array[
         'ai_response_length', 'amount_usd', 'cost_cached', 'cost_cents', 'cost_completion',

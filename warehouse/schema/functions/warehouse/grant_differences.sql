@@ -1,10 +1,10 @@
--- The statements that make the rights in these schemas equal to the wanted ones, if any.
--- Rights of other roles than the warehouse's are nobody's business here.
-create or replace function warehouse.differences(schemas text [], wanted jsonb) returns setof text
+-- The grant and revoke statements that make the grants in these schemas equal to the wanted ones.
+-- Grants of roles other than the warehouse's are ignored.
+create or replace function warehouse.grant_differences(schemas text [], wanted jsonb) returns setof text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     with
 
-    wanted_rights as (
+    wanted_grants as (
         select distinct o.kind, o.object, w.column_name, w.role, w.privilege
         from jsonb_to_recordset(wanted) as w (
             kind text, schema_name text, name text, column_name text, role text, privilege text
@@ -23,24 +23,24 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         from warehouse.granted
         where
             schema_name = any(schemas)
-            -- What others keep where dbt builds is theirs.
+            -- Objects of other owners in the schemas of dbt are ignored.
             and (schema_name not in ('intermediate', 'marts') or pg_has_role(owner_id, 'usage'))
     ),
 
     surplus as (
         select * from existing
         except
-        select * from wanted_rights
+        select * from wanted_grants
     ),
 
     missing as (
-        select * from wanted_rights
+        select * from wanted_grants
         except
         select * from existing
         union
-        -- Revoking a right on a table takes that on its columns along.
+        -- Revoking a privilege on a table revokes it on its columns as well.
         select w.*
-        from wanted_rights as w
+        from wanted_grants as w
         inner join surplus as s
             on
                 w.kind = s.kind and w.object = s.object and w.role = s.role

@@ -1,6 +1,6 @@
--- How a value (see warehouse.normal) stands in a text: 2 where the text names it, 1 where it is a part
--- of the text, else 0.
-create or replace function warehouse.presence(value text, content text) returns integer
+-- How a text contains a normalized identifier: 2 if the text names it, 1 if it is an address that
+-- mentions it, otherwise 0. See warehouse.is_named and warehouse.cut_bytes for the rules.
+create or replace function warehouse.text_presence(value text, content text) returns integer
 language plpgsql immutable strict parallel safe as $$
 declare
     bytes text := warehouse.as_bytes(content);

@@ -1,24 +1,24 @@
--- Whether a text is the value without a prefix such as mailto:, or with %XX read. All are texts of
--- bytes.
-create or replace function warehouse.is_reading(value text, content text) returns boolean
+-- Whether a text is the identifier after a prefix such as mailto: is removed or %XX is decoded. Both
+-- arguments are texts of bytes.
+create or replace function warehouse.is_encoded_identifier(value text, content text) returns boolean
 language plpgsql immutable strict parallel safe as $$
 declare
     rest text := btrim(content, e' \t\n\r\f\v');
     part text;
 begin
-    if strpos(rest, '%') > 0 and warehouse.is_value(value, warehouse.percent_decoded(rest)) then
+    if strpos(rest, '%') > 0 and warehouse.equals_identifier(value, warehouse.percent_decoded(rest)) then
         return true;
     end if;
     for place in 1 .. 3 loop
         rest := substring(rest from '^[A-Za-z][A-Za-z0-9_.+-]*:(.*)$');
         exit when rest is null;
-        -- As in mailto:ann@example.com?subject=hello.
+        -- For example mailto:ann@example.com?subject=hello.
         foreach part in array array[rest, split_part(rest, '?', 1)] loop
             if
-                warehouse.is_value(value, part)
+                warehouse.equals_identifier(value, part)
                 or (
                     strpos(part, '%') > 0
-                    and warehouse.is_value(value, warehouse.percent_decoded(part))
+                    and warehouse.equals_identifier(value, warehouse.percent_decoded(part))
                 )
             then
                 return true;

@@ -1,9 +1,0 @@
--- Whether a text is a value (see warehouse.normal) as it stands. Both are texts of bytes (see
--- warehouse.as_bytes).
-create or replace function warehouse.is_value(value text, content text) returns boolean
-language sql immutable strict parallel safe as $$
-    select case
-        when strpos(value, '@') > 0 then lower(btrim(content, e' \t\n\r\f\v') collate "C") = value
-        else btrim(content, e' \t\n\r\f\v') = value
-    end
-$$;
