@@ -15,6 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from warehouse import embedded, session
 from warehouse.errors import WarehouseError
 from warehouse.settings import settings
+from warehouse.sql_files import read_sql
 
 OLDEST_SERVER = 16
 ENCODING = "UTF8"
@@ -140,29 +141,7 @@ def connect_as_builder(
     return connection
 
 
-# First column: the builders' role is set up and this session may switch to it. Second column: if
-# this login may become the warehouse's owner, a login that may build but not become the owner.
-_BUILDER_CHECK = """
-    select
-        pg_has_role(builder.oid, 'set') and exists (
-            select from pg_namespace where nspname = 'marts' and nspowner = builder.oid
-        ),
-        (
-            select min(other.rolname)
-            from pg_namespace as warehouse
-            inner join pg_roles as other
-                on
-                    other.rolcanlogin
-                    and other.rolname <> session_user
-                    and pg_has_role(other.oid, builder.oid, 'member')
-                    and not pg_has_role(other.oid, warehouse.nspowner, 'member')
-            where
-                warehouse.nspname = 'warehouse'
-                and pg_has_role(session_user, warehouse.nspowner, 'member')
-        )
-    from pg_roles as builder
-    where builder.rolname = 'warehouse_transformer'
-"""
+_BUILDER_CHECK = read_sql(__file__, "builder_check")
 
 
 def _open(of_url: str, setting: str, autocommit: bool, application_name: str) -> psycopg.Connection:

@@ -19,6 +19,7 @@ from warehouse import database, locks
 from warehouse.database import BUILDER
 from warehouse.embedded import BUILDER_LOGIN
 from warehouse.locks import Lock
+from warehouse.sql_files import read_sql
 
 ACCESS = Path(__file__).parent
 ROLES = (
@@ -82,68 +83,14 @@ _CREATE_ROLE = """
         null;
     end $$
 """
-# A digest of the existing grants and policies. Objects of other owners are ignored.
-_ACCESS_STATE = """
-    select coalesce(md5(string_agg(state::text, ' ' order by state::text)), '')
-    from (
-        select (kind, object, column_name, role, privilege)
-        from warehouse.granted
-        where schema_name in ('staging', 'warehouse', 'export') and pg_has_role(owner_id, 'usage')
-        union all
-        select (c.relname, c.relrowsecurity, p.polname, p.polroles, p.polqual, p.polcmd)
-        from pg_class as c
-        left join pg_policy as p on c.oid = p.polrelid
-        where c.relnamespace = 'warehouse'::regnamespace and (c.relrowsecurity or p.oid is not null)
-    ) as found (state)
-"""
+_ACCESS_STATE = read_sql(__file__, "access_state")
 _REVOKE = """
     select distinct format('revoke all on %s %s from %I', kind, object, role)
     from warehouse.granted
     where schema_name in ('staging', 'warehouse', 'export') and pg_has_role(owner_id, 'usage')
 """
-# For each login the limits of its first group that are set neither for this database nor for all.
-# Logins that belong to a group with wider permissions are left out.
-_MISSING_LIMITS = """
-    select distinct on (r.oid, l.name)
-        r.rolname,
-        case when l.name <> 'connection limit' then current_database() end,
-        l.name,
-        l.value
-    from jsonb_to_recordset(%(limits)s) as l (place integer, role name, name text, value text)
-    inner join pg_roles as g on l.role = g.rolname
-    inner join pg_roles as r
-        on r.rolcanlogin and not r.rolsuper and pg_has_role(r.oid, g.oid, 'usage')
-    where
-        not exists (
-            select from pg_roles as more
-            where
-                more.rolname = any(array['warehouse_loader', 'warehouse_transformer', session_user])
-                and pg_has_role(r.oid, more.oid, 'member')
-        )
-        and case l.name
-            when 'connection limit' then r.rolconnlimit = -1
-            else not exists (
-                select from pg_db_role_setting as s
-                cross join lateral unnest(s.setconfig) as c (setting)
-                where
-                    s.setrole = r.oid
-                    and s.setdatabase in (
-                        0, (select oid from pg_database where datname = current_database())
-                    )
-                    and c.setting like l.name || '=%%'
-            )
-        end
-    order by r.oid, l.name, l.place
-"""
-_REVOKE_WRITING_FUNCTIONS = """
-    select 'revoke execute on function ' || p.oid::regprocedure || ' from public'
-    from pg_proc as p
-    where
-        p.pronamespace = 'pg_catalog'::regnamespace
-        and p.proname = any(%s)
-        and has_function_privilege('public', p.oid, 'execute')
-    order by 1
-"""
+_MISSING_LIMITS = read_sql(__file__, "missing_limits")
+_REVOKE_WRITING_FUNCTIONS = read_sql(__file__, "revoke_writing_functions")
 
 
 def set_up() -> list[str]:
@@ -181,7 +128,7 @@ def _server_statements(connection: psycopg.Connection) -> list[str]:
         *(
             statement
             for (statement,) in connection.execute(
-                _REVOKE_WRITING_FUNCTIONS, (list(WRITING_FUNCTIONS),)
+                _REVOKE_WRITING_FUNCTIONS, {"functions": list(WRITING_FUNCTIONS)}
             )
         ),
         *(
