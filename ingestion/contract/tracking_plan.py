@@ -11,6 +11,8 @@ import msgspec
 PLAN_FILE = Path(__file__).parent / "tracking_plan.yml"
 # Below 2^53, so a double holds every whole number up to it; no real count or price is larger.
 LARGEST_NUMBER = 10**15
+# Of a key, in characters: an index entry has at most 2,704 bytes. The plan names it as max_length.
+LONGEST_KEY = 512
 
 
 class Member(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -37,7 +37,7 @@ from ingestion.contract.line import (
     truncated,
 )
 from ingestion.contract.messages import explain
-from ingestion.contract.tracking_plan import LARGEST_NUMBER
+from ingestion.contract.tracking_plan import LARGEST_NUMBER, LONGEST_KEY
 from ingestion.contract.validator import FURTHEST_AHEAD, Rejected
 from ingestion.load import chunks, ledger
 from ingestion.load.chunks import BYTE_ORDER_MARK, Offset, too_large_message
@@ -63,8 +63,7 @@ class EntityKind(StrEnum):
     DOCUMENTS = "documents"
 
 
-# In characters; an index entry has at most 2,704 bytes.
-Key = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
+Key = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_KEY)]
 ClientId = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_NUMBER)]
 

@@ -23,6 +23,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from ingestion.contract.tracking_plan import LONGEST_KEY
 from ingestion.load import ledger
 from ingestion.load.chunks import Offset
 from ingestion.load.intake import MAX_ATTEMPTS
@@ -41,8 +42,6 @@ from warehouse import database, locks
 from warehouse.errors import WarehouseError
 from warehouse.locks import Lock
 
-# The tracking plan allows no key of an actor with more characters.
-LONGEST_IDENTIFIER = 512
 # How long an erasure waits for transactions that still see the removed rows.
 PATIENCE_SECONDS = 10.0
 # What the search of an erasure does not cover. Each receipt lists it.
@@ -243,13 +242,9 @@ def _receipt(connection: psycopg.Connection, erasure_id: int) -> Receipt:
 
 
 def _refuse_malformed(identifier: str) -> None:
-    if (
-        not normalized_identifier(identifier)
-        or "\0" in identifier
-        or len(identifier) > LONGEST_IDENTIFIER
-    ):
+    if not normalized_identifier(identifier) or "\0" in identifier or len(identifier) > LONGEST_KEY:
         raise EraseError(
-            f"An identifier must have 1 to {LONGEST_IDENTIFIER} characters, not only white space, "
+            f"An identifier must have 1 to {LONGEST_KEY} characters, not only white space, "
             "and no NUL. Nothing was erased."
         )
 

@@ -46,14 +46,14 @@ def _build_times(place: Place, history: int) -> BuildTimes:
         step(f"Building {history:,} events")
         _load(place, history, after=0)
         first = _build(starts_dbt=True)
-        with_news = []
+        with_unread_input = []
         for batch in range(BATCHES):
             step(f"Building {NEW_EVENTS:,} new events on {history:,}, {batch + 1} of {BATCHES}")
             _load(place, NEW_EVENTS, after=history + batch * NEW_EVENTS)
-            with_news.append(_build(starts_dbt=True))
+            with_unread_input.append(_build(starts_dbt=True))
         step(f"Building nothing new on {history:,} events")
         idle = [_build(starts_dbt=False) for _ in range(IDLE_BUILDS)]
-    return BuildTimes(first, median(with_news), median(idle))
+    return BuildTimes(first, median(with_unread_input), median(idle))
 
 
 def _load(place: Place, lines: int, after: int) -> None:

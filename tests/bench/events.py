@@ -36,7 +36,7 @@ PATHS = ("/", "/pricing", "/about", "/contact", "/blog/spring-checklist", "/blog
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """What an event is told about: a client, and the number of its line."""
+    """What an event is about: a client, and the number of its line."""
 
     rng: Random
     client_id: str

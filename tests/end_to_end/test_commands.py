@@ -69,7 +69,7 @@ def one_sentence(finished: subprocess.CompletedProcess[str]) -> str:
     return sentence
 
 
-def test_output_that_can_not_be_written_is_told_in_one_sentence(warehouse):
+def test_output_that_can_not_be_written_is_reported_in_one_sentence(warehouse):
     for arguments in (["plan"], ["rejected", "list", "--json"]):
         with open("/dev/full", "w") as full:
             finished = subprocess.run(
@@ -79,7 +79,7 @@ def test_output_that_can_not_be_written_is_told_in_one_sentence(warehouse):
 
 
 @pytest.mark.parametrize("arguments", [["load", "a.ndjson"], ["init"]])
-def test_a_current_folder_that_is_gone_is_told_in_one_sentence(tmp_path, arguments):
+def test_a_current_folder_that_is_gone_is_reported_in_one_sentence(tmp_path, arguments):
     gone = tmp_path / "gone"
     gone.mkdir()
     shell = 'cd "$1" && rmdir "$1" && shift && exec "$@"'
@@ -91,7 +91,7 @@ def test_a_current_folder_that_is_gone_is_told_in_one_sentence(tmp_path, argumen
     assert "The current folder is gone" in one_sentence(finished)
 
 
-def test_a_home_that_is_no_utf8_is_told_in_one_sentence(tmp_path):
+def test_a_home_that_is_no_utf8_is_reported_in_one_sentence(tmp_path):
     environment = os.environ | {"WAREHOUSE_HOME": f"{tmp_path}/\udce9"}
     finished = run("plan", env=environment)
     assert "WAREHOUSE_HOME can't be used: It is not UTF-8 text" in one_sentence(finished)
@@ -105,14 +105,14 @@ def test_who_has_no_name_is_named_by_number(monkeypatch):
     assert options.user_name() == f"uid {os.getuid()}"
 
 
-def test_a_selection_of_nothing_is_told_so(warehouse):
+def test_a_selection_of_nothing_is_reported(warehouse):
     finished = run("build", "--select", "+++@@@")
     assert finished.returncode == 1
     last = finished.stderr.splitlines()[-1]
     assert last == "warehouse: `--select +++@@@` selects nothing: nothing was built."
 
 
-def test_a_demo_that_was_broken_off_loads_what_is_left(warehouse, tmp_path):
+def test_a_demo_that_was_interrupted_loads_what_is_left(warehouse, tmp_path):
     entities = {kind: tmp_path / f"{kind}.ndjson" for kind in EntityKind}
     events = tuple(tmp_path / f"{name}.ndjson.gz" for name in ("first", "second"))
     for path in (*entities.values(), *events):

@@ -201,12 +201,12 @@ def test_the_job_takes_dropped_files_to_the_exported_row(built, warehouse):
     drop = settings().drop
     assert _names(drop / "done") >= {"units.csv", "sessions.ndjson.gz", "chats.ndjson"}
     assert _names(drop / "events") == set()
-    # A file that cannot be read is set aside, with the reason, and holds nothing back.
+    # A file that cannot be read is quarantined with the reason, and blocks no other.
     assert _failed_checks(built) == ["dropped_files_are_readable"]
     assert _names(drop / "failed") == {"damaged.ndjson.gz", "damaged.ndjson.gz.reason.txt"}
     assert "gzip" in (drop / "failed/events/damaged.ndjson.gz.reason.txt").read_text()
-    told = "select detail ->> 'job' from marts.warehouse_events where event = 'file_quarantined'"
-    assert warehouse.execute(told).fetchall() == [("events/damaged.ndjson.gz",)]
+    query = "select detail ->> 'job' from marts.warehouse_events where event = 'file_quarantined'"
+    assert warehouse.execute(query).fetchall() == [("events/damaged.ndjson.gz",)]
 
 
 def test_a_failed_check_of_what_landed_leaves_the_row(definitions, warehouse, built):
@@ -231,21 +231,21 @@ def test_a_failed_check_of_what_landed_leaves_the_row(definitions, warehouse, bu
     assert _exported(warehouse) == before
 
 
-def test_a_scheduled_run_tells_of_every_partition_that_it_touched_late_days_included(
+def test_a_scheduled_run_reports_every_partition_that_it_touched_late_days_included(
     definitions, warehouse, built
 ):
     newest = _land(warehouse, _event("chat", "2026-02-21T12:00:00Z"), _event("chat", LATE))
 
     with dg.DagsterInstance.ephemeral() as instance:
         run = _run_everything(definitions, instance=instance)
-        told = _partitions(run)
-        # A run with nothing new touches the row alone: it slides.
+        reported = _partitions(run)
+        # A run with nothing new touches the row alone, which depends on time.
         again = _run_everything(definitions, instance=instance)
 
-    assert told["marts/user_daily_usage"] == {"2026-01-05", "2026-02-21"}
-    assert told["marts/user_monthly_usage"] == {"2026-01-01", "2026-02-01"}
+    assert reported["marts/user_daily_usage"] == {"2026-01-05", "2026-02-21"}
+    assert reported["marts/user_monthly_usage"] == {"2026-01-01", "2026-02-01"}
     # No period of its own: the model as a whole.
-    assert told["intermediate/int_chat_events"] == {None}
+    assert reported["intermediate/int_chat_events"] == {None}
     late = next(
         event.step_materialization_data.materialization
         for event in run.get_asset_materialization_events()
@@ -264,12 +264,12 @@ def test_a_scheduled_run_tells_of_every_partition_that_it_touched_late_days_incl
 
 
 @pytest.mark.deep
-def test_what_a_run_touched_that_broke_off_the_next_one_tells_of_and_only_that(
+def test_what_a_run_touched_that_was_interrupted_the_next_one_reports_and_only_that(
     definitions, warehouse, built, monkeypatch
 ):
     _land(warehouse, _event("chat", LATE))
     with monkeypatch.context() as patch:
-        # Built, and killed before it tells.
+        # Built, and killed before it reports.
         patch.setattr(
             "orchestration.definitions.scheduled_runs._materializations", lambda _: _cut_off()
         )
@@ -296,10 +296,10 @@ def test_the_hourly_run_builds_traffic_and_nothing_else(definitions, warehouse, 
     newest = _land(warehouse, json.dumps(view).encode() + b"\n")
     stand = "select batch_seq from warehouse.model_offsets where model = %s"
 
-    told = _partitions(_run(definitions, "traffic"))
-    assert told["marts/stats_daily"] == {"2026-02-21"}
-    assert told["marts/sessions"] == {None}
-    assert "marts/analytics_daily" not in told
+    reported = _partitions(_run(definitions, "traffic"))
+    assert reported["marts/stats_daily"] == {"2026-02-21"}
+    assert reported["marts/sessions"] == {None}
+    assert "marts/analytics_daily" not in reported
     assert warehouse.execute(stand, ("stats_daily",)).fetchone() == (newest,)
     assert warehouse.execute(stand, ("analytics_daily",)).fetchone() == (newest - 1,)
 
@@ -376,8 +376,8 @@ def test_the_watch_says_what_is_stale_and_how_old_it_is(definitions, warehouse):
     warehouse.execute("update warehouse.exports set updated_at = now() - interval '31 minutes'")
     run = _run(definitions, "watch")
     assert _failed_checks(run) == ["is_fresh"]
-    told = "select job, detail from warehouse.run_events where run_id = %s"
-    ((of, detail),) = warehouse.execute(told, (run.run_id,)).fetchall()
+    query = "select job, detail from warehouse.run_events where run_id = %s"
+    ((of, detail),) = warehouse.execute(query, (run.run_id,)).fetchall()
     assert of == "is_fresh of export"
     assert re.fullmatch(r"analytics_platform_stats \(age 0:31:\d\d, limit 0:30:00\)", detail)
 
@@ -410,7 +410,7 @@ def test_a_dropped_file_whose_load_was_cut_off_is_loaded_once(warehouse):
     assert drop_folder.waiting_files(drop) == []
 
 
-def test_dagster_keeps_its_runs_in_the_warehouse_where_it_is_told_to(
+def test_dagster_keeps_its_runs_in_the_warehouse_where_it_is_set_to(
     definitions, warehouse, monkeypatch
 ):
     monkeypatch.setenv("WAREHOUSE_DAGSTER_STORAGE", "postgres")

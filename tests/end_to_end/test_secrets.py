@@ -30,7 +30,7 @@ def planted_events() -> list[dict[str, Any]]:
     """A question, its rating and a lead, all of one person, in lines that land and that do not."""
     actor = {"client_id": "acme", "user_id": PLANTED[2], "lead_id": PLANTED[5]}
     context = {"source": "api", "ip": PLANTED[3], "user_agent": "Mozilla/5.0"}
-    told = [
+    sent = [
         ("chat", {"message_id": "m1", "error_message": PLANTED[4]}),
         ("chat_feedback", {"message_id": "m1", "rating": 5, "text": PLANTED[4]}),
         ("lead_created", {"source": "web_form"}),
@@ -40,7 +40,7 @@ def planted_events() -> list[dict[str, Any]]:
     ]
     return [
         event(n, event=name, actor=actor, context=context, properties=properties)
-        for n, (name, properties) in enumerate(told)
+        for n, (name, properties) in enumerate(sent)
     ]
 
 
@@ -238,8 +238,8 @@ def test_what_is_no_name_on_standard_input_is_wrong_usage(
         [*WAREHOUSE, "erase", *arguments], input=given, capture_output=True, timeout=60
     )
     # Typer breaks lines in a frame.
-    told = " ".join(refused.stderr.decode().replace("│", " ").split())
-    assert (refused.returncode, refused.stdout, said in told) == (2, b"", True), told
+    message = " ".join(refused.stderr.decode().replace("│", " ").split())
+    assert (refused.returncode, refused.stdout, said in message) == (2, b"", True), message
 
 
 def test_a_url_comes_from_a_file_that_is_named_or_a_clear_sentence(

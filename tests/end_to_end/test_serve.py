@@ -339,13 +339,13 @@ def test_the_ui_shows_the_failed_check_and_its_query(served: Served, page: Page)
     expect(page.get_by_role("dialog")).to_contain_text("platform_analytics")
 
 
-def test_what_works_again_is_told_of_too(served: Served):
+def test_what_works_again_is_notified_too(served: Served):
     served.warehouse.execute("update marts.platform_analytics set new_mrr_cents = 0")
     served.ends(served.launch("everything"))
     served.ends(served.launch("marketing_row"))
     until(lambda: len(served.posted) == 4, 2 * MINUTES)
     assert all("works again: it had failed since" in text for text in served.posted[2:])
-    told = (
+    query = (
         "select string_agg(event || ' ' || (detail ->> 'job'), ', ' order by event, "
         "detail ->> 'job') from marts.warehouse_events where event like 'run%'"
     )
@@ -353,10 +353,10 @@ def test_what_works_again_is_told_of_too(served: Served):
         "run_failed everything, run_failed marketing_row, "
         "run_recovered everything, run_recovered marketing_row"
     )
-    until(lambda: served.warehouse.execute(told).fetchone() == (right,), MINUTES)
+    until(lambda: served.warehouse.execute(query).fetchone() == (right,), MINUTES)
 
 
-def test_a_killed_run_is_taken_up_from_where_it_stood(served: Served):
+def test_a_killed_run_is_resumed_where_it_was(served: Served):
     served.drop(chat("2026-01-20T12:00:00Z"))
     until(lambda: len(list((served.home / "drop/done/events").iterdir())) == 2, 2 * MINUTES)
     with held_build(served) as waits:
@@ -371,7 +371,7 @@ def test_a_killed_run_is_taken_up_from_where_it_stood(served: Served):
 
 @contextmanager
 def held_build(served: Served) -> Iterator[Callable[[], bool]]:
-    """Keep builds waiting; give a function that tells whether one does."""
+    """Keep builds waiting; give a function that returns whether one does."""
     served.warehouse.execute("begin; lock table warehouse.lock_build in exclusive mode")
 
     def waits() -> bool:

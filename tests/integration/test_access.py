@@ -49,7 +49,7 @@ PRIVILEGES = (
     "select", "insert", "update", "delete", "truncate", "references", "trigger", "maintain",
 )  # fmt: skip
 
-# What tenants read in marts, and by which column their own rows are told. All else there is for
+# What tenants read in marts, and by which column their own rows are found. All else there is for
 # analysts alone: whoever adds a mart says here which it is.
 OF_TENANTS = {
     "client_id": {
@@ -72,7 +72,7 @@ OF_ANALYSTS = {
     "system_metrics_hourly", "ingest_loss_daily", "ingest_reconciliation_daily", "alert_history",
     "dashboard_summary", "warehouse_events", "mart_status",
 }  # fmt: skip
-# Of these a user's own rows are told, too: one who is mapped to a client and a user sees those.
+# Of these a user's own rows are found, too: one who is mapped to a client and a user sees those.
 OF_USERS = {"chat_events", "revenue_events", "api_errors", *OF_TENANTS["user_id"]}
 
 UPSERTED = {LOADER: "select insert update", TRANSFORMER: "select"}
@@ -710,9 +710,9 @@ def test_no_statement_of_a_tenant_shows_anothers_rows(
     allowed = 0
     try:
         for line in ATTEMPTS[attempt]:
-            succeeded, told = told_of(owner, line)
+            succeeded, reported = answers_to(owner, line)
             # The words of the attempt itself may come back.
-            assert "rival" not in re.sub(r"rival_app|rival_too|/rival", "", told), line
+            assert "rival" not in re.sub(r"rival_app|rival_too|/rival", "", reported), line
             allowed += succeeded
     finally:
         owner.execute(grant.format(sql.SQL("revoke"), database, sql.SQL("from")))
@@ -720,26 +720,26 @@ def test_no_statement_of_a_tenant_shows_anothers_rows(
     assert allowed or attempt in {"another role", "the mapping", "locks, writes and changes"}
 
 
-def told_of(owner: psycopg.Connection, statements: str) -> tuple[bool, str]:
-    """Whether acme_app may run these, one after the other, and all that it is told."""
-    told: list[str] = []
+def answers_to(owner: psycopg.Connection, statements: str) -> tuple[bool, str]:
+    """Whether acme_app may run these, one after the other, and all that it receives."""
+    reported: list[str] = []
     with sign_in(owner, "acme_app", through=API_OF_ACME) as person:
         person.execute(LEAKY)
-        person.add_notice_handler(lambda notice: told.append(str(notice.message_primary)))
+        person.add_notice_handler(lambda notice: reported.append(str(notice.message_primary)))
         try:
             for statement in statements.split("; "):
                 if statement.endswith("to stdout"):
                     with person.cursor().copy(statement) as copy:
-                        told += [bytes(block).decode() for block in copy]
+                        reported += [bytes(block).decode() for block in copy]
                     continue
                 cursor = person.execute(statement)
                 if cursor.description:
-                    told.append(repr(cursor.fetchall()))
+                    reported.append(repr(cursor.fetchall()))
         except psycopg.Error as error:
             parts = ("message_primary", "message_detail", "message_hint", "context")
-            told += [str(getattr(error.diag, part)) for part in parts]
-            return False, "\n".join(told)
-    return True, "\n".join(told)
+            reported += [str(getattr(error.diag, part)) for part in parts]
+            return False, "\n".join(reported)
+    return True, "\n".join(reported)
 
 
 def test_the_attempts_would_show_what_is_not_held_back(owner: psycopg.Connection) -> None:
@@ -751,7 +751,7 @@ def test_the_attempts_would_show_what_is_not_held_back(owner: psycopg.Connection
     try:
         for name, lines in ATTEMPTS.items():
             for line in lines:
-                if "chat_events" in line and "rival" in told_of(owner, line)[1]:
+                if "chat_events" in line and "rival" in answers_to(owner, line)[1]:
                     shown.add(name)
     finally:
         owner.execute(grant.format(sql.SQL("revoke"), database, sql.SQL("from")))
@@ -879,7 +879,7 @@ GIVEN = {
 def test_whatever_ids_and_values_are_called_they_come_out_as_they_came(
     owner: psycopg.Connection, tmp_path: Path
 ) -> None:
-    told_before = told(owner)
+    rows_before = rows_by_mart(owner)
     directory = tmp_path / "it's; $$ {{ no }} %s \U0001f469 \\ \u202e"
     directory.mkdir()
     mapping = directory / "map'; drop table x; -- {{ no }} %s.sql"
@@ -918,14 +918,14 @@ def test_whatever_ids_and_values_are_called_they_come_out_as_they_came(
     units = rows(owner, "select unit_id from intermediate.int_session_events where unit_id <> ''")
     assert {unit for (unit,) in units} == {f"unit of {c}" for c in ("acme", "rival", *HOSTILE)}
 
-    marts = told(owner)
-    assert told_before.keys() - WITHOUT_TENANTS
-    for name in told_before.keys() - WITHOUT_TENANTS:
+    marts = rows_by_mart(owner)
+    assert rows_before.keys() - WITHOUT_TENANTS
+    for name in rows_before.keys() - WITHOUT_TENANTS:
         # The same story as acme's, but for the names in it; all else stands as it stood.
-        story = [row for row in told_before[name] if "acme" in repr(row)]
+        story = [row for row in rows_before[name] if "acme" in repr(row)]
         assert story, name
         expected = [renamed(row, client) for row in story for client in HOSTILE]
-        assert sorted(marts[name], key=repr) == sorted(told_before[name] + expected, key=repr), name
+        assert sorted(marts[name], key=repr) == sorted(rows_before[name] + expected, key=repr), name
     loaded = [row["detail"].get("source") for row in marts["warehouse_events"]]
     assert set(sources) <= set(loaded)
 
@@ -947,7 +947,7 @@ WITHOUT_TENANTS = {
 }  # fmt: skip
 
 
-def told(owner: psycopg.Connection) -> dict[str, list[Any]]:
+def rows_by_mart(owner: psycopg.Connection) -> dict[str, list[Any]]:
     """All that analysts read, less names that are given anew for every client."""
     return {
         name: [{k: v for k, v in row.items() if k not in GIVEN} for (row,) in found]
@@ -955,13 +955,13 @@ def told(owner: psycopg.Connection) -> dict[str, list[Any]]:
     }
 
 
-def renamed(told: Any, client: str) -> Any:
+def renamed(value: Any, client: str) -> Any:
     """The same with the client's name in the place of acme's, however deep."""
-    if isinstance(told, dict):
-        return {key: renamed(item, client) for key, item in told.items()}
-    if isinstance(told, list):
-        return [renamed(item, client) for item in told]
-    return told.replace("acme", client) if isinstance(told, str) else told
+    if isinstance(value, dict):
+        return {key: renamed(item, client) for key, item in value.items()}
+    if isinstance(value, list):
+        return [renamed(item, client) for item in value]
+    return value.replace("acme", client) if isinstance(value, str) else value
 
 
 def rights_and_policies(owner: psycopg.Connection) -> list[Any]:

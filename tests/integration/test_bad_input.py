@@ -182,7 +182,7 @@ def test_rejected_lines_are_a_success_unless_asked_to_be_strict_about(
         ("no-such-command",),
     ],
 )
-def test_wrong_usage_is_told_apart_from_failure(arguments: tuple[str, ...]) -> None:
+def test_wrong_usage_differs_from_failure(arguments: tuple[str, ...]) -> None:
     finished = run(*arguments)
     assert finished.code == 2
     assert "Usage" in finished.errors
@@ -211,7 +211,7 @@ def test_a_file_that_is_not_there_is_named(
 
 
 @pytest.mark.parametrize("command", [("load",), ("load-entities", "clients")])
-def test_a_file_that_cannot_be_read_holds_up_no_other_and_every_one_is_told(
+def test_a_file_that_cannot_be_read_holds_up_no_other_and_every_one_is_reported(
     warehouse: psycopg.Connection, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     first, missing, empty, last = (
@@ -228,7 +228,7 @@ def test_a_file_that_cannot_be_read_holds_up_no_other_and_every_one_is_told(
     assert finished.answer.get("total", finished.answer)["rejected"] == 2
 
 
-def test_what_was_loaded_before_a_load_broke_off_is_told(
+def test_what_was_loaded_before_a_load_was_interrupted_is_reported(
     warehouse: psycopg.Connection, tmp_path: Path
 ) -> None:
     first, second = tmp_path / "a.ndjson", tmp_path / "b.ndjson"
@@ -249,7 +249,7 @@ def run_with(redirection: str, *arguments: object) -> Finished:
     return Finished(done.returncode, done.stdout, done.stderr)
 
 
-def test_closed_streams_are_told_or_done_without(
+def test_closed_streams_are_reported_or_not_needed(
     warehouse: psycopg.Connection, tmp_path: Path
 ) -> None:
     assert_failed(run_with("<&-", "load", "-"), "Standard input is closed")
@@ -287,7 +287,7 @@ def test_a_file_that_vanishes_while_it_is_read_is_loaded_to_its_end(
     assert finish(process).answer["total"]["accepted"] == 6_000
 
 
-def test_a_file_that_vanished_before_it_could_be_taken_up_again_is_missed_clearly(
+def test_a_file_that_vanished_before_it_could_be_resumed_is_missed_clearly(
     warehouse: psycopg.Connection, tmp_path: Path
 ) -> None:
     path = tmp_path / "events.ndjson"
@@ -401,14 +401,14 @@ def test_events_are_taken_from_the_earliest_day_that_is_set(
     )
 
 
-def test_a_server_that_is_too_old_is_told_in_one_sentence(
+def test_a_server_that_is_too_old_is_reported_in_one_sentence(
     warehouse: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "OLDEST_SERVER", 19)
-    told = (
+    reported = (
         rf"^The server at .*/{warehouse.info.dbname} is PostgreSQL 18\.\d+; .* needs 19 or newer\.$"
     )
-    with pytest.raises(database.DatabaseError, match=told):
+    with pytest.raises(database.DatabaseError, match=reported):
         database.connect()
     others = "select count(*) from pg_stat_activity where application_name = 'warehouse'"
     until(lambda: value(warehouse, f"{others} and datname = current_database()") == 0)
@@ -442,7 +442,7 @@ def query(url: str, statement: str) -> Any:
         return cursor.fetchall() if cursor.description else None
 
 
-def test_a_wrong_password_is_told_and_not_shown(own_server: Server, tmp_path: Path) -> None:
+def test_a_wrong_password_is_reported_and_not_shown(own_server: Server, tmp_path: Path) -> None:
     url = own_server.new_database()
     query(url, "create role someone login superuser password 'right'")
     rules = own_server.home / "pg18" / "pg_hba.conf"
@@ -552,7 +552,7 @@ def test_a_full_disk_breaks_the_load_off_and_with_room_it_goes_on(
         query(admin, "drop tablespace small")
 
 
-def test_a_disk_too_small_for_the_first_set_up_is_told_and_with_room_it_is_made(
+def test_a_disk_too_small_for_the_first_set_up_is_reported_and_with_room_it_is_made(
     small_disk: Path,
 ) -> None:
     with settings_of(small_disk / "home", 18, None):

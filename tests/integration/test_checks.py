@@ -270,12 +270,12 @@ def test_a_failed_window_is_looked_at_until_it_passes_and_then_no_more(
     spoil = (
         "update staging.raw_events set properties = '[]' where properties ->> 'message_id' = 'm1'"
     )
-    mend = "update staging.raw_events set properties = null where properties = '[]'"
+    fix = "update staging.raw_events set properties = null where properties = '[]'"
     landed.execute(spoil)
     assert red(run_checks()) == {"raw_events.properties_are_objects"}
     land(tmp_path / "third.ndjson", [6])
     assert red(run_checks()) == {"raw_events.properties_are_objects"}
-    landed.execute(mend)
+    landed.execute(fix)
     assert red(run_checks()) == set()
     landed.execute("update staging.raw_events set properties = '[]'")
     land(tmp_path / "fourth.ndjson", [7])

@@ -236,7 +236,7 @@ def test_what_comes_late_and_what_comes_to_pass_end_as_a_rebuild_does(warm, janu
     vanished = client("ghost", "2027-12-31") | {"updated_at": "2026-01-02T00:00:00Z"}
     land_entities(tmp_path, EntityKind.CLIENTS, [vanished])
     build_at(march)
-    # In between, cohorts mature and months begin: no news is there but the time.
+    # In between, cohorts mature and months begin: no input is unread, only time has passed.
     may = datetime(2026, 5, 2, 1, tzinfo=UTC)
     build_at(may)
     holds_against_a_rebuild(warm, may)
@@ -336,7 +336,7 @@ def test_a_window_takes_the_week_and_the_month_that_it_begins_in_whole(warm, jan
     assert cells["analytics_monthly"] == acme("2026-01")
 
 
-def test_the_status_of_every_mart_tells_its_rows_and_how_far_it_has_read(warm, january, tmp_path):
+def test_the_status_of_every_mart_shows_its_rows_and_how_far_it_has_read(warm, january, tmp_path):
     land(tmp_path, [event("job_won", "2026-01-26T09:00", "l2", value_cents=2_000)])
     build_at(AS_OF)
     build(BuildOptions(start=date(2026, 1, 7), end=date(2026, 1, 9)))

@@ -296,7 +296,7 @@ def test_a_finished_file_loaded_again_is_all_duplicates(
 
 
 @pytest.mark.parametrize("name", [name for name in FORMATS if name != "events.ndjson"])
-def test_of_a_truncated_archive_the_whole_chunks_stay_and_mended_it_goes_on(
+def test_of_a_truncated_archive_the_whole_chunks_stay_and_repaired_it_goes_on(
     warehouse: psycopg.Connection, tmp_path: Path, unbroken: Contents, name: str
 ) -> None:
     path = tmp_path / name

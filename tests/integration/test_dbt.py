@@ -130,7 +130,7 @@ def test_every_mart_and_function_declares_who_reads_it(parsed: tuple[Any, list[s
         if node.config.meta.get("access") not in {"analysts", "client", "client_and_user", "user"}
     ]
     assert silent == []
-    # By what it declares rows are told apart: the columns must be there.
+    # By what it declares rows are distinguished: the columns must be there.
     by = {"client": {"client_id"}, "user": {"user_id"}, "client_and_user": {"client_id", "user_id"}}
     for node in models(manifest):
         missing = by.get(node.config.meta.get("access"), set()) - node.columns.keys()

@@ -184,10 +184,10 @@ def test_no_file_holds_up_those_behind_it(warehouse: psycopg.Connection, tmp_pat
     for number, name in enumerate(ODD_NAMES):
         drop(tmp_path / "events" / os.fsdecode(name), line(number))
     drop(tmp_path / "events" / "last.ndjson", line(100))
-    told = {one.name: one.error for one in loaded(tmp_path)}
-    assert len(told) == len(ODD_NAMES) + 1
+    reported = {one.name: one.error for one in loaded(tmp_path)}
+    assert len(reported) == len(ODD_NAMES) + 1
     for name, error in ODD_NAMES.items():
-        said = told[name.decode("utf-8", "backslashreplace")]
+        said = reported[name.decode("utf-8", "backslashreplace")]
         assert (said is None) == (error is None)
         assert (error or "") in (said or "")
     fine = {name for name, error in ODD_NAMES.items() if error is None}
@@ -195,7 +195,7 @@ def test_no_file_holds_up_those_behind_it(warehouse: psycopg.Connection, tmp_pat
     assert value(warehouse, "select count(*) from staging.raw_events") == len(fine) + 1
     assert loaded(tmp_path) == []
     for path in (tmp_path / "failed" / "events").glob("*.reason.txt"):
-        assert path.read_text().strip() in told.values()
+        assert path.read_text().strip() in reported.values()
     assert len(names(tmp_path / "failed")) == 2 * (len(ODD_NAMES) - len(fine))
 
 
@@ -235,7 +235,7 @@ def pipe(path: Path, secret: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("kind", ["events", "users"])
-def test_what_is_no_file_of_its_own_is_set_aside_unread(
+def test_what_is_no_file_of_its_own_is_quarantined_unread(
     warehouse: psycopg.Connection,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

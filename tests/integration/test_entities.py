@@ -331,7 +331,7 @@ def test_bad_lines_are_refused_and_the_others_go_on(
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
 @pytest.mark.parametrize("form", ["ndjson", "csv"])
-def test_the_largest_row_is_taken_and_one_of_a_byte_more_tells_its_length(
+def test_the_largest_row_is_taken_and_one_of_a_byte_more_reports_its_length(
     warehouse: psycopg.Connection, tmp_path: Path, form: str, end: bytes
 ) -> None:
     whole = ndjson([client("a", 1)]) if form == "ndjson" else as_csv([client("a", 1)])

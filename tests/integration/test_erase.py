@@ -112,8 +112,8 @@ def test_what_people_did_about_alerts_names_nobody_who_is_erased(
     )
     receipt = erase(SUBJECTS["user"], "user-ann")
     assert receipt.removed["warehouse.alert_actions"] == 1
-    told = "select alert_id, taken_by from warehouse.alert_actions"
-    assert rows(small, told) == [(of_another, "(erased)")]
+    query = "select alert_id, taken_by from warehouse.alert_actions"
+    assert rows(small, query) == [(of_another, "(erased)")]
     assert value(small, "select requested_by from warehouse.erasures") == "(erased)"
 
 
@@ -157,9 +157,9 @@ def test_no_column_that_may_name_a_subject_is_forgotten(small: psycopg.Connectio
         name = sql.Identifier(schema, table)
         put = sql.SQL("update {} set {} = %s where ctid in (select ctid from {} limit 1)")
         find = sql.SQL("select count(*) from {} where {}::text in (%s, %s::jsonb::text)")
-        told = in_json if kind == "jsonb" or column == "canonical" else in_text
+        sent = in_json if kind == "jsonb" or column == "canonical" else in_text
         with small.transaction(force_rollback=True):
-            small.execute(put.format(name, sql.Identifier(column), name), [told])
+            small.execute(put.format(name, sql.Identifier(column), name), [sent])
             found = find.format(name, sql.Identifier(column))
             assert value(small, found, in_text, in_json), (table, column)
             small.execute(
@@ -189,8 +189,8 @@ def test_a_client_with_a_login_and_who_let_an_export_pass_are_erased(
 
 def test_out_of_another_s_actor_a_subject_is_cut(small: psycopg.Connection, tmp_path: Path) -> None:
     actor = {"client_id": "acme", "user_id": "w1", "lead_id": "/u/user-ann"}
-    told = event(7_000, actor=actor | {"profile": "https://p.example/u/user-ann?a=1"})
-    land(tmp_path, [told])
+    sent = event(7_000, actor=actor | {"profile": "https://p.example/u/user-ann?a=1"})
+    land(tmp_path, [sent])
     build_at(AS_OF)
     receipt = erase(SUBJECTS["user"], "dpo")
     assert (receipt.state, receipt.changed["staging.raw_events"] > 0) == ("verified", True)
@@ -267,7 +267,7 @@ def test_a_short_identifier_takes_what_is_its_own_and_no_more(
     for one in SHORT:
         subject = Subject(SubjectKind.USER, one)
         removed = erase(subject, "dpo", dry_run=True).removed
-        assert removed == {"staging.raw_events": sum(is_of(told, subject) for told in events)}
+        assert removed == {"staging.raw_events": sum(is_of(sent, subject) for sent in events)}
     receipt = erase(Subject(SubjectKind.USER, "7"), "dpo")
     assert (receipt.state, receipt.removed["staging.raw_events"]) == ("verified", 1)
 
@@ -278,14 +278,14 @@ def test_whatever_a_subject_is_called_it_is_found_wherever_it_stands(
 ) -> None:
     path = tmp_path / "hostile.ndjson"
     actors = [{"client_id": "acme", "user_id": one} for one in HOSTILE]
-    told = [
+    sent = [
         json.dumps(event(2 * number, actor=actor, **unknown), ensure_ascii=is_ascii)
         for number, actor in enumerate(actors)
         for unknown in ({}, {"event": "no such event"})
         for is_ascii in (True, False)
     ]
-    told += [json.dumps(event(0, actor=actor))[:-20] for actor in actors]
-    path.write_text("\n".join(told), "utf-8", newline="\n")
+    sent += [json.dumps(event(0, actor=actor))[:-20] for actor in actors]
+    path.write_text("\n".join(sent), "utf-8", newline="\n")
     counts = load(open_source(str(path))).counts
     assert (counts.accepted, counts.rejected) == (len(HOSTILE), 3 * len(HOSTILE))
     for one in HOSTILE:
@@ -323,10 +323,10 @@ def test_tables_of_others_are_not_searched_and_named(
     ):
         of_an_owner.execute(statement)
     load(open_source(str(whole_file(tmp_path))))
-    for told in (erase(SUBJECTS["user"], "dpo", dry_run=True), erase(SUBJECTS["user"], "dpo")):
-        assert told.removed["staging.raw_events"] > 0
-        assert told.not_searched == ["cron.job"]
-    assert (told.state, told.found) == ("verified", {})
+    for receipt in (erase(SUBJECTS["user"], "dpo", dry_run=True), erase(SUBJECTS["user"], "dpo")):
+        assert receipt.removed["staging.raw_events"] > 0
+        assert receipt.not_searched == ["cron.job"]
+    assert (receipt.state, receipt.found) == ("verified", {})
     assert rows(of_an_owner, "select not_searched from warehouse.erasures") == [(["cron.job"],)]
 
 

@@ -52,7 +52,7 @@ def test_what_is_left_is_what_would_be_there_had_the_subject_never_come(
     removed = value(whole, "select removed -> 'staging.raw_events' from warehouse.erasures")
     assert removed == sum(is_of(one, subject) for one in stream())
     assert unexplained(whole) == 0
-    # What closed periods say now is told, and why.
+    # What closed periods say now is recorded, and why.
     assert rows(whole, "select distinct cause from marts.restatements") == [("erasure",)]
     assert value(whole, "select count(*) from warehouse.erased_rows") == 0
     after = rows_of_models(whole)
@@ -60,10 +60,10 @@ def test_what_is_left_is_what_would_be_there_had_the_subject_never_come(
     assert rows_of_models(whole) == after
 
 
-def test_of_an_erased_client_no_figure_is_told(whole: psycopg.Connection) -> None:
+def test_of_an_erased_client_no_figure_is_reported(whole: psycopg.Connection) -> None:
     erase(SUBJECTS["client"], "dpo")
-    told = "select mart, client_id from marts.restatements where client_id <> 'none'"
-    assert rows(whole, told) == []
+    query = "select mart, client_id from marts.restatements where client_id <> 'none'"
+    assert rows(whole, query) == []
     assert rows(whole, "select distinct client_id from marts.analytics_daily") == [("beta",)]
     assert rows(whole, "select client_id from staging.users") == []
 

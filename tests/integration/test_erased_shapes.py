@@ -269,7 +269,7 @@ NO_JSON = {"source": "facebook", "medium": "paid", "name": "{{campaign.name}}"}
 def lines_of(x: str) -> list[str]:
     """Every event and refused line, and beside them events of another that stay as they are."""
     browser = {"source": "web", "consent": {"analytics": True}, "producer": "edge"}
-    told = []
+    sent = []
     for number, shape in enumerate([*EVENTS, None]):
         one = {
             "event_id": f"00000000-0000-4000-8000-{number:012}",
@@ -279,8 +279,8 @@ def lines_of(x: str) -> list[str]:
         }
         changes = shape.write(x) if shape else {"context": {"campaign": NO_JSON}}
         context = browser | {"page": {"path": "/"}, "sequence": number} | changes.pop("context", {})
-        told.append(json.dumps(one | {"context": context} | changes))
-    return [*told, *(shape.write(x) for shape in REFUSED)]
+        sent.append(json.dumps(one | {"context": context} | changes))
+    return [*sent, *(shape.write(x) for shape in REFUSED)]
 
 
 def plant(connection: psycopg.Connection, directory: Path, home: Path, x: str) -> None:

@@ -204,7 +204,7 @@ def test_salts_and_payloads_have_their_time(warehouse: psycopg.Connection) -> No
     warehouse.execute(old, (31,))
     assert (expire_old(dry_run=True).payloads, payload(warehouse) != b"") == (1, True)
     begun = value(warehouse, "select clock_timestamp()")
-    assert told_by_the_job()["payloads"].value == 1
+    assert metadata_of_the_job()["payloads"].value == 1
     assert payload(warehouse) == b""
     vacuumed = "select last_vacuum > %s from pg_stat_user_tables where relname = any(%s)"
     tables = ["visitor_salts", "rejected_events"]
@@ -229,7 +229,7 @@ def test_dropped_files_go_with_the_payloads(
     assert run("expire", "--dry-run", "--json").answer["dropped_files"] == 1
     shown = run("expire", "--dry-run").output
     assert re.search(r"dropped files +1 +would be deleted\nrestatements +0 ", shown)
-    assert told_by_the_job()["dropped_files"].value == 1
+    assert metadata_of_the_job()["dropped_files"].value == 1
     assert not loaded.exists()
     monkeypatch.undo()
     settings.cache_clear()
@@ -270,13 +270,13 @@ def test_restatements_are_kept_for_400_days(warehouse: psycopg.Connection) -> No
     warehouse.execute(restate)
     assert run("expire", "--dry-run", "--json").answer["restatements"] == 2
     assert value(warehouse, "select count(*) from warehouse.restatements") == 3
-    assert told_by_the_job()["restatements"].value == 2
+    assert metadata_of_the_job()["restatements"].value == 2
     youngest = "select count(*), now() - min(restated_at) < '400 days' from warehouse.restatements"
     assert rows(warehouse, youngest) == [(1, True)]
     assert expire_old().restatements == 0
 
 
-def told_by_the_job() -> dict[str, Any]:
+def metadata_of_the_job() -> dict[str, Any]:
     events = expiry.expiry.execute_in_process().all_events
     (output,) = (one for one in events if one.is_successful_output)
     return dict(output.step_output_data.metadata)
@@ -286,7 +286,7 @@ def payload(connection: psycopg.Connection) -> bytes:
     return bytes(value(connection, "select payload from staging.rejected_events"))
 
 
-def test_the_command_tells_what_it_would_drop(warehouse: psycopg.Connection) -> None:
+def test_the_command_reports_what_it_would_drop(warehouse: psycopg.Connection) -> None:
     answer = run("expire", "--dry-run", "--json", "--days", 1).answer
     assert answer["dry_run"] is True
     assert sum(month["events"] for month in answer["months"]) >= 6

@@ -110,7 +110,9 @@ def test_figures_of_all_time_never_fall_and_none_grows_beyond_the_factor(
 ) -> None:
     sentences = beyond_bounds(now, last, 3, erased)
     assert len(sentences) == len(beyond)
-    assert all(told.startswith(words) for told, words in zip(sentences, beyond, strict=True))
+    assert all(
+        reported.startswith(words) for reported, words in zip(sentences, beyond, strict=True)
+    )
 
 
 def test_a_drop_is_refused_and_kept_in_the_history_until_somebody_accepts_it(
@@ -256,17 +258,17 @@ def test_the_age_of_the_row_is_that_of_the_one_where_it_goes_now(
     assert row_age(built) is None
 
 
-def test_a_target_that_is_not_there_is_told_of_without_its_password(
+def test_a_target_that_is_not_there_is_reported_without_its_password(
     built: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WAREHOUSE_EXPORT_URL", "postgresql://site:geheim@127.0.0.1:9/site")
     settings.cache_clear()
-    with pytest.raises(ExportTargetError, match=r"127\.0\.0\.1:9/site") as told:
+    with pytest.raises(ExportTargetError, match=r"127\.0\.0\.1:9/site") as reported:
         export_row()
-    assert "WAREHOUSE_EXPORT_URL" in str(told.value)
+    assert "WAREHOUSE_EXPORT_URL" in str(reported.value)
     refused = run("export")
     assert refused.code == 1
-    assert "geheim" not in f"{told.value} {refused.errors} {history(built)}"
+    assert "geheim" not in f"{reported.value} {refused.errors} {history(built)}"
 
 
 @pytest.mark.parametrize(
@@ -284,15 +286,15 @@ def test_a_target_that_is_not_there_is_told_of_without_its_password(
         "geheim",
     ],
 )
-def test_an_address_of_the_target_that_is_none_is_told_of_without_quoting_it(
+def test_an_address_of_the_target_that_is_none_is_reported_without_quoting_it(
     built: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     monkeypatch.setenv("WAREHOUSE_EXPORT_URL", url)
     settings.cache_clear()
-    with pytest.raises(ExportTargetError, match="WAREHOUSE_EXPORT_URL ") as told:
+    with pytest.raises(ExportTargetError, match="WAREHOUSE_EXPORT_URL ") as reported:
         export_row()
     # What logs show of it: neither its words nor its causes.
-    assert "geheim" not in "".join(traceback.format_exception(told.value))
+    assert "geheim" not in "".join(traceback.format_exception(reported.value))
     settings.cache_clear()
 
 

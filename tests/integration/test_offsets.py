@@ -371,7 +371,9 @@ def test_a_unit_falls_out_of_the_720_hours_a_microsecond_after_they_have_passed(
         assert (stats_row(built).active_users, stats_row(built).updated_at) == (active, as_of)
 
 
-def test_a_build_with_nothing_new_rewrites_only_what_slides(built: psycopg.Connection) -> None:
+def test_a_build_with_nothing_new_rewrites_only_time_dependent_models(
+    built: psycopg.Connection,
+) -> None:
     before = computed_at(built)
     assert not build_at(AS_OF + HOUR).ran_dbt
     assert build_at(AS_OF + DAY).ran_dbt
@@ -466,7 +468,7 @@ def test_a_window_is_recomputed_as_of_the_last_build_and_moves_no_offset(
     assert found[end].chats == 8, "the window's end is not in it"
     assert stats_row(built).updated_at == AS_OF
 
-    # What the window did not read is still news.
+    # What the window did not read is still unread.
     build_at(AS_OF)
     assert (AS_OF - MICROSECOND).date() in {day.activity_on for day in days(built)}
 
@@ -567,7 +569,7 @@ def project(small_project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     monkeypatch.setattr(builds, "DBT_PROJECT", small_project)
     monkeypatch.setattr("dbt.cli.main.dbtRunner", cold_dbt())
     yield small_project
-    # dbt tells changed YAML by its time of change, which may be the same in two copies.
+    # dbt recognises changed YAML by its time of change, which may be the same in two copies.
     (settings().dbt_target / "partial_parse.msgpack").unlink(missing_ok=True)
 
 
@@ -609,7 +611,7 @@ def test_a_changed_model_is_rebuilt_and_so_are_its_descendants_and_no_other(
     file, old, new = CHANGES[change]
     edit(project / file, old, new)
 
-    assert build_at(AS_OF).ran_dbt, "changed code is news"
+    assert build_at(AS_OF).ran_dbt, "changed code is rebuilt"
     assert stats_row(warehouse).questions_answered == (3 if change == "a staging view" else 2)
     rewritten = {model for model in MODELS if xmins(warehouse, model) != before[model]}
     assert rewritten == {"int_platform_activity_daily", "int_platform_stats"} | (
@@ -679,7 +681,7 @@ def test_a_column_that_a_fact_gains_is_filled_for_old_events_too(
 
 
 @pytest.mark.deep
-def test_after_a_build_of_some_models_code_that_is_changed_back_is_news(
+def test_after_a_build_of_some_models_code_that_is_changed_back_is_rebuilt(
     warehouse: psycopg.Connection, tmp_path: Path, project: Path
 ) -> None:
     land(tmp_path, FIRST)

@@ -401,7 +401,7 @@ def test_an_alert_is_resolved_by_hand_once(warm, tmp_path):
     assert standing(warm) == [(alert, "critical", "02-02 23:55", "02-03 00:00", None, "ann")]
 
 
-def test_a_user_who_comes_to_a_limit_is_told_of_twice(warm, tmp_path):
+def test_a_user_who_comes_to_a_limit_has_two_alerts(warm, tmp_path):
     start_afresh(warm)
     user = {
         "user_id": "ann", "created_at": "2026-01-01T00:00:00Z",
@@ -421,7 +421,7 @@ def test_a_user_who_comes_to_a_limit_is_told_of_twice(warm, tmp_path):
     ]
 
 
-def test_loads_and_builds_that_ended_are_told_of(warm, january):
+def test_loads_and_builds_that_ended_are_recorded(warm, january):
     found = warm.execute(
         "select event, count(*) from marts.warehouse_events group by event order by event"
     ).fetchall()

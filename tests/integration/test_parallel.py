@@ -97,7 +97,7 @@ class Reader:
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
         self.seen = 0
-        self.looks_with_news = 0
+        self.looks_with_changes = 0
 
     def look(self) -> None:
         """See what is new: whoever sees batch N sees all before it, with all their rows."""
@@ -113,7 +113,7 @@ class Reader:
             assert number == self.seen + 1, "a number before it was missing"
             assert there == [accepted, rejected], f"batch {number} was seen without all its rows"
             self.seen = number
-        self.looks_with_news += bool(found)
+        self.looks_with_changes += bool(found)
         # None may turn up below what was seen.
         count = "select count(*) from staging.event_batches where batch_seq <= %s"
         assert value(self._connection, count, self.seen) == self.seen
@@ -134,7 +134,7 @@ def test_eight_loaders_number_their_batches_without_a_gap_in_the_order_of_their_
         reader.look()
     total = summed([answer(finish(process)) for process in processes])
     reader.look()
-    assert reader.looks_with_news > 8
+    assert reader.looks_with_changes > 8
     assert reader.seen == value(warehouse, "select count(*) from staging.event_batches")
     assert reader.seen == value(warehouse, "select max(batch_seq) from staging.event_batches")
     assert total["accepted"] == value(warehouse, "select count(*) from staging.raw_events")

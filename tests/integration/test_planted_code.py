@@ -348,7 +348,7 @@ def test_code_of_a_builder_never_runs_as_the_owner_or_a_loader(
     assert not value(owner, "select rolsuper from pg_roles where rolname = 'tim_transformer'")
 
 
-def test_an_owner_who_is_not_the_only_builder_is_told_to_let_builds_sign_in(
+def test_an_owner_who_is_not_the_only_builder_is_asked_to_let_builds_sign_in(
     owner: psycopg.Connection, servers: Callable[[int], Server]
 ) -> None:
     server = servers(owner.info.server_version // 10_000)

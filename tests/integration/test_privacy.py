@@ -327,7 +327,7 @@ def test_a_country_comes_of_the_address_where_a_database_is_installed(
 
 
 @pytest.mark.parametrize("content", [None, b"no database"])
-def test_a_country_database_that_cannot_be_read_is_told_of_before_anything_lands(
+def test_a_country_database_that_cannot_be_read_is_reported_before_anything_lands(
     warehouse: psycopg.Connection, tmp_path: Path, content: bytes | None
 ) -> None:
     countries = tmp_path / "countries.mmdb"

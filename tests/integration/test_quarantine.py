@@ -19,7 +19,7 @@ from tests.conftest import DEEP
 from tests.support.lines import line, rows, value
 from tests.support.processes import finish, held, kill, run, start, until
 
-# Will be an event of the plan once it is mended, and will not.
+# Will be an event of the plan once it is fixed, and will not.
 LATER, NEVER = "tour_booked", "no such event"
 CONTENT = (
     line(0)
@@ -43,19 +43,19 @@ def file(warehouse: psycopg.Connection, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def mend_plan(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[], None]]:
+def fix_plan(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[], None]]:
     """Give a function that puts LATER into the plan of this process."""
     caches = (tracking_plan.tracking_plan, event_union, event_shapes)
 
-    def mend() -> None:
+    def fix() -> None:
         plan = tracking_plan.PLAN_FILE.read_text()
-        mended = tmp_path / "tracking_plan.yml"
-        mended.write_text(f"{plan}\n  {LATER}: {{description: A tour., used_for: tests}}\n")
-        monkeypatch.setattr(tracking_plan, "PLAN_FILE", mended)
+        fixed = tmp_path / "tracking_plan.yml"
+        fixed.write_text(f"{plan}\n  {LATER}: {{description: A tour., used_for: tests}}\n")
+        monkeypatch.setattr(tracking_plan, "PLAN_FILE", fixed)
         for cached in caches:
             cached.cache_clear()
 
-    yield mend
+    yield fix
     monkeypatch.undo()
     for cached in caches:
         cached.cache_clear()
@@ -153,15 +153,15 @@ def test_a_reject_that_does_not_exist_is_a_clear_failure(warehouse: psycopg.Conn
     )
 
 
-def test_after_the_plan_is_mended_refused_lines_land_and_are_marked_not_deleted(
-    warehouse: psycopg.Connection, file: Path, mend_plan: Callable[[], None]
+def test_after_the_plan_is_fixed_refused_lines_land_and_are_marked_not_deleted(
+    warehouse: psycopg.Connection, file: Path, fix_plan: Callable[[], None]
 ) -> None:
     before = rows(
         warehouse,
         "select reject_id, line_number, reason, detail, payload from staging.rejected_events "
         "order by reject_id",
     )
-    mend_plan()
+    fix_plan()
     assert replay() == Counts(received=5, accepted=2, rejected=3)
     landed = rows(warehouse, "select event, actor->>'user_id' from staging.raw_events order by 2")
     assert landed == [("signup", "user-0"), (LATER, "user-1"), (LATER, "user-2")]
@@ -175,9 +175,9 @@ def test_after_the_plan_is_mended_refused_lines_land_and_are_marked_not_deleted(
 
 
 def test_what_is_refused_once_more_waits_as_a_new_reject(
-    warehouse: psycopg.Connection, file: Path, mend_plan: Callable[[], None]
+    warehouse: psycopg.Connection, file: Path, fix_plan: Callable[[], None]
 ) -> None:
-    mend_plan()
+    fix_plan()
     replay()
     lines = CONTENT.splitlines()
     # The third one is refused for another reason now.
@@ -222,7 +222,7 @@ def test_a_line_that_is_too_large_is_never_sent_again(
     assert value(warehouse, "select count(*) from staging.raw_events") == 0
 
 
-def test_a_replay_that_is_strict_tells_of_what_is_still_refused(
+def test_a_replay_that_is_strict_reports_what_is_still_refused(
     warehouse: psycopg.Connection, file: Path
 ) -> None:
     assert run("rejected", "replay", "--strict").code == 3
@@ -239,9 +239,9 @@ def test_a_replay_of_nothing_changes_nothing(warehouse: psycopg.Connection) -> N
 def test_what_landed_in_the_meantime_is_a_duplicate(
     warehouse: psycopg.Connection,
     file: Path,
-    mend_plan: Callable[[], None],
+    fix_plan: Callable[[], None],
 ) -> None:
-    mend_plan()
+    fix_plan()
     replay("unknown_event")
     file.write_bytes(line(1, event="signup"))
     assert run("load", file).code == 0
@@ -272,13 +272,13 @@ LIMITS = {
 def test_a_replay_in_many_chunks_ends_as_one_in_few(
     warehouse: psycopg.Connection,
     file: Path,
-    mend_plan: Callable[[], None],
+    fix_plan: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch,
     limit: str,
 ) -> None:
     most, received = LIMITS[limit]
     monkeypatch.setattr(quarantine, limit, most)
-    mend_plan()
+    fix_plan()
     assert replay() == Counts(received=5, accepted=2, rejected=3)
     assert len(waiting(warehouse)) == 3
     chunks = rows(

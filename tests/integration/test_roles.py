@@ -1,4 +1,4 @@
-"""Roles where there are none yet: who makes them, and what a DBA is told to do."""
+"""Roles where there are none yet: who makes them, and what a DBA must run."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_init_makes_the_roles_where_it_may_though_it_is_no_superuser(
         assert not [right for right in rights(owner) if right[0] == "public"]
 
 
-def test_init_that_may_not_tells_a_dba_what_to_run_and_works_for_its_owner_meanwhile(
+def test_init_that_may_not_prints_for_a_dba_what_to_run_and_works_for_its_owner_meanwhile(
     no_roles: psycopg.Connection, tmp_path: Path
 ) -> None:
     address = owner_of(no_roles)
@@ -138,15 +138,15 @@ def test_init_that_may_not_tells_a_dba_what_to_run_and_works_for_its_owner_meanw
         owner.autocommit = True
         said = run("init")
         assert (said.code, said.errors) == (0, "")
-        told = said.output.splitlines()[1:]
-        assert told == migrate().for_dba
+        reported = said.output.splitlines()[1:]
+        assert reported == migrate().for_dba
         assert groups(no_roles) == {}
         assert run("load", events).code == 0
         assert build().code == 0
         owns = "select distinct pg_get_userbyid(owner_id) from warehouse.objects"
         assert set(rows(owner, owns)) == {("owner_1",), ("pg_database_owner",)}
 
-        for statement in told:
+        for statement in reported:
             no_roles.execute(statement)
         as_superuser(no_roles, migrate().for_dba)
         assert migrate().for_dba == []
@@ -198,7 +198,7 @@ def test_limits_that_an_owner_may_not_set_are_for_a_dba(no_roles: psycopg.Connec
         assert migrate().for_dba == []
 
 
-def test_init_of_anothers_database_tells_what_its_owner_must_run(
+def test_init_of_anothers_database_prints_what_its_owner_must_run(
     no_roles: psycopg.Connection,
 ) -> None:
     no_roles.execute("create role owner_1 login createrole")
@@ -206,10 +206,10 @@ def test_init_of_anothers_database_tells_what_its_owner_must_run(
     no_roles.execute("grant create on database db_1 to owner_1")
     address = url_at(no_roles, "owner_1", "db_1")
     with settings_of(settings().home, SERVER_VERSION, address):
-        told = migrate().for_dba
-        assert "revoke connect on database db_1 from public" in told
+        reported = migrate().for_dba
+        assert "revoke connect on database db_1 from public" in reported
         with psycopg.connect(url_at(no_roles, "postgres", "db_1"), autocommit=True) as dba:
-            for statement in told:
+            for statement in reported:
                 dba.execute(statement)
             # The owner of the warehouse is none of its groups.
             dba.execute("grant connect on database db_1 to owner_1")

@@ -319,7 +319,7 @@ def test_a_database_that_is_not_in_utf8_is_refused_in_one_sentence(
     server.drop_database(server.url(name))
 
 
-def test_a_server_too_old_to_know_what_sessions_set_is_told_to_be_too_old(
+def test_a_server_too_old_to_know_what_sessions_set_is_reported_as_too_old(
     warehouse: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "OLDEST_SERVER", 19)

@@ -74,7 +74,7 @@ class AnyPath:
                 self._erase_some(chance, events)
         self._land_all_again(events, entities)
         if chance.random() < 0.5:
-            # The next build then has no news but the time.
+            # The next build then has no unread input.
             build_at(self.as_ofs[looks[-1]])
         as_of = self.as_ofs[chance.randint(looks[-1], len(self.as_ofs) - 1)]
         build_at(as_of)

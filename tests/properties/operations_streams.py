@@ -3,7 +3,7 @@
 For the marts and functions of operations and those of business. Few ids and moments, so that events
 share windows, hours and days. Every event is accepted by the contract, and each (client_id,
 event_id, timestamp) comes once. With them come lines that are refused or suppressed, of which only
-the sequence numbers that they have used are kept: `used_by` tells them.
+the sequence numbers that they have used are kept: `used_by` lists them.
 """
 
 from __future__ import annotations

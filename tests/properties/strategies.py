@@ -424,7 +424,7 @@ def number_literals(draw: st.DrawFn) -> str:
 
 @st.composite
 def literals_near_bounds(draw: st.DrawFn) -> str:
-    """Numbers that a double hardly tells, or does not, from one that the plan names."""
+    """Numbers that a double hardly distinguishes, or does not, from one that the plan names."""
     exact = Context(prec=2_000)
     bound = Decimal(draw(st.sampled_from((0, 1, 5, 100, 599, 10**15)))).copy_sign(
         draw(st.sampled_from((1, -1)))

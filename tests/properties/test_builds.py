@@ -126,11 +126,11 @@ class Warehouse(RuleBasedStateMachine):
 
     @rule(
         picks=st.lists(st.integers(0, 1_000), min_size=1, max_size=4),
-        news=st.lists(events, max_size=2),
+        fresh=st.lists(events, max_size=2),
     )
-    def load_some_again(self, picks: list[int], news: list[Event]) -> None:
+    def load_some_again(self, picks: list[int], fresh: list[Event]) -> None:
         again = [self.loaded[pick % len(self.loaded)] for pick in picks] if self.loaded else []
-        self.load([*again, *news, *again])
+        self.load([*again, *fresh, *again])
 
     @rule(
         units=st.sets(st.sampled_from(("u1", "u2", "u3", "v1", "v2")), min_size=1), on=window_days

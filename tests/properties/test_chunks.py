@@ -92,9 +92,11 @@ def test_chunks_cover_every_byte_and_every_line(content: bytes) -> None:
 @given(contents())
 def test_only_lines_that_are_cut_tell_their_real_length(content: bytes) -> None:
     real_lengths = {number: len(line) for number, line in expected_lines(content)}
-    told = {n: length for chunk in cut_whole(content) for n, length in chunk.full_lengths.items()}
+    reported = {
+        n: length for chunk in cut_whole(content) for n, length in chunk.full_lengths.items()
+    }
     longest = chunks.LONGEST_KEPT_LINE
-    assert told == {n: length for n, length in real_lengths.items() if length > longest}
+    assert reported == {n: length for n, length in real_lengths.items() if length > longest}
 
 
 @examples(300)
@@ -109,7 +111,7 @@ def test_no_chunk_is_larger_than_its_last_line_makes_it(content: bytes) -> None:
 
 @examples(300)
 @given(contents(), st.data())
-def test_taken_up_after_any_chunk_the_rest_is_cut_as_before(
+def test_resumed_after_any_chunk_the_rest_is_cut_as_before(
     content: bytes, data: st.DataObject
 ) -> None:
     whole = cut_whole(content)

@@ -119,7 +119,7 @@ CASES = [
     (user("ann"), b'{"event": "x", "to": {"ann": 1}}', READ, True),
     (user("CORP\\ann"), b'{"event": "x", "u": "CORP\\\\ann"}', READ, True),
     (user('O"Neil'), b'{"event": "x", "u": "O\\u0022Neil", "v": "\\u0000"}', READ, True),
-    # Of one client: what tells its client, is its alone; what does not, may be anybody's.
+    # Of one client: a line that names its client is only that client's; another may be anybody's.
     (lead("ann"), b'{"event": "x", "client_id": "acme", "lead_id": "ann"}', READ, True),
     (lead("ann"), b'{"event": "x", "client_id": "beta", "lead_id": "ann"}', READ, False),
     (lead("ann"), b'{"actor": {"client_id": "beta"}, "client_id": "acme", "":"ann"}', READ, False),
@@ -212,7 +212,7 @@ def test_what_the_search_finds_no_loader_lets_in_and_the_other_way_round(
 
 
 def is_it(name: str) -> name_forms.IsErased:
-    """What tells whether a text is a name, to readings that know it by a hash alone."""
+    """Whether a text is a name, to readings that know it by a hash alone."""
     value = normalized_identifier(name)
 
     def is_erased(text: bytes) -> bool:
@@ -277,15 +277,15 @@ def test_what_cant_hold_an_identifier_is_not_read_in_depth(
     """Forty such texts took minutes; read in passes, they take a second or two."""
     with warehouse.transaction(force_rollback=True):
         warehouse.execute("set local statement_timeout = '60s'")
-        warehouse.execute("create table public.long_texts (told jsonb)")
+        warehouse.execute("create table public.long_texts (sent jsonb)")
         warehouse.execute(
             "insert into staging.rejected_events "
             "(batch_seq, line_number, reason, detail, payload, received_at) "
             "select 1, n, 'invalid_json', '', %s, now() from generate_series(1, 10) as n",
             (text.encode(),),
         )
-        told = json.dumps({"x": text})
-        warehouse.cursor().executemany("insert into public.long_texts values (%s)", [(told,)] * 40)
+        sent = json.dumps({"x": text})
+        warehouse.cursor().executemany("insert into public.long_texts values (%s)", [(sent,)] * 40)
         for one in ("zoe.quist@example.com", "8675309"):
             assert not warehouse.execute(
                 "select * from warehouse.search(%s, null)", (one,)
@@ -299,13 +299,13 @@ def test_the_database_cuts_an_actor_as_loaders_do(
 ) -> None:
     held = texts_about(name) | st.lists(texts_about(name), max_size=2)
     names = st.sampled_from(["profile", "z"]) | texts_about(name)
-    told = data.draw(st.dictionaries(names, held, max_size=3))
-    told |= dict.fromkeys(data.draw(st.sets(st.sampled_from(IDS))), f"/u/{name}")
-    told = {key.replace("\0", ""): one for key, one in told.items()}
-    after = name_forms.cut_actor(json.dumps(told).encode(), is_it(name))
+    sent = data.draw(st.dictionaries(names, held, max_size=3))
+    sent |= dict.fromkeys(data.draw(st.sets(st.sampled_from(IDS))), f"/u/{name}")
+    sent = {key.replace("\0", ""): one for key, one in sent.items()}
+    after = name_forms.cut_actor(json.dumps(sent).encode(), is_it(name))
     cut = "select warehouse.cut_actor(warehouse.normalized_identifier(%s), %s::jsonb)"
-    assert value(warehouse, cut, name, json.dumps(told)) == json.loads(after)
-    assert {key: told[key] for key in IDS if key in told} == {
+    assert value(warehouse, cut, name, json.dumps(sent)) == json.loads(after)
+    assert {key: sent[key] for key in IDS if key in sent} == {
         key: one for key, one in json.loads(after).items() if key in IDS
     }
 
@@ -321,8 +321,8 @@ def test_out_of_an_actor_s_unknown_members_an_erased_subject_is_cut() -> None:
     actor = {"client_id": "c", "user_id": "w1", "profile": "https://p.org/u/Ann%40X.com"}
     outcome = validated(event(1, event="signup", actor=actor))
     assert isinstance(outcome, Accepted)
-    told = json.loads(column(outcome.row, "actor")[1:])
-    assert told == actor | {"profile": "https://p.org/u/(erased)"}
+    sent = json.loads(column(outcome.row, "actor")[1:])
+    assert sent == actor | {"profile": "https://p.org/u/(erased)"}
 
 
 COLUMNS = {
@@ -403,15 +403,15 @@ def test_an_event_that_names_an_erased_subject_is_suppressed(written: str) -> No
 
 def test_out_of_another_s_address_an_erased_subject_is_cut_as_an_event_lands() -> None:
     page = {"path": "/u/Ann%40x.com", "url": "https://x.org/?q=ann@x.com&p=1", "title": "ann's"}
-    told = event(1, event="page_view", event_id=None, context={"page": page, "ip": "203.0.113.7"})
-    outcome = validated(told)
+    sent = event(1, event="page_view", event_id=None, context={"page": page, "ip": "203.0.113.7"})
+    outcome = validated(sent)
     assert isinstance(outcome, Accepted)
     context = json.loads(column(outcome.row, "context")[1:])
     assert context["page"] == {
         "path": "/u/(erased)", "url": "https://x.org/?q=(erased)&p=1", "title": "ann's",
     }  # fmt: skip
     # It has the identity of the line that came: loaded again, it is a duplicate.
-    as_it_came = Validator(datetime.now(UTC), b"s" * 32, 1).validate(json.dumps(told).encode())
+    as_it_came = Validator(datetime.now(UTC), b"s" * 32, 1).validate(json.dumps(sent).encode())
     assert outcome.key == as_it_came.key
 
 
@@ -427,8 +427,8 @@ def column(row: bytes, name: str) -> bytes:
     raise KeyError(name)
 
 
-def validated(told: dict[str, object]) -> object:
-    return Validator(datetime.now(UTC), b"s" * 32, 1, ANN).validate(json.dumps(told).encode())
+def validated(sent: dict[str, object]) -> object:
+    return Validator(datetime.now(UTC), b"s" * 32, 1, ANN).validate(json.dumps(sent).encode())
 
 
 @pytest.mark.parametrize(
@@ -445,8 +445,8 @@ def validated(told: dict[str, object]) -> object:
 def test_an_event_is_suppressed_whatever_else_it_holds(number: str, else_it_is: type) -> None:
     digest = frozenset({subject_hash(KEY, "ann")})
     erased = Erased(1, KEY, digest, frozenset(), frozenset(), [3])
-    told = event(1, event="chat", actor={"client_id": "acme", "user_id": "ann"})
-    line = json.dumps(told | {"properties": {"x": "?"}}).replace('"?"', number)
+    sent = event(1, event="chat", actor={"client_id": "acme", "user_id": "ann"})
+    line = json.dumps(sent | {"properties": {"x": "?"}}).replace('"?"', number)
     outcomes = [
         Validator(datetime.now(UTC), b"s" * 32, 1, one).validate(line.encode())
         for one in (None, erased)

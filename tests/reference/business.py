@@ -1,4 +1,4 @@
-"""What the marts of revenue, credits and use hold, told slowly and plainly from the contract.
+"""What the marts of revenue, credits and use hold, computed slowly and plainly from the contract.
 
 Events, `as_of` and rows are those of `tests.reference.operations`, clients those of
 `tests.reference.clients`.

@@ -1,4 +1,4 @@
-"""What the clients' marts hold, told as slowly and plainly as the contract tells it.
+"""What the clients' marts hold, computed as slowly and plainly as the contract describes it.
 
 Written to be checked against the contract by reading; it imports nothing from the product.
 
@@ -76,7 +76,7 @@ FUNNEL_STEPS = (
     "quote_sent",
     "job_won",
 )
-# The events whose first time a lead's row tells.
+# The events whose first time is in a lead's row.
 TIMED_EVENTS = FUNNEL_EVENTS[: FUNNEL_EVENTS.index("payment_received")]
 # The funnel events that the plan gives a value. What others call `value_cents` may be anything.
 VALUED_EVENTS = ("quote_sent", "job_won", "payment_received")

@@ -1,4 +1,4 @@
-"""What the marts and functions of operations hold, told slowly and plainly from the contract.
+"""What the marts and functions of operations hold, computed slowly and plainly from the contract.
 
 Written to be checked against the contract by reading; it imports nothing from the product.
 

@@ -1,4 +1,4 @@
-"""What `platform_analytics` and `plan_adoption_daily` hold, told slowly from the contract.
+"""What `platform_analytics` and `plan_adoption_daily` hold, computed slowly from the contract.
 
 Events, clients, `as_of` and rows are those of `tests.reference.clients`.
 """
@@ -81,7 +81,7 @@ def platform_analytics(events: list[Event], clients: list[Entity], as_of: dateti
             "total_clients": len(created),
             "active_clients": len(active),
             "new_clients": sum(member.created_at.date() == day for member in members),
-            # By the day that the entity tells, even one before the client's creation.
+            # By the day that the entity gives, even one before the client's creation.
             "churned_clients": sum(
                 member.churned_at is not None and member.churned_at.date() == day
                 for member in members

@@ -1,4 +1,4 @@
-"""What the marketing row and its day parts are, told as slowly and plainly as the spec tells it.
+"""What the marketing row and its day parts are, computed plainly as the spec describes it.
 
 Written to be checked against the spec by reading; it imports nothing from the project. Events are
 dicts as they came (`event`, `event_id`, `timestamp`, `actor`), accepted ones alone; how they came

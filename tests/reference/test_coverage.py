@@ -51,7 +51,7 @@ def _events() -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def told() -> dict[str, list[dict[str, Any]]]:
+def reported() -> dict[str, list[dict[str, Any]]]:
     events, entities = _events(), entities_of(CLIENT)
     tenants, users = entities[EntityKind.CLIENTS], entities[EntityKind.USERS]
     return {
@@ -65,17 +65,17 @@ def told() -> dict[str, list[dict[str, Any]]]:
 
 
 def test_every_mart_is_compared_with_the_reference_or_named_with_the_reason_why_not(
-    told: dict[str, list[dict[str, Any]]],
+    reported: dict[str, list[dict[str, Any]]],
 ) -> None:
-    assert sorted([*told, *NOT_COMPARED]) == TABLES_AND_VIEWS
+    assert sorted([*reported, *NOT_COMPARED]) == TABLES_AND_VIEWS
 
 
 @pytest.mark.parametrize("mart", sorted(set(TABLES_AND_VIEWS) - set(NOT_COMPARED)))
 def test_the_reference_has_every_column_of_the_mart(
-    told: dict[str, list[dict[str, Any]]], mart: str
+    reported: dict[str, list[dict[str, Any]]], mart: str
 ) -> None:
-    assert told[mart], "the events above give it no row"
-    assert set(told[mart][0]) == compared_columns(mart, _contract()[mart])
+    assert reported[mart], "the events above give it no row"
+    assert set(reported[mart][0]) == compared_columns(mart, _contract()[mart])
 
 
 def test_columns_that_are_left_open_exist() -> None:

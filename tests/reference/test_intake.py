@@ -66,7 +66,7 @@ def encode(event: Any) -> bytes:
     return json.dumps(event).encode()
 
 
-def told(event: Any) -> Outcome:
+def outcome_of(event: Any) -> Outcome:
     """What happens to this event (or these bytes) as the first line ever."""
     payload = event if isinstance(event, bytes) else encode(event)
     return validate(payload, RECEIVED_AT, set())
@@ -108,7 +108,9 @@ def test_the_plan_names_every_event_once() -> None:
 
 
 def test_an_accepted_event_has_a_key_and_no_reasons() -> None:
-    assert told(signup()) == Outcome("accepted", frozenset(), "signup", ("acme", EVENT_ID, MOMENT))
+    assert outcome_of(signup()) == Outcome(
+        "accepted", frozenset(), "signup", ("acme", EVENT_ID, MOMENT)
+    )
 
 
 MINIMAL_EVENTS = [
@@ -161,7 +163,7 @@ def test_the_least_of_every_event_is_tried() -> None:
 
 @pytest.mark.parametrize("event", MINIMAL_EVENTS, ids=lambda event: event["event"])
 def test_the_least_that_an_event_needs_is_accepted(event: Event) -> None:
-    assert told(event).kind == "accepted"
+    assert outcome_of(event).kind == "accepted"
 
 
 @pytest.mark.parametrize("event", MINIMAL_EVENTS, ids=lambda event: event["event"])
@@ -172,17 +174,18 @@ def test_without_any_of_what_it_needs_an_event_is_rejected(event: Event) -> None
             {key: value for key, value in event["properties"].items() if key != name},
             event["properties"] | {name: None},
         ):
-            assert told(event | {"properties": gone}).reasons == {MISSING_FIELD}
+            assert outcome_of(event | {"properties": gone}).reasons == {MISSING_FIELD}
     for name in event["actor"]:
         for nothing in (None, ""):
             assert (
-                MISSING_FIELD in told(event | {"actor": event["actor"] | {name: nothing}}).reasons
+                MISSING_FIELD
+                in outcome_of(event | {"actor": event["actor"] | {name: nothing}}).reasons
             )
     if rule["needs_page_path"]:
         for context in (ABSENT, {}, {"page": None}, {"page": {}}, {"page": {"path": None}}):
             gone = event | {"context": context}
             gone = {name: value for name, value in gone.items() if value is not ABSENT}
-            assert told(gone).reasons == {MISSING_FIELD}
+            assert outcome_of(gone).reasons == {MISSING_FIELD}
 
 
 LONG_TEXT = "x" * 10_000
@@ -267,7 +270,7 @@ ACCEPTED: dict[str, Any] = {
 
 @pytest.mark.parametrize("event", ACCEPTED.values(), ids=ACCEPTED.keys())
 def test_what_the_contract_allows_is_accepted(event: Any) -> None:
-    assert told(event).kind == "accepted"
+    assert outcome_of(event).kind == "accepted"
 
 
 REJECTED: dict[str, tuple[Any, set[str]]] = {
@@ -489,14 +492,14 @@ REJECTED: dict[str, tuple[Any, set[str]]] = {
 def test_what_the_contract_forbids_is_rejected_with_every_reason_that_applies(
     event: Any, reasons: set[str]
 ) -> None:
-    outcome = told(event)
+    outcome = outcome_of(event)
     assert (outcome.kind, outcome.reasons, outcome.key) == ("rejected", reasons, None)
 
 
 @pytest.mark.parametrize("status", [99, 600, 200.5])
 def test_a_status_code_lies_between_100_and_599(status: float) -> None:
     properties = {"endpoint": "/", "method": "GET", "response_time_ms": 1, "status_code": status}
-    assert told(event_of("api_request", properties)).reasons == {INVALID_FIELD}
+    assert outcome_of(event_of("api_request", properties)).reasons == {INVALID_FIELD}
 
 
 def utc(*parts: int) -> datetime:
@@ -527,7 +530,7 @@ def utc(*parts: int) -> datetime:
 def test_timestamps_are_read_as_rfc_3339_and_cut_to_microseconds(
     text: str, moment: datetime
 ) -> None:
-    assert told(signup(timestamp=text)).key == ("acme", EVENT_ID, moment)
+    assert outcome_of(signup(timestamp=text)).key == ("acme", EVENT_ID, moment)
 
 
 @pytest.mark.parametrize(
@@ -564,7 +567,7 @@ def test_timestamps_are_read_as_rfc_3339_and_cut_to_microseconds(
     ],
 )
 def test_what_is_no_timestamp_is_an_invalid_field(text: str) -> None:
-    assert told(signup(timestamp=text)).reasons == {INVALID_FIELD}
+    assert outcome_of(signup(timestamp=text)).reasons == {INVALID_FIELD}
 
 
 @pytest.mark.parametrize(
@@ -581,7 +584,7 @@ def test_what_is_no_timestamp_is_an_invalid_field(text: str) -> None:
     ],
 )
 def test_a_timestamp_over_ten_years_old_or_over_24_hours_ahead_is_out_of_range(text: str) -> None:
-    assert told(signup(timestamp=text)).reasons == {TIMESTAMP_OUT_OF_RANGE}
+    assert outcome_of(signup(timestamp=text)).reasons == {TIMESTAMP_OUT_OF_RANGE}
 
 
 @pytest.mark.parametrize(
@@ -594,7 +597,7 @@ def test_a_timestamp_over_ten_years_old_or_over_24_hours_ahead_is_out_of_range(t
     ],
 )
 def test_a_moment_that_cannot_be_held_is_out_of_range(text: str) -> None:
-    assert told(signup(timestamp=text)).reasons == {TIMESTAMP_OUT_OF_RANGE}
+    assert outcome_of(signup(timestamp=text)).reasons == {TIMESTAMP_OUT_OF_RANGE}
 
 
 NO_CONSENT: dict[str, Event] = {
@@ -627,12 +630,12 @@ NO_CONSENT: dict[str, Event] = {
 @pytest.mark.parametrize("context", NO_CONSENT.values(), ids=NO_CONSENT.keys())
 def test_an_event_that_needs_consent_is_suppressed_without(context: Event) -> None:
     suppressed = Outcome("suppressed", event="pdf_download", day=MOMENT.date())
-    assert told(event_of("pdf_download") | {"context": context}) == suppressed
+    assert outcome_of(event_of("pdf_download") | {"context": context}) == suppressed
 
 
 @pytest.mark.parametrize("context", NO_CONSENT.values(), ids=NO_CONSENT.keys())
 def test_an_event_that_needs_no_consent_is_never_suppressed(context: Event) -> None:
-    assert told(signup(context=context)).kind in {"accepted", "rejected"}
+    assert outcome_of(signup(context=context)).kind in {"accepted", "rejected"}
 
 
 @pytest.mark.parametrize(
@@ -651,7 +654,7 @@ def test_an_event_that_needs_no_consent_is_never_suppressed(context: Event) -> N
     ],
 )
 def test_an_event_that_needs_consent_is_accepted_with(context: Any) -> None:
-    assert told(event_of("pdf_download") | {"context": context}).kind == "accepted"
+    assert outcome_of(event_of("pdf_download") | {"context": context}).kind == "accepted"
 
 
 @pytest.mark.parametrize(
@@ -666,14 +669,17 @@ def test_an_event_that_needs_consent_is_accepted_with(context: Any) -> None:
     ],
 )
 def test_what_is_malformed_and_no_refusal_is_rejected(context: Any) -> None:
-    outcome = told(event_of("pdf_download") | {"context": context})
+    outcome = outcome_of(event_of("pdf_download") | {"context": context})
     assert outcome.reasons == {INVALID_FIELD}
 
 
 def test_of_a_refusal_that_stands_twice_the_last_counts() -> None:
     line = encode(event_of("pdf_download") | {"context": {"dnt": 5}})
-    assert told(line.replace(b'"dnt": 5', b'"dnt": true, "dnt": false')).kind == "accepted"
-    assert told(line.replace(b'"dnt": 5', b'"dnt": false, "d\\u006et": "1"')).kind == "suppressed"
+    assert outcome_of(line.replace(b'"dnt": 5', b'"dnt": true, "dnt": false')).kind == "accepted"
+    assert (
+        outcome_of(line.replace(b'"dnt": 5', b'"dnt": false, "d\\u006et": "1"')).kind
+        == "suppressed"
+    )
 
 
 @pytest.mark.parametrize(
@@ -690,45 +696,48 @@ def test_of_a_refusal_that_stands_twice_the_last_counts() -> None:
 )
 def test_an_object_without_consent_is_suppressed_whatever_else_is_wrong(changes: Event) -> None:
     line = event_of("pdf_download") | {"context": {"dnt": True}} | changes
-    assert told(line).kind == "suppressed"
+    assert outcome_of(line).kind == "suppressed"
 
 
 def test_size_encoding_and_json_come_before_consent() -> None:
     line = encode(event_of("pdf_download") | {"context": {"dnt": True}})
-    assert told(line).kind == "suppressed"
-    assert told(line + b" " * MAX_LINE_BYTES).reasons == {TOO_LARGE}
-    assert told(line.replace(b'"acme"', b'"\xff"')).reasons == {INVALID_ENCODING}
-    assert told(line.replace(b'"acme"', b"NaN")).reasons == {INVALID_JSON}
+    assert outcome_of(line).kind == "suppressed"
+    assert outcome_of(line + b" " * MAX_LINE_BYTES).reasons == {TOO_LARGE}
+    assert outcome_of(line.replace(b'"acme"', b'"\xff"')).reasons == {INVALID_ENCODING}
+    assert outcome_of(line.replace(b'"acme"', b"NaN")).reasons == {INVALID_JSON}
 
 
 def test_a_line_uses_its_sequence_number_on_the_day_of_its_timestamp_or_else_of_receipt() -> None:
     used = {"producer": "p", "sequence": 7.0}
     on_the_day, on_receipt = ("p", 7, MOMENT.date()), ("p", 7, RECEIVED_AT.date())
-    assert told(signup(context=used)).sequence == on_the_day
-    assert told(signup(context=used, x=1)).sequence == on_the_day
-    assert told(signup(context=used, timestamp="1999-01-01T00:00:00Z")).sequence == (
+    assert outcome_of(signup(context=used)).sequence == on_the_day
+    assert outcome_of(signup(context=used, x=1)).sequence == on_the_day
+    assert outcome_of(signup(context=used, timestamp="1999-01-01T00:00:00Z")).sequence == (
         "p", 7, date(1999, 1, 1),
     )  # fmt: skip
-    assert told(signup(context=used, timestamp="2026-01-09T23:00:00-02:00")).sequence == on_the_day
+    assert (
+        outcome_of(signup(context=used, timestamp="2026-01-09T23:00:00-02:00")).sequence
+        == on_the_day
+    )
     for unreadable in ("yesterday", None, 5, "0000-01-01T00:00:00Z", "9999-12-31T23:59:59-01:00"):
-        assert told(signup(context=used, timestamp=unreadable)).sequence == on_receipt
+        assert outcome_of(signup(context=used, timestamp=unreadable)).sequence == on_receipt
     for half in ({"producer": "p"}, {"sequence": 7}, {"producer": 5, "sequence": 7}, [], None):
-        assert told(signup(context=half)).sequence is None
+        assert outcome_of(signup(context=half)).sequence is None
     for number in (-1, 0.5, "7", True, 10**15 + 1):
-        assert told(signup(context={"producer": "p", "sequence": number})).sequence is None
+        assert outcome_of(signup(context={"producer": "p", "sequence": number})).sequence is None
 
 
 def test_a_suppressed_line_is_counted_on_the_day_of_its_timestamp_or_else_of_receipt() -> None:
     without = event_of("pdf_download") | {"context": {"dnt": True, "producer": "p", "sequence": 0}}
-    outcome = told(without)
+    outcome = outcome_of(without)
     assert (outcome.day, outcome.sequence) == (MOMENT.date(), ("p", 0, MOMENT.date()))
-    assert told(without | {"timestamp": "soon"}).day == RECEIVED_AT.date()
+    assert outcome_of(without | {"timestamp": "soon"}).day == RECEIVED_AT.date()
 
 
 def test_numbers_out_of_bounds_come_after_consent_and_before_duplicates() -> None:
     line = raw_property("1e200000")
     without_consent = line.replace(b'"signup"', b'"session","context":{"dnt":true}')
-    assert told(without_consent).kind == "suppressed"
+    assert outcome_of(without_consent).kind == "suppressed"
     seen = {("acme", EVENT_ID, MOMENT)}
     assert validate(line, RECEIVED_AT, seen).kind == "rejected"
 
@@ -778,7 +787,7 @@ def test_a_derived_event_id_is_that_of_the_canonical_event_without_the_ip() -> N
         '"properties":{"b":2,"n":100.0},"timestamp":"2026-01-10T08:30:00Z"}'
     )
     derived = str(uuid.uuid5(DERIVED_ID_NAMESPACE, canonical))
-    assert told(line).key == ("acme", derived, MOMENT)
+    assert outcome_of(line).key == ("acme", derived, MOMENT)
 
 
 @pytest.mark.parametrize(
@@ -798,7 +807,7 @@ def test_a_derived_event_id_stands_for_the_event_as_it_came(
     change: Callable[[Event], Event], same: bool
 ) -> None:
     event = signup(event_id=ABSENT, context={"ip": "10.0.0.1", "source": "api"})
-    assert (told(change(event)).key == told(event).key) is same
+    assert (outcome_of(change(event)).key == outcome_of(event).key) is same
 
 
 def test_a_file_is_read_line_by_line_with_blank_lines_counted_but_left_out() -> None:
@@ -854,13 +863,13 @@ def test_what_landed_in_an_earlier_file_is_a_duplicate() -> None:
 @FEW_EXAMPLES
 @given(valid_events().flatmap(written))
 def test_generated_valid_events_are_never_rejected(line: bytes) -> None:
-    assert told(line).kind in {"accepted", "suppressed"}
+    assert outcome_of(line).kind in {"accepted", "suppressed"}
 
 
 @FEW_EXAMPLES
 @given(lines())
 def test_every_line_has_an_outcome_with_reasons_only_where_rejected(line: bytes) -> None:
-    outcome = told(line)
+    outcome = outcome_of(line)
     assert (outcome.kind == "rejected") is bool(outcome.reasons)
     assert (outcome.kind == "accepted") is (outcome.key is not None)
     assert b"\n" not in line
@@ -868,7 +877,7 @@ def test_every_line_has_an_outcome_with_reasons_only_where_rejected(line: bytes)
 
 @examples(5)
 @given(files(max_lines=15))
-def test_a_file_told_twice_is_all_duplicates_the_second_time(content: bytes) -> None:
+def test_a_file_loaded_twice_is_all_duplicates_the_second_time(content: bytes) -> None:
     seen: set[tuple[str, str, datetime]] = set()
     first = validate_file(content, RECEIVED_AT, seen)
     second = validate_file(content, RECEIVED_AT, seen)

@@ -65,7 +65,7 @@ def test_clients_are_counted_by_creation_and_churn() -> None:
     entities = [
         client(created_at="2025-03-02T00:00:00Z", churned_at="2025-03-04T23:59:59.999999Z"),
         client("b", "2025-03-03T23:59:59.999999Z", churned_at="2025-03-08T12:00:00Z"),
-        # The day that the entity tells, though it is before its creation.
+        # The day that the entity gives, though it is before its creation.
         client("c", "2025-03-05T00:00:00Z", churned_at="2025-03-04T00:00:00Z"),
     ]
     events = [

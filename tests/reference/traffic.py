@@ -1,4 +1,4 @@
-"""What the traffic marts hold, told as slowly and plainly as the contract tells it.
+"""What the traffic marts hold, computed as slowly and plainly as the contract describes it.
 
 Written to be checked against the contract by reading; it imports nothing from the product.
 

@@ -77,10 +77,10 @@ def stream() -> list[dict[str, Any]]:
                     one = _event(len(events), event, actor, **page)
                     events.append(one | {"properties": properties})
     # Somebody else who speaks of one of them, and later that day does not.
-    told = _event(len(events), "chat", {"client_id": "acme", "user_id": "user-cid"})
-    later = datetime.fromisoformat(told["timestamp"]) + MINUTE
-    again = _event(len(events) + 1, "chat", told["actor"]) | {"timestamp": later.isoformat()}
-    return [*events, told | {"properties": {"invited": {"by": ["user-ann"]}}}, again]
+    sent = _event(len(events), "chat", {"client_id": "acme", "user_id": "user-cid"})
+    later = datetime.fromisoformat(sent["timestamp"]) + MINUTE
+    again = _event(len(events) + 1, "chat", sent["actor"]) | {"timestamp": later.isoformat()}
+    return [*events, sent | {"properties": {"invited": {"by": ["user-ann"]}}}, again]
 
 
 BROKEN = (
@@ -93,7 +93,7 @@ UNPARSABLE = (
     b"event=chat&client_id=acme&user_id=user-ann\n",
     b'{"event": "chat", "actor": {"lead_id": "lead-ann"\n',
 )
-# An object that tells its client where no event does.
+# An object that names its client where no event does.
 FLAT = {"event": "chat", "client_id": "acme", "lead_id": "lead-ann"}
 USER_ROWS = [
     {

@@ -113,7 +113,7 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "a full refresh deletes nothing": (
         Edit(CELLS, "where current_setting('warehouse.mode') = 'full'\"", 'where false"'),
     ),
-    "a window's rows that no event stands behind stay": (
+    "a window's rows without events stay": (
         Edit(CELLS, "where current_setting('warehouse.mode') = 'window'\"", 'where false"'),
     ),
     "a window moves the offset": (
@@ -271,14 +271,14 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
             "< {{ start_of('month', day_of(as_of())) }} and false",
         ),
     ),
-    "an event after its client's last day is no news": (
+    "an event after its client's last day is not read": (
         Edit(
             INTERMEDIATE + "_intermediate__models.yml",
             " and new_rows.occurred_on <= known.last_on",
             "",
         ),
     ),
-    "what a bill changes is told of its own month alone": (
+    "what a bill changes touches its own month alone": (
         Edit(
             CLIENTS + "_clients__models.yml",
             "where: event in ('invoice_sent', 'payment_received')",
@@ -299,7 +299,7 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
             "(values ('lead_stage_changed'))",
         ),
     ),
-    "a moment of an entity that comes to pass is no news": (
+    "a moment of an entity that is reached is not read": (
         Edit(
             CELLS,
             "or ({{ moment }} >= {{ from_as_of() }} and {{ moment }} < {{ as_of() }})",
@@ -365,7 +365,7 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
             "and 100 * error_calls >=",
         ),
     ),
-    "a window is told of before it is complete": (
+    "a window is shown before it is complete": (
         Edit(
             OPERATIONS + "alert_history.sql",
             "where window_start + {{ window_length() }} <= {{",
@@ -404,7 +404,7 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "changed code is not rebuilt": (
         Edit(BEGIN_MODEL, "or current_offset.checksum <> code_checksum or", "or"),
     ),
-    "a user sees what tells of the whole client": (
+    "a user sees what describes the whole client": (
         Edit(POLICY_STATEMENTS, "|| ' and ' || format(mapped, 't.user_id is null')", ""),
     ),
     "views of marts show what their owner sees": (

@@ -32,7 +32,7 @@ PEOPLE: dict[str, tuple[str, tuple[str, str | None] | None]] = {
     "api": ("warehouse_api", None),
 }
 TENANTS = {name for name, (group, _) in PEOPLE.items() if group == "warehouse_tenant"}
-# May take the role of acme_app alone, so that what it tries as that can be told from what it may.
+# May take only the role of acme_app: what it tries in that role is distinguished from its own.
 API_OF_ACME = "api_of_acme"
 
 
@@ -115,7 +115,7 @@ def story_of(client: str) -> list[dict[str, Any]]:
         ({"user_id": f"u2 of {client}"}, user), ({}, whole),
         ({"unit_id": f"unit of {client}"}, [("session", {})]),
     ]  # fmt: skip
-    told = [(who, *happened) for who, story in actors for happened in story]
+    stories = [(who, *happened) for who, story in actors for happened in story]
     return [
         event(
             0,
@@ -127,7 +127,7 @@ def story_of(client: str) -> list[dict[str, Any]]:
             context={"source": "api", "page": {"path": f"/page of {client}"}},
             properties=properties,
         )
-        for minute, (who, name, properties) in enumerate(told)
+        for minute, (who, name, properties) in enumerate(stories)
     ]
 
 

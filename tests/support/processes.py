@@ -111,7 +111,7 @@ def kill(process: subprocess.Popen[str]) -> None:
 def held(connection: psycopg.Connection, trigger: str) -> Iterator[Callable[[], bool]]:
     """Make every session wait where ``trigger`` (`before insert on … when (…)`) fires.
 
-    Gives a function that tells whether one waits there. When the block is left it goes on.
+    Gives a function that returns whether one waits there. When the block is left it goes on.
     """
     connection.execute(
         "create function public.hold() returns trigger language plpgsql as "

@@ -1,4 +1,4 @@
-"""Files, archives and pipes are read to their end, and what is no whole one is told."""
+"""Files, archives and pipes are read to their end, and an incomplete one is reported."""
 
 from __future__ import annotations
 

@@ -277,7 +277,7 @@ def test_azure_gives_equal_rows_ids_of_their_own_that_do_not_hang_on_the_directo
     assert here[0]["timestamp"] == "2023-11-16T18:17:03.9799600Z"
 
 
-def test_azure_refuses_a_file_whose_name_tells_no_client(write: Write) -> None:
+def test_azure_refuses_a_file_whose_name_gives_no_client(write: Write) -> None:
     source = write(
         "trace.csv", "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03,1,2\n"
     )

@@ -193,7 +193,7 @@ create table staging.visitor_salts (
 );
 
 comment on table staging.visitor_salts is
-'The salt of visitor_hash, one for each day of receipt (UTC), destroyed within 48 h after the start of that day.';
+'The salt of visitor_hash, one for each day of receipt (UTC), destroyed by the first load or expiry 48 h after the start of that day.';
 
 -- Entities.
 
