@@ -42,6 +42,7 @@ SUITES_DIR = Path(__file__).parent / "suites"
 # The rows that each suite checks, in the order of the data flow. A window is the batches with
 # after < batch_seq <= upto. With an array of batches the server uses the index on them even before
 # it has gathered statistics.
+# Great Expectations takes only queries that begin with `select`.
 ROWS = {
     name: read_sql(__file__, name)
     for name in (

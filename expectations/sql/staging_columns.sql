@@ -1,5 +1,5 @@
--- Without raw_events: the suite of that name checks its columns, and blocks builds.
 select
+    -- Without raw_events: the suite of that name checks its columns, and blocks builds.
     c.table_name || '.' || c.column_name || ' ' || c.data_type as described,
     c.table_name,
     c.column_name

@@ -60,11 +60,15 @@ class Outage:
     runs: int
 
 
+def _count_runs(outage: Outage) -> str:
+    return f"{outage.runs} run{'' if outage.runs == 1 else 's'}"
+
+
 def run_failed_text(run_id: str, job: str, outage: Outage, cause: str) -> str:
     """Return the text for a run that failed."""
     since = format_time(outage.since)
     return (
-        f":red_circle: {job} has been failing since {since} ({outage.runs} runs): {cause}\n"
+        f":red_circle: {job} has been failing since {since} ({_count_runs(outage)}): {cause}\n"
         f"{run_link(run_id)}"
     )
 
@@ -76,7 +80,7 @@ def run_recovered_text(run_id: str, job: str, outage: Outage) -> str:
 
 def outage_text(outage: Outage) -> str:
     """Return what is said of an outage that is over."""
-    return f"had failed since {format_time(outage.since)} ({outage.runs} runs)"
+    return f"had failed since {format_time(outage.since)} ({_count_runs(outage)})"
 
 
 def checks_failed_text(run_id: str, failed: Mapping[str, tuple[datetime, str]]) -> str:
