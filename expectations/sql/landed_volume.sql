@@ -1,6 +1,6 @@
 select yesterday.* from (
-    -- Yesterday, and the median of the same weekday in the eight weeks before. Weeks before the first
-    -- batch do not count.
+    -- Yesterday, and the median of the same weekday in the eight weeks before. Weeks before the
+    -- first batch do not count.
     with days as (
         select (now() at time zone 'utc')::date - 1 - 7 * w.week as day, w.week
         from generate_series(0, 8) as w (week)

@@ -260,4 +260,4 @@ def test_a_url_comes_from_a_file_that_is_named_or_a_clear_sentence(
     (tmp_path / "url").write_bytes(b"postgresql://caf\xe9")
     monkeypatch.setenv("WAREHOUSE_DATABASE_URL_FILE", str(tmp_path / "url"))
     code, said = run("status")
-    assert (code, said.count("\n"), "it is no UTF-8 text" in said) == (1, 1, True)
+    assert (code, said.count("\n"), "it is not UTF-8 text" in said) == (1, 1, True)
