@@ -22,7 +22,7 @@ from warehouse.settings import settings
 TEMPLATE = "warehouse_template"
 
 # A profile of property tests for each tier: `fast` tries the same few examples everywhere, `deep`
-# four times as many, others with each `--hypothesis-seed`. What fails is made smaller for at most
+# twice as many, others with each `--hypothesis-seed`. What fails is made smaller for at most
 # five minutes (Hypothesis's own limit); the output says how to run that example again.
 _BOTH = {
     "deadline": None,
@@ -39,7 +39,7 @@ FAST_EXAMPLES = 100
 hypothesis.settings.register_profile(
     "fast", max_examples=FAST_EXAMPLES, derandomize=True, database=None, **_BOTH
 )
-hypothesis.settings.register_profile("deep", max_examples=4 * FAST_EXAMPLES, **_BOTH)
+hypothesis.settings.register_profile("deep", max_examples=2 * FAST_EXAMPLES, **_BOTH)
 hypothesis.settings.load_profile("fast")
 
 

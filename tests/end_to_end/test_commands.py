@@ -39,6 +39,7 @@ def own_server(servers):
     shutil.rmtree(home)
 
 
+@pytest.mark.deep
 def test_the_demo_makes_a_row_and_a_second_run_changes_nothing(own_server):
     # Where files would be everybody's.
     first = run("demo", "--json", umask=0)
@@ -172,6 +173,7 @@ def test_a_command_before_init_says_to_run_init(servers, command):
     assert "Traceback" not in failed.stderr
 
 
+@pytest.mark.deep
 def test_bare_dbt_finds_the_warehouse_by_the_printed_environment(warehouse):
     exports = run("environment").stdout
     built = subprocess.run(

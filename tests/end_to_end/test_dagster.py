@@ -231,6 +231,7 @@ def test_a_failed_check_of_what_landed_leaves_the_row(definitions, warehouse, bu
     assert _exported(warehouse) == before
 
 
+@pytest.mark.deep
 def test_a_scheduled_run_reports_every_partition_that_it_touched_late_days_included(
     definitions, warehouse, built
 ):

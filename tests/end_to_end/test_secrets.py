@@ -87,6 +87,7 @@ def leaks(folder: Path) -> list[tuple[str, str]]:
     ]
 
 
+@pytest.mark.deep
 def test_passwords_and_personal_data_reach_no_file_and_no_terminal(
     planted: psycopg.Connection, tmp_path: Path
 ) -> None:

@@ -148,7 +148,11 @@ MOMENTS = {
 
 @pytest.mark.parametrize(
     ("moment", "warehouse"),
-    [*((moment, 18) for moment in MOMENTS), ("the copying of events", 16), ("the commit", 16)],
+    [
+        *((moment, 18) for moment in MOMENTS),
+        DEEP("the copying of events", 16),
+        DEEP("the commit", 16),
+    ],
     indirect=["warehouse"],
 )
 def test_a_load_may_be_killed_at_every_moment_of_a_chunk(

@@ -85,6 +85,7 @@ def test_every_model_that_decides_something_has_unit_tests(parsed: tuple[Any, li
     assert {model.name for model in models(manifest)} - cut_alike - {"restatements"} <= tested
 
 
+@pytest.mark.deep
 def test_a_build_warns_of_nothing(database: psycopg.Connection) -> None:
     for mode in ([], ["--full-refresh"]):
         _, warnings = dbt(*dbt_command("build"), *mode)

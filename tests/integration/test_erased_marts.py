@@ -35,6 +35,7 @@ def whole(wholes) -> Iterator[psycopg.Connection]:
         yield connection
 
 
+@pytest.mark.deep
 def test_what_is_left_is_what_would_be_there_had_the_subject_never_come(
     whole: psycopg.Connection,
 ) -> None:

@@ -306,6 +306,7 @@ def test_what_fails_in_the_warehouse_is_not_blamed_on_the_target(
         export_row()
 
 
+@pytest.mark.deep
 def test_a_reader_sees_one_whole_row_through_200_exports_and_killed_exporters(
     built: psycopg.Connection, target: psycopg.Connection
 ) -> None:
