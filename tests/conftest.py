@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -158,6 +159,14 @@ def servers() -> Iterator[Callable[[int], Server]]:
 
 # The command line, for tests that type it: `subprocess.run([*WAREHOUSE, "load", …])`.
 WAREHOUSE = (sys.executable, "-m", "orchestration.cli")
+
+
+@pytest.fixture(autouse=True)
+def same_umask() -> Iterator[None]:
+    """Give each test the usual umask: commands that run in this process set another one."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
 
 
 @pytest.fixture

@@ -106,6 +106,7 @@ def test_who_has_no_name_is_named_by_number(monkeypatch):
     assert options.user_name() == f"uid {os.getuid()}"
 
 
+@pytest.mark.deep
 def test_a_selection_of_nothing_is_reported(warehouse):
     finished = run("build", "--select", "+++@@@")
     assert finished.returncode == 1

@@ -412,7 +412,7 @@ def test_a_dropped_file_whose_load_was_cut_off_is_loaded_once(warehouse):
 
 
 def test_dagster_keeps_its_runs_in_the_warehouse_where_it_is_set_to(
-    definitions, warehouse, monkeypatch
+    definitions, warehouse, built, monkeypatch
 ):
     monkeypatch.setenv("WAREHOUSE_DAGSTER_STORAGE", "postgres")
     settings.cache_clear()

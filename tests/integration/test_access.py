@@ -819,6 +819,7 @@ def test_a_loader_loads_whatever_comes_and_reads_no_more_than_that_takes(
                 person.execute(query)
 
 
+@pytest.mark.deep
 def test_a_builder_builds_and_neither_reads_payloads_nor_checks_nor_exports(
     owner: psycopg.Connection, servers: Callable[[int], Server], tmp_path: Path
 ) -> None:

@@ -64,6 +64,7 @@ def models(manifest: Any) -> list[Any]:
 TIME_ZONES = {16: "UTC", 18: "Europe/Berlin"}
 
 
+@pytest.mark.deep
 def test_every_unit_test_of_the_models_passes_whatever_the_time_zone_of_the_session(
     database: psycopg.Connection,
 ) -> None:

@@ -61,6 +61,7 @@ def test_what_is_left_is_what_would_be_there_had_the_subject_never_come(
     assert rows_of_models(whole) == after
 
 
+@pytest.mark.deep
 def test_of_an_erased_client_no_figure_is_reported(whole: psycopg.Connection) -> None:
     erase(SUBJECTS["client"], "dpo")
     query = "select mart, client_id from marts.restatements where client_id <> 'none'"

@@ -224,6 +224,7 @@ def failing_checks() -> list[str]:
     return [result.check_name for result in results if not result.passed]
 
 
+@pytest.mark.deep
 @examples(6)
 @given(content=files())
 def test_no_file_makes_a_check_of_what_landed_fail(
