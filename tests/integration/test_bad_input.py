@@ -552,6 +552,7 @@ def test_a_full_disk_breaks_the_load_off_and_with_room_it_goes_on(
         query(admin, "drop tablespace small")
 
 
+@pytest.mark.deep
 def test_a_disk_too_small_for_the_first_set_up_is_reported_and_with_room_it_is_made(
     small_disk: Path,
 ) -> None:

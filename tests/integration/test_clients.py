@@ -319,6 +319,7 @@ def test_an_entity_that_changes_restates_the_counts_of_clients(warm, january, tm
     ]
 
 
+@pytest.mark.deep
 def test_a_rebuild_restates_what_someone_has_changed_by_hand(warm, january):
     warm.execute("update marts.analytics_daily set jobs_won = 7 where date = '2026-01-08'")
     build(BuildOptions(start=date(2026, 1, 7), end=date(2026, 1, 9)))

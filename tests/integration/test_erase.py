@@ -187,6 +187,7 @@ def test_a_client_with_a_login_and_who_let_an_export_pass_are_erased(
     assert rows(small, "select role_name from warehouse.tenants") == [("app",)]
 
 
+@pytest.mark.deep
 def test_out_of_another_s_actor_a_subject_is_cut(small: psycopg.Connection, tmp_path: Path) -> None:
     actor = {"client_id": "acme", "user_id": "w1", "lead_id": "/u/user-ann"}
     sent = event(7_000, actor=actor | {"profile": "https://p.example/u/user-ann?a=1"})

@@ -109,6 +109,7 @@ def test_a_month_that_is_too_old_is_dropped_and_no_figure_changes(
 PAID = {"type": "purchase", "amount_usd": 7}
 
 
+@pytest.mark.deep
 def test_a_rebuild_that_would_lose_dropped_events_is_refused(
     warehouse: psycopg.Connection,
 ) -> None:
@@ -165,6 +166,7 @@ def test_a_month_that_is_being_read_is_dropped_when_that_ends_and_holds_nothing_
     assert TOO_OLD not in partitions(warehouse)
 
 
+@pytest.mark.deep
 def test_a_subject_is_erased_of_whom_facts_alone_know(
     warehouse: psycopg.Connection, tmp_path: Path
 ) -> None:

@@ -49,10 +49,7 @@ def escalation(at: datetime) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("mart", "point"),
-    [
-        (mart, point) if mart == "analytics_daily" else DEEP(mart, point)
-        for mart, point in MARTS.items()
-    ],
+    [DEEP(mart, point) for mart, point in MARTS.items()],
 )
 def test_a_build_that_is_killed_in_a_mart_and_started_again_ends_like_an_unbroken_one(
     warm: psycopg.Connection, tmp_path: Path, mart: str, point: str

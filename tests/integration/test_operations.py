@@ -438,6 +438,7 @@ def test_loads_and_builds_that_ended_are_recorded(warm, january):
     )
 
 
+@pytest.mark.deep
 def test_texts_that_no_index_could_hold_go_through_builds(warm, tmp_path):
     start_afresh(warm)
     chance = random.Random(7)

@@ -31,6 +31,7 @@ def warm(servers: Callable[[int], Server]) -> Iterator[psycopg.Connection]:
         yield connection
 
 
+@pytest.mark.deep
 def test_every_ready_query_runs_and_finds_something(warm: psycopg.Connection, tmp_path: Path):
     files = generate.write_sample(tmp_path)
     for kind in EntityKind:

@@ -162,6 +162,7 @@ def test_init_that_may_not_prints_for_a_dba_what_to_run_and_works_for_its_owner_
         assert rows(owner, owns) == [("warehouse_transformer",)]
 
 
+@pytest.mark.deep
 def test_init_of_the_embedded_server_makes_a_login_for_builds() -> None:
     home = Path(tempfile.mkdtemp(prefix="wh-"))
     with settings_of(home, SERVER_VERSION, None):

@@ -7,6 +7,7 @@ from decimal import Decimal
 from itertools import count
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +23,9 @@ from tests.reference.business import (
     revenue_events,
     unit_economics_monthly,
 )
+
+# The reference changes only with the contract.
+pytestmark = pytest.mark.deep
 
 AS_OF = datetime(2025, 3, 20, 12, tzinfo=UTC)
 TENTH = date(2025, 3, 10)

@@ -32,6 +32,9 @@ from tests.reference.operations import (
     system_metrics_hourly,
 )
 
+# The reference changes only with the contract.
+pytestmark = pytest.mark.deep
+
 AS_OF = datetime(2025, 3, 20, 12, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 MINUTE = timedelta(minutes=1)

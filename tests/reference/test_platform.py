@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +14,9 @@ from tests.conftest import examples
 from tests.properties.client_streams import AS_OFS, Stream, client_streams
 from tests.reference.platform import all_marts, plan_adoption_daily, platform_analytics
 from tests.reference.test_clients import client, column, event, inbound, outbound, picked
+
+# The reference changes only with the contract.
+pytestmark = pytest.mark.deep
 
 AS_OF = datetime(2025, 3, 8, 12, tzinfo=UTC)
 MOVEMENTS = (

@@ -9,6 +9,9 @@ import pytest
 
 from tests.reference.stats import DayParts, MarketingRow, day_parts, marketing_row, rate
 
+# The reference changes only with the contract.
+pytestmark = pytest.mark.deep
+
 AS_OF = datetime(2025, 4, 10, 12, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 

@@ -30,6 +30,9 @@ from tests.reference.traffic import (
     visitor_funnel_monthly,
 )
 
+# The reference changes only with the contract.
+pytestmark = pytest.mark.deep
+
 AS_OF = datetime(2025, 3, 20, 12, tzinfo=UTC)
 SOME_EXAMPLES = examples(20)
 Event = dict[str, Any]
