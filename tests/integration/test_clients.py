@@ -26,6 +26,7 @@ from tests.support.building import (
     touched,
     warm_warehouse,
 )
+from tests.support.lines import value
 from tests.support.processes import run
 
 AS_OF = datetime(2026, 2, 3, tzinfo=UTC)
@@ -236,6 +237,16 @@ def test_what_comes_late_and_what_comes_to_pass_end_as_a_rebuild_does(warm, janu
     vanished = client("ghost", "2027-12-31") | {"updated_at": "2026-01-02T00:00:00Z"}
     land_entities(tmp_path, EntityKind.CLIENTS, [vanished])
     build_at(march)
+    # What a late invoice of January leaves outstanding, it leaves in each month since; nothing else
+    # touches March here.
+    outstanding = (
+        "select outstanding_invoices_cents from marts.analytics_monthly "
+        "where client_id = 'acme' and month = '2026-03'"
+    )
+    before = value(warm, outstanding)
+    land(tmp_path, [event("invoice_sent", "2026-01-21T09:00", "l1", value_cents=7)])
+    build_at(march)
+    assert value(warm, outstanding) == before + 7
     # In between, cohorts mature and months begin: no input is unread, only time has passed.
     may = datetime(2026, 5, 2, 1, tzinfo=UTC)
     build_at(may)
