@@ -42,6 +42,7 @@ def warm(servers: Callable[[int], Server]) -> Iterator[psycopg.Connection]:
 
 
 # Dozens of builds by a real dbt: minutes, more on a busy machine.
+@pytest.mark.walk
 @pytest.mark.timeout(1800)
 @few_cases(1)
 @given(stream=chat_streams(), seed=st.integers(0, 2**32))

@@ -226,6 +226,7 @@ def warm(servers: Callable[[int], Server]) -> Iterator[psycopg.Connection]:
 
 @pytest.mark.hypothesis
 # Dozens of builds by a real dbt: minutes, more on a busy machine.
+@pytest.mark.walk
 @pytest.mark.timeout(1800)
 def test_loads_and_builds_in_any_order_end_like_one_full_rebuild_and_like_the_reference(
     warm: psycopg.Connection, tmp_path: Path

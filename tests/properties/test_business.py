@@ -70,6 +70,7 @@ def warm(servers: Callable[[int], Server]) -> Iterator[psycopg.Connection]:
 
 
 # Dozens of builds by a real dbt: minutes, more on a busy machine.
+@pytest.mark.walk
 @pytest.mark.deep
 @pytest.mark.timeout(1800)
 @few_cases(1)

@@ -41,7 +41,7 @@ from tests.reference.intake import PLAN, validate
 pytestmark = pytest.mark.deep
 
 AS_OF = datetime(2025, 3, 20, 12, tzinfo=UTC)
-SOME_EXAMPLES = examples(25)
+SOME_EXAMPLES = examples(13)
 # A moment of a chat where the test does not say.
 MOMENT = "2025-03-10T10:00:00Z"
 

@@ -201,7 +201,7 @@ def test_a_months_margin_is_rounded_once() -> None:
     ]
 
 
-@examples(10)
+@examples(5)
 @given(operations_streams(), st.sampled_from(AS_OFS))
 def test_the_marts_agree_with_each_other(stream: Stream, as_of: datetime) -> None:
     events, clients, _, _ = stream

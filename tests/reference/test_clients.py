@@ -49,7 +49,7 @@ pytestmark = pytest.mark.deep
 
 AS_OF = datetime(2025, 3, 20, 12, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-SOME_EXAMPLES = examples(20)
+SOME_EXAMPLES = examples(10)
 Event = dict[str, Any]
 Row = dict[str, Any]
 

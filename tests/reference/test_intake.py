@@ -40,7 +40,7 @@ MOMENT = datetime(2026, 1, 10, 8, 30, tzinfo=UTC)
 ABSENT = object()
 
 Event = dict[str, Any]
-FEW_EXAMPLES = examples(40)
+FEW_EXAMPLES = examples(20)
 
 
 def signup(**changes: Any) -> Event:

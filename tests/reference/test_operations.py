@@ -38,7 +38,7 @@ pytestmark = pytest.mark.deep
 AS_OF = datetime(2025, 3, 20, 12, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 MINUTE = timedelta(minutes=1)
-SOME_EXAMPLES = examples(15)
+SOME_EXAMPLES = examples(8)
 Event = dict[str, Any]
 Row = dict[str, Any]
 

@@ -232,7 +232,7 @@ def test_plans_beyond_a_clients_twenty_largest_are_one() -> None:
     assert sum(row["date"].day == 5 for row in rows) == 19 + 3
 
 
-@examples(20)
+@examples(10)
 @given(client_streams(), st.sampled_from(AS_OFS))
 def test_mrr_is_yesterdays_and_its_movements(stream: Stream, as_of: datetime) -> None:
     events, clients, _ = stream

@@ -34,7 +34,7 @@ from tests.reference.traffic import (
 pytestmark = pytest.mark.deep
 
 AS_OF = datetime(2025, 3, 20, 12, tzinfo=UTC)
-SOME_EXAMPLES = examples(20)
+SOME_EXAMPLES = examples(10)
 Event = dict[str, Any]
 Row = dict[str, Any]
 
