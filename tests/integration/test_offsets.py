@@ -638,14 +638,15 @@ def test_a_changed_macro_rebuilds_the_models_whose_views_it_is_in(
 def test_a_change_of_what_touches_a_cell_rebuilds_the_model(
     warehouse: psycopg.Connection, tmp_path: Path, project: Path
 ) -> None:
-    parts = project / "models/intermediate/int_platform_activity_daily.sql"
-    touch = "'int_chat_events': 'select occurred_on from new_rows',"
-    edit(parts, touch, "'int_chat_events': 'select occurred_on from new_rows where false',")
+    models = project / "models/intermediate/_intermediate__models.yml"
+    declared = "int_chat_events: [occurred_on]\n          int_pdf_download_events: [occurred_on]\n"
+    changed = declared.replace("[occurred_on]", "{columns: [occurred_on], where: 1 = 0}", 1)
+    edit(models, declared, changed)
     build_at(AS_OF)
     land(tmp_path, FIRST)
     build_at(AS_OF)
     assert stats_row(warehouse).questions_answered < 2, "the fault hides what came"
-    edit(parts, " where false", "")
+    edit(models, changed, declared)
     build_at(AS_OF)
     assert_right_without_units(warehouse, FIRST)
 
