@@ -857,6 +857,8 @@ def test_the_owner_builds_with_the_rights_of_builders(
     owner: psycopg.Connection,
 ) -> None:
     planted = "insert into warehouse.tenants values ('tim_transformer', 'acme')"
+    # It reads what was loaded before: the build below then runs these statements alone.
+    build_at(AS_OF + timedelta(minutes=8))
     with sign_in(owner, "tim_transformer") as person:
         person.execute(
             "update warehouse.time_dependent_models set statements = array_prepend(%s, statements)",
