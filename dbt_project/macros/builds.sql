@@ -19,8 +19,7 @@
         begin;
         select warehouse.pin_build(
             '{{ invocation_id }}', {{ given.values | join(', ') }},
-            {{ 'true' if flags.FULL_REFRESH else 'false' }},
-            {{ quoted(env_var('WAREHOUSE_BUILD_CODE_DIGEST', '')) }}
+            {{ 'true' if flags.FULL_REFRESH else 'false' }}
         );
         {% if invocation_args_dict.select %}
         update warehouse.builds
@@ -53,14 +52,13 @@
         {% set bad = ['error', 'fail', 'runtime error', 'skipped', 'partial success'] %}
         begin;
         {% for result in results if result.node.resource_type == 'test' and result.status != 'skipped' %}
-            {% set tested = result.node.attached_node or (result.node.depends_on.nodes | first) or '' %}
             insert into warehouse.check_results (
                 check_name, source, model, severity, passed, failures, detail, batch_seq, as_of
             )
             select
                 {{ quoted('dbt.' ~ result.node.name) }},
                 'dbt',
-                {{ quoted(tested.split('.')[-1]) }},
+                {{ quoted(tested_model(result.node)) }},
                 {{ quoted(result.node.config.severity | lower) }},
                 {{ 'true' if result.status == 'pass' else 'false' }},
                 {{ result.failures if result.failures is not none else 'null' }},
@@ -68,20 +66,74 @@
                 coalesce(o.batch_seq, (select coalesce(max(b.batch_seq), 0) from staging.event_batches as b)),
                 nullif(o.as_of, 'infinity')
             from (values (1)) as one (row)
-            left join warehouse.model_offsets as o on o.model = {{ quoted(tested.split('.')[-1]) }};
+            left join warehouse.model_offsets as o on o.model = {{ quoted(tested_model(result.node)) }};
         {% endfor %}
-        update warehouse.builds
-        set
-            state = '{{ 'failed' if results | selectattr('status', 'in', bad) | list else 'done' }}',
-            ended_at = clock_timestamp()
-        where invocation_id = '{{ invocation_id }}';
-        delete from warehouse.touched_periods as t
-        using warehouse.builds as b
-        where t.invocation_id = b.invocation_id and b.started_at < now() - make_interval(days => {{ var('touched_periods_days') }});
+        {% if flags.WHICH == 'build' %}{{ note_compiled(results) }}{% endif %}
+        select warehouse.finish_build(
+            '{{ invocation_id }}', '{{ 'failed' if results | selectattr('status', 'in', bad) | list else 'done' }}'
+        );
         commit;
     {% else %}
         select 1
     {% endif %}
+{%- endmacro %}
+
+
+{#
+    Records what dbt ran with this code, and the queries of the tests, so that the next build can do
+    without dbt (warehouse.why_dbt).
+#}
+{% macro note_compiled(results) -%}
+    {% set digest = quoted(env_var('WAREHOUSE_BUILD_CODE_DIGEST', '')) %}
+    {% set nodes = [] %}
+    {% for unique_id in selected_resources if unique_id in graph.nodes or unique_id in graph.functions %}
+        {% set node = graph.nodes[unique_id] or graph.functions[unique_id] %}
+        {% set has_relation = node.resource_type in ['model', 'seed'] %}
+        {% do nodes.append({'node': node.name, 'relation': node.schema ~ '.' ~ node.name if has_relation else none}) %}
+    {% endfor %}
+    {% set done = [] %}
+    {% for result in results if result.status in ['success', 'pass', 'warn', 'fail'] %}
+        {% do done.append(result.node.name) %}
+        {% if result.node.resource_type == 'test' %}{{ store_test(result.node, digest) }}{% endif %}
+    {% endfor %}
+    insert into warehouse.compiled_nodes (node, relation)
+    select node, relation
+    from jsonb_to_recordset({{ quoted(tojson(nodes)) }}::jsonb) as selected (node text, relation text)
+    on conflict (node) do update set relation = excluded.relation;
+    update warehouse.compiled_nodes set code_digest = {{ digest }} where node = any({{ text_array(done) }});
+    {% if not invocation_args_dict.select %}
+    delete from warehouse.compiled_nodes
+    where node not in (select node from jsonb_to_recordset({{ quoted(tojson(nodes)) }}::jsonb) as selected (node text));
+    delete from warehouse.stored_tests where test not in (select node from warehouse.compiled_nodes);
+    {% endif %}
+{%- endmacro %}
+
+
+{% macro store_test(node, digest) -%}
+    insert into warehouse.stored_tests (test, code_digest, model, models, severity, query)
+    values (
+        {{ quoted(node.name) }},
+        {{ digest }},
+        {{ quoted(tested_model(node)) }},
+        {{ text_array(upstream_models(node)) }},
+        {{ quoted(node.config.severity | lower) }},
+        {{ quoted(get_test_sql(
+            get_limit_subquery_sql(node.compiled_code, node.config.limit),
+            node.config.fail_calc, node.config.warn_if, node.config.error_if, limit=none
+        )) }}
+    )
+    on conflict (test) do update set
+        code_digest = excluded.code_digest,
+        model = excluded.model,
+        models = excluded.models,
+        severity = excluded.severity,
+        query = excluded.query;
+{%- endmacro %}
+
+
+{# The model that a test is of. #}
+{% macro tested_model(node) -%}
+    {{ return((node.attached_node or (node.depends_on.nodes | first) or '').split('.')[-1]) }}
 {%- endmacro %}
 
 

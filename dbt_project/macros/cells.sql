@@ -164,14 +164,11 @@
 {%- endmacro %}
 
 
-{#
-    Before the first build there is no table yet. An empty one takes its place here, so that the
-    text of the touched cells is the same in every build.
-#}
-{% macro list_touched_cells(is_new) -%}
+{# The statements that list the touched cells. Their text is the same in every build. #}
+{% macro list_cells_sql() -%}
     {% set meta = model.config.meta %}
     {% set has_erased = run_query('select exists (select from warehouse.erased_rows)').columns[0].values()[0] %}
-    {% if is_new %}create table {{ this }} {{ postgres__get_table_columns_and_constraints() }};{% endif %}
+    {% set listed %}
     create temporary table touched_{{ model.name }} on commit drop as
     select distinct {{ meta.cells | join(', ') }}
     from (
@@ -188,9 +185,9 @@
         ) as touched_by_{{ upstream }}
         {% endfor %}
     ) as touched ({{ meta.cells | join(', ') }})
-    where {{ in_window(meta.window_on) }};
-    analyze {{ touched_table() }};
-    {% if is_new %}drop table {{ this }};{% endif %}
+    where {{ in_window(meta.window_on) }}
+    {% endset %}
+    {{ return([listed, 'analyze ' ~ touched_table()]) }}
 {%- endmacro %}
 
 
@@ -217,7 +214,7 @@
     rebuilt rows and would miss a row that disappears. A backfill leaves the model's offset before
     the erasure, so downstream models read this once their offset passes the erasure.
 #}
-{% macro note_replaced_sql(target_relation) -%}
+{% macro note_replaced_sql(in_full) -%}
     {% set cells = model.config.meta.cells | join(', ') %}
     insert into warehouse.erased_rows (model, batch_seq, content)
     select
@@ -227,13 +224,10 @@
             (select max(b.batch_seq) from staging.event_batches as b where b.kind = 'erasure')
         ),
         to_jsonb(replaced)
-    from {{ target_relation }} as replaced
+    from {{ this }} as replaced
     where
         {{ is_past_erasure() }}
-        and (
-            current_setting('warehouse.mode') = 'full'
-            or ({{ cells }}) in (select {{ cells }} from {{ touched_table() }})
-        )
+        {% if not in_full %}and ({{ cells }}) in (select {{ cells }} from {{ touched_table() }}){% endif %}
 {%- endmacro %}
 
 
@@ -259,87 +253,83 @@
 
 
 {#
-    Strategy of the marts: the touched cells' rows are replaced, in full mode all rows, in a
-    backfill all rows of the window, so that rows without any event left disappear.
+    The statements that replace a model's rows: of the touched cells, and in a backfill those of the
+    window, so that rows without any event left disappear; or (in_full) all rows.
 #}
-{% macro get_incremental_replace_cells_sql(arg_dict) -%}
-    {% for statement in replace_rows_sql(
-        arg_dict.target_relation, arg_dict.temp_relation, arg_dict.dest_columns
-    ) %}
-        {{ statement }};
-    {% endfor %}
-    {{ note_touched_periods_sql(arg_dict.temp_relation) }}
-{%- endmacro %}
-
-
-{#
-    Records, for monitoring, which periods were touched and how many rows were written to each. In
-    full mode that is all of them, which end_model records.
-#}
-{% macro note_touched_periods_sql(source) -%}
+{% macro replace_rows_sql(in_full) -%}
     {% set meta = model.config.meta %}
-    {% if meta.window_on %}
-    insert into warehouse.touched_periods
-        (invocation_id, model, period_start, rows_written, from_batch, to_batch)
-    select '{{ invocation_id }}', '{{ model.name }}', period_start, sum(rows_written), {{ from_batch() }}, {{ to_batch() }}
-    from (
-        select {{ meta.window_on }} as period_start, 0 as rows_written from {{ touched_table() }}
-        union all
-        select {{ meta.window_on }}, 1 from {{ source }} as written
-    ) as periods
-    where current_setting('warehouse.mode') <> 'full'
-    group by period_start;
-    {% endif %}
-{%- endmacro %}
-
-
-{#
-    Returns the statements that replace a model's rows by those of `source`. One delete for each
-    case, so that each finds its rows by an index and a case that does not apply costs nothing.
-#}
-{% macro replace_rows_sql(target_relation, source, columns) -%}
-    {% set meta = model.config.meta %}
-    {% set names = columns | map(attribute='quoted') | join(', ') %}
+    {% set names = model.columns | join(', ') %}
+    {% set cells = (meta.cells or []) | join(', ') %}
+    {% set source = '(' ~ model.compiled_code ~ ')' %}
     {% set statements = [] %}
     {% if meta.restated %}
-        {% do statements.append(note_restatements_sql(target_relation, source)) %}
-    {% endif %}
-    {% if meta.cells %}
-        {% set cells = meta.cells | join(', ') %}
-        {% if 'built_batch_seq' in columns | map(attribute='name') %}
-            {% do statements.append(note_replaced_sql(target_relation)) %}
-        {% endif %}
+        {# Compared with the old rows before it replaces them. #}
+        {% set source = 'pg_temp.new_' ~ model.name %}
         {% do statements.append(
-            "delete from " ~ target_relation ~ " where current_setting('warehouse.mode') = 'full'"
+            'create temporary table new_' ~ model.name ~ ' on commit drop as ' ~ model.compiled_code
         ) %}
+        {% do statements.append(note_restatements_sql(source, in_full)) %}
+    {% endif %}
+    {% if 'built_batch_seq' in model.columns %}
+        {% do statements.append(note_replaced_sql(in_full)) %}
+    {% endif %}
+    {% if in_full or not cells and not is_fact() %}
+        {% do statements.append('delete from ' ~ this) %}
+    {% elif not is_fact() %}
         {% do statements.append(
-            "delete from " ~ target_relation ~ " where current_setting('warehouse.mode') <> 'full'"
-            ~ " and (" ~ cells ~ ") in (select " ~ cells ~ " from " ~ touched_table() ~ ")"
+            'delete from ' ~ this ~ ' where (' ~ cells ~ ') in (select ' ~ cells ~ ' from ' ~ touched_table() ~ ')'
         ) %}
         {% if meta.window_on %}
             {% do statements.append(
-                "delete from " ~ target_relation ~ " where current_setting('warehouse.mode') = 'window'"
-                ~ " and " ~ in_window(meta.window_on)
+                'delete from ' ~ this ~ " where current_setting('warehouse.mode') = 'window' and " ~ in_window(meta.window_on)
             ) %}
         {% endif %}
-    {% else %}
-        {% do statements.append("delete from " ~ target_relation) %}
     {% endif %}
-    {% do statements.append(
-        "insert into " ~ target_relation ~ " (" ~ names ~ ") select " ~ names ~ " from " ~ source ~ " as new_rows"
-    ) %}
+    {% set insert_rows %}
+    insert into {{ this }} ({{ names }}) select {{ names }} from {{ source }} as new_rows
+    {# A file that is loaded again after its raw partition was dropped adds no event a second time. #}
+    {{ 'on conflict do nothing' if is_fact() }}
+    {% endset %}
+    {% if meta.window_on and in_full %}
+        {% do statements.extend([insert_rows, note_all_periods_sql()]) %}
+    {% elif meta.window_on %}
+        {% do statements.append(note_periods_of_sql(insert_rows)) %}
+    {% else %}
+        {% do statements.append(insert_rows) %}
+    {% endif %}
     {{ return(statements) }}
 {%- endmacro %}
 
 
 {#
-    Strategy of the typed facts: events are added, never changed. The primary key ensures that a
-    file which is loaded again after its raw partition was dropped adds nothing.
+    Inserts rows and records, for monitoring, which periods were touched and how many rows were written
+    to each. warehouse.end_model records how many rows of the model were written.
 #}
-{% macro get_incremental_append_new_sql(arg_dict) -%}
-    {% set names = arg_dict.dest_columns | map(attribute='quoted') | join(', ') %}
-    delete from {{ arg_dict.target_relation }} where current_setting('warehouse.mode') = 'full';
-    insert into {{ arg_dict.target_relation }} ({{ names }})
-    select {{ names }} from {{ arg_dict.temp_relation }}
-    on conflict do nothing;
+{% macro note_periods_of_sql(insert_rows) -%}
+    {% set window_on = model.config.meta.window_on %}
+    with written as ({{ insert_rows }} returning {{ window_on }} as period_start)
+
+    {{ note_periods_sql(
+        'select period_start, 1 as rows_written from written union all select ' ~ window_on ~ ', 0 from ' ~ touched_table()
+    ) }}
+{%- endmacro %}
+
+
+{% macro note_all_periods_sql() -%}
+    {{ note_periods_sql('select ' ~ model.config.meta.window_on ~ ' as period_start, 1 as rows_written from ' ~ this) }}
+{%- endmacro %}
+
+
+{% macro note_periods_sql(written) -%}
+    insert into warehouse.touched_periods
+        (invocation_id, model, period_start, rows_written, from_batch, to_batch)
+    select
+        current_setting('warehouse.invocation'),
+        '{{ model.name }}',
+        period_start,
+        sum(rows_written),
+        {{ from_batch() }},
+        {{ to_batch() }}
+    from ({{ written }}) as periods
+    group by period_start
 {%- endmacro %}

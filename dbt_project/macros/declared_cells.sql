@@ -27,6 +27,7 @@
     that it knows what a model depends on: a declaration needs no `-- depends_on`.
 #}
 {% macro check_declaration() -%}
+    {% if execute %}{{ return('') }}{% endif %}
     {% set meta = model.config.meta %}
     {{ refuse_unknown('config: meta:', meta, [
         'access', 'cells', 'touched_by', 'window_on', 'period', 'time_dependent', 'holds_every_event', 'restated',

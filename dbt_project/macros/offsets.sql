@@ -1,81 +1,120 @@
 {#
-    The offset protocol around every incremental model. In one transaction: begin_model locks the
-    model, decides what it reads and lists the cells that this touches; the strategy replaces them;
-    end_model moves the offset. The database decides (warehouse.begin_model); the model's SQL reads
-    the decisions from transaction-local settings, so that its text never changes.
+    Every incremental model: dbt compiles its statements and stores them in warehouse.stored_models, and
+    warehouse.run_model executes them in one transaction. A build for which the code is the same calls
+    that function alone, without dbt. The text of the statements is the same in every build: what to read
+    is in transaction-local settings (warehouse.begin_model).
+
+    dbt's own materialization would fill a temporary table first and write each row twice.
 #}
-{% macro begin_model() -%}
-    {% if not execute %}
-        {{ check_declaration() }}
-    {% elif config.get('materialized') == 'incremental' %}
-        {% set is_new = load_cached_relation(this) is none %}
-        set local work_mem = '{{ var('build_work_mem') }}';
-        select warehouse.begin_model(
-            '{{ model.name }}',
-            '{{ invocation_id }}',
-            '{{ model_checksum() }}',
-            array[{{ "'" ~ upstream_models(model) | join("', '") ~ "'" if upstream_models(model) }}]::text [],
-            {{ 'true' if is_fact() else 'false' }},
-            {{ 'true' if is_new else 'false' }},
-            {{ 'true' if model.config.meta.holds_every_event else 'false' }}
-        );
-        {% if not is_new %}{{ follow_declaration(is_written=false) }}{% endif %}
-        {% if model.config.meta.cells %}{{ list_touched_cells(is_new) }}{% endif %}
+{% materialization incremental, adapter='postgres' %}
+
+    {%- set existing = load_cached_relation(this) -%}
+    {%- set target_relation = this.incorporate(type='table') -%}
+    {{ run_hooks(pre_hooks, inside_transaction=False) }}
+    {{ run_hooks(pre_hooks, inside_transaction=True) }}
+    {% if existing is none %}
+        {% do run_query('create table ' ~ this ~ ' ' ~ postgres__get_table_columns_and_constraints()) %}
     {% endif %}
-{%- endmacro %}
-
-
-{% macro end_model() -%}
-    {% if execute and config.get('materialized') == 'incremental' %}
+    {% do check_columns_of_sql() %}
+    {% call statement('main') %}
+        {{ store_model() }}
+        {% if existing is not none %}{{ follow_declaration(is_written=false) }}{% endif %}
+        select warehouse.run_model('{{ invocation_id }}', '{{ model.name }}', {{ 'true' if existing is none else 'false' }});
         {{ follow_declaration(is_written=true) }}
-        select warehouse.end_model('{{ model.name }}', '{{ model_checksum() }}', '{{ this }}');
-        {{ note_what_was_written() }}
-        {% if model.config.meta.time_dependent %}
-            insert into warehouse.time_dependent_models (model, statements)
-            values (
-                '{{ model.name }}',
-                array[
-                    {%- for statement in replace_rows_sql(
-                        this, '(' ~ model.compiled_code ~ ')', adapter.get_columns_in_relation(this)
-                    ) %}
-                    {{ quoted(statement) }}{{ ',' if not loop.last }}
-                    {%- endfor %}
-                ]
-            )
-            on conflict (model) do update set statements = excluded.statements;
-        {% endif %}
+    {% endcall %}
+    {% do persist_docs(target_relation, model) %}
+    {{ run_hooks(post_hooks, inside_transaction=True) }}
+    {{ adapter.commit() }}
+    {{ run_hooks(post_hooks, inside_transaction=False) }}
+
+    {{ return({'relations': [target_relation]}) }}
+
+{% endmaterialization %}
+
+
+{#
+    Compares the columns of the model's SQL with its contract. The SQL may read the touched cells, so an
+    empty table of them is there meanwhile.
+#}
+{% macro check_columns_of_sql() -%}
+    {% if model.config.meta.cells %}
+        {% do run_query(
+            'create temporary table touched_' ~ model.name ~ ' as select '
+            ~ model.config.meta.cells | join(', ') ~ ' from ' ~ this ~ ' limit 0'
+        ) %}
     {% endif %}
+    {{ get_assert_columns_equivalent(model.compiled_code) }}
+    {% if model.config.meta.cells %}{% do run_query('drop table ' ~ touched_table()) %}{% endif %}
 {%- endmacro %}
 
 
-{# Records, for monitoring, how many rows of the model this build has written. #}
-{% macro note_what_was_written() -%}
-    insert into warehouse.touched_periods (invocation_id, model, rows_written, from_batch, to_batch)
-    select
-        '{{ invocation_id }}',
-        o.model,
-        case
-            when current_setting('warehouse.mode') = 'full' then o.row_count
-            else pg_stat_get_xact_tuples_inserted('{{ this }}'::regclass)
-        end,
-        {{ from_batch() }},
-        {{ to_batch() }}
-    from warehouse.model_offsets as o
-    where
-        o.model = '{{ model.name }}'
-        and (
-            current_setting('warehouse.mode') = 'full'
-            or pg_stat_get_xact_tuples_inserted('{{ this }}'::regclass) > 0
-            or pg_stat_get_xact_tuples_deleted('{{ this }}'::regclass) > 0
-        );
-    {%- if model.config.meta.window_on %}
-    insert into warehouse.touched_periods
-        (invocation_id, model, period_start, rows_written, from_batch, to_batch)
-    select '{{ invocation_id }}', '{{ model.name }}', written.period_start, count(*), {{ from_batch() }}, {{ to_batch() }}
-    from (select {{ model.config.meta.window_on }} as period_start from {{ this }}) as written
-    where current_setting('warehouse.mode') = 'full'
-    group by written.period_start;
-    {%- endif %}
+{% macro store_model() -%}
+    {% set meta = model.config.meta %}
+    {% set values = {
+        'model': quoted(model.name),
+        'relation': quoted(this.include(database=false)),
+        'code_digest': quoted(env_var('WAREHOUSE_BUILD_CODE_DIGEST', '')),
+        'checksum': quoted(model_checksum()),
+        'upstream': text_array(upstream_models(model)),
+        'inputs': text_array(inputs_of_model()),
+        'is_fact': 'true' if is_fact() else 'false',
+        'is_time_dependent': 'true' if meta.time_dependent else 'false',
+        'holds_every_event': 'true' if meta.holds_every_event else 'false',
+        'list_cells': text_array(
+            ["set local work_mem = '" ~ var('build_work_mem') ~ "'"] + (list_cells_sql() if meta.cells else [])
+        ),
+        'replace_rows': text_array(replace_rows_sql(in_full=false)),
+        'rewrite_rows': text_array(replace_rows_sql(in_full=true)),
+    } %}
+    insert into warehouse.stored_models ({{ values.keys() | join(', ') }})
+    values ({{ values.values() | join(', ') }})
+    on conflict (model) do update set
+        {%- for column in values if column != 'model' %}
+        {{ column }} = excluded.{{ column }}{{ ',' if not loop.last }}
+        {%- endfor %};
+{%- endmacro %}
+
+
+{% macro text_array(texts) -%}
+    {% set literals = [] %}
+    {% for text in texts %}{% do literals.append(quoted(text)) %}{% endfor %}
+    {{ return('array[' ~ literals | join(', ') ~ ']::text []') }}
+{%- endmacro %}
+
+
+{#
+    What can give the model unread input (warehouse.models_with_unread_input): the upstream models that
+    its cells are declared by, or everything that it reads if it has no cells; for a view the tables of
+    staging behind it.
+#}
+{% macro inputs_of_model() -%}
+    {% set found = [] %}
+    {% if model.config.meta.cells %}
+        {% for upstream in model.config.meta.touched_by %}
+            {% do found.extend(inputs_through(graph.nodes['model.' ~ project_name ~ '.' ~ upstream])) %}
+        {% endfor %}
+    {% else %}
+        {% for unique_id in model.depends_on.nodes if unique_id in graph.nodes %}
+            {% do found.extend(inputs_through(graph.nodes[unique_id])) %}
+        {% endfor %}
+    {% endif %}
+    {{ return(found | unique | sort) }}
+{%- endmacro %}
+
+
+{% macro inputs_through(node) -%}
+    {% if node.config.materialized == 'incremental' %}{{ return([node.name]) }}{% endif %}
+    {% set found = [] %}
+    {% set ledger = 'staging.event_batches' %}
+    {% for unique_id in node.depends_on.nodes %}
+        {% if unique_id in graph.sources %}
+            {% do found.append(graph.sources[unique_id].schema ~ '.' ~ graph.sources[unique_id].name) %}
+        {% elif unique_id in graph.nodes %}
+            {% do found.extend(inputs_through(graph.nodes[unique_id])) %}
+        {% endif %}
+    {% endfor %}
+    {# Beside another table the ledger only tells the number of each row's batch. #}
+    {{ return(found | reject('equalto', ledger) | list or found) }}
 {%- endmacro %}
 
 

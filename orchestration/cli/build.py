@@ -62,13 +62,10 @@ def build(
     result = builds.build(
         builds.BuildOptions(full_refresh, start, end, select, as_of, allow_lost_events)
     )
-    done = (
-        "Built the marts"
-        if result.ran_dbt
-        else "There was no unread input. Updated the time-dependent models,"
-    )
+    way = f"with dbt, because {result.why_dbt}" if result.ran_dbt else "without dbt"
     emit(
         result,
-        f"{done} up to batch {result.batch_seq:,}, as of {result.as_of:%Y-%m-%d %H:%M:%S} UTC.",
+        f"Built the marts up to batch {result.batch_seq:,}, as of "
+        f"{result.as_of:%Y-%m-%d %H:%M:%S} UTC, {way}.",
         json=json,
     )

@@ -1,7 +1,7 @@
 """Builds the marts.
 
-dbt runs where there is unread input or changed code. Otherwise a database function refreshes the
-time-dependent models alone.
+dbt compiles the models and stores their statements in the database, which executes them
+(`stored_build.py`). dbt runs only where something must be compiled: see ``why_dbt``.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ import contextlib
 import hashlib
 import os
 import sys
-import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import psycopg
 
+from orchestration.operations import stored_build
+from orchestration.operations.build_options import BuildOptions
 from warehouse import database, locks
 from warehouse.errors import WarehouseError
 from warehouse.locks import Lock
@@ -35,51 +37,48 @@ class BuildError(WarehouseError):
 
 
 @dataclass(frozen=True, slots=True)
-class BuildOptions:
-    """What to build; by default all unread input.
-
-    ``start`` and ``end`` are a half-open window of days, and ``end`` is the day after the last.
-    ``allow_lost_events`` lets typed facts be rebuilt although some raw events have expired.
-    """
-
-    full_refresh: bool = False
-    start: date | None = None
-    end: date | None = None
-    select: str | None = None
-    as_of: datetime | None = None
-    allow_lost_events: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class BuildResult:
-    """What was built: the newest batch that was read, ``as_of``, and whether dbt ran."""
+    """What was built: the newest batch that was read, ``as_of``, and why dbt ran, if it did."""
 
     batch_seq: int
     as_of: datetime
-    ran_dbt: bool
+    why_dbt: str | None
+
+    @property
+    def ran_dbt(self) -> bool:
+        """Whether dbt ran."""
+        return self.why_dbt is not None
 
 
 def build(options: BuildOptions | None = None) -> BuildResult:
     """Build, after any build that is running. Raises BuildError or database.DatabaseError."""
     with (
-        one_build_at_a_time(),
+        one_build_at_a_time() as builder,
         database.connect_as_builder(
             autocommit=True, application_name="warehouse build"
         ) as connection,
     ):
-        return build_under_lock(connection, options or BuildOptions())
+        return build_under_lock(connection, options or BuildOptions(), builder)
 
 
-def build_under_lock(connection: psycopg.Connection, options: BuildOptions) -> BuildResult:
-    """Build while the caller holds the lock of builds; ``connection`` is the builder's.
+def build_under_lock(
+    connection: psycopg.Connection, options: BuildOptions, builder: int
+) -> BuildResult:
+    """Build while the caller's session ``builder`` holds the lock of builds.
 
-    Raises the same errors as ``build``.
+    ``connection`` is the builder's. Raises the same errors as ``build``.
     """
     _refuse_to_lose_events(connection, options)
     try:
-        ran_dbt = not _build_without_dbt(connection, options)
-        if ran_dbt:
+        if not options.full_refresh and not options.start:
+            # dbt checks this, too. Here, a wrong --as-of is reported before dbt starts.
+            connection.execute("select warehouse.refuse_earlier_as_of(%s)", (options.as_of,))
+        reason = why_dbt(connection, options)
+        if reason:
+            print(f"dbt runs: {reason}.", file=sys.stderr)
             _run_dbt(options)
+        else:
+            raise_failures(stored_build.run(connection, options, builder).failed)
     except psycopg.errors.RaiseException as error:
         hint = f" {error.diag.message_hint}" if error.diag.message_hint else ""
         raise BuildError(f"{error.diag.message_primary}.{hint}") from error
@@ -90,7 +89,30 @@ def build_under_lock(connection: psycopg.Connection, options: BuildOptions) -> B
         raise BuildError(
             "dbt ran without recording a build: is on-run-start still in dbt_project.yml?"
         )
-    return BuildResult(row[0], row[1], ran_dbt)
+    return BuildResult(row[0], row[1], reason)
+
+
+def why_dbt(
+    connection: psycopg.Connection, options: BuildOptions, nodes: Iterable[str] | None = None
+) -> str | None:
+    """Return why a build of some nodes (by default all) has to run dbt; None if it need not."""
+    if options.select:
+        return "only dbt resolves a selection"
+    row = connection.execute(
+        "select warehouse.why_dbt(%s, %s)",
+        (code_digest(), None if nodes is None else sorted(nodes)),
+    ).fetchone()
+    return row[0] if row else None
+
+
+def raise_failures(failed: Mapping[str, str]) -> None:
+    """Raise BuildError if models or tests failed; each with its reason."""
+    if failed:
+        raise BuildError(
+            f"The build failed in {'; '.join(f'{name} ({why})' for name, why in failed.items())}. "
+            "Models that failed keep their previous rows, and the marketing row is not exported. "
+            "Fix the cause and build again."
+        )
 
 
 def _refuse_to_lose_events(connection: psycopg.Connection, options: BuildOptions) -> None:
@@ -113,8 +135,11 @@ def _refuse_to_lose_events(connection: psycopg.Connection, options: BuildOptions
 
 
 def code_digest() -> str:
-    """Return a digest of the dbt project's files. The same digest means the same models."""
-    digest = hashlib.sha256()
+    """Return a digest of the dbt project's files, and of dbt's version, which compiles them.
+
+    The same digest means the same models.
+    """
+    digest = hashlib.sha256(f"{version('dbt-core')} {version('dbt-postgres')}".encode())
     for path in sorted(DBT_PROJECT.rglob("*")):
         if path.suffix in {".sql", ".yml", ".csv"} and "target" not in path.parts:
             digest.update(str(path.relative_to(DBT_PROJECT)).encode())
@@ -160,43 +185,6 @@ def builder_environment() -> dict[str, str]:
     return environment
 
 
-def _build_without_dbt(connection: psycopg.Connection, options: BuildOptions) -> bool:
-    """Build without dbt where that is enough; return whether it was."""
-    if options.full_refresh or options.start:
-        return False
-    # dbt checks this, too. Here, a wrong --as-of is reported before dbt starts.
-    connection.execute("select warehouse.refuse_earlier_as_of(%s)", (options.as_of,))
-    # Only dbt can resolve a selection.
-    return not options.select and refresh_time_dependent(connection, options.as_of)
-
-
-def refresh_time_dependent(
-    connection: psycopg.Connection,
-    as_of: datetime | None = None,
-    models: Sequence[str] | None = None,
-) -> bool:
-    """Refresh the time-dependent ones of some models (by default of all), without dbt.
-
-    Returns False, and changes nothing, where dbt has to build: there is unread input, or the last
-    build was of other code. Raises BuildError where another session locks a table for too long.
-    """
-    names = None if models is None else list(models)
-    with database.watch_blockers(
-        lambda: connection.info.backend_pid, database.connect_as_builder
-    ) as blockers:
-        try:
-            row = connection.execute(
-                "select warehouse.refresh_time_dependent(%s, %s, %s, %s)",
-                (str(uuid.uuid4()), as_of, code_digest(), names),
-            ).fetchone()
-        except psycopg.errors.LockNotAvailable:
-            raise BuildError(
-                f"Another session held a lock on a table for too long. {blockers()} Nothing was "
-                "built. Wait for that session or end it, then build again."
-            ) from None
-    return bool(row and row[0])
-
-
 def _run_dbt(options: BuildOptions) -> None:
     from dbt.cli.main import dbtRunner
 
@@ -225,15 +213,14 @@ def _run_dbt(options: BuildOptions) -> None:
         return
     if result.exception:
         raise BuildError(f"dbt could not run: {result.exception}")
-    failed = [
-        f"{run.node.name} ({_first_cause(str(run.message))})"
-        for run in result.result  # type: ignore[union-attr]
-        if run.status in {"error", "fail", "runtime error"}
-    ]
-    raise BuildError(
-        f"The build failed in {'; '.join(failed)}. Models that failed keep their previous rows, "
-        "and the marketing row is not exported. Fix the cause and build again."
+    raise_failures(
+        {
+            run.node.name: _first_cause(str(run.message))
+            for run in result.result  # type: ignore[union-attr]
+            if run.status in {"error", "fail", "runtime error"}
+        }
     )
+    raise BuildError("dbt failed without naming what failed: see its log.")
 
 
 @contextlib.contextmanager
@@ -280,15 +267,16 @@ def build_environment(options: BuildOptions) -> dict[str, str]:
         "WAREHOUSE_BUILD_START": options.start.isoformat() if options.start else "",
         "WAREHOUSE_BUILD_END": options.end.isoformat() if options.end else "",
         "WAREHOUSE_BUILD_ALLOWS_LOST_EVENTS": "true" if options.allow_lost_events else "",
-        # A backfill builds one window: the rest of the table may still be of older code.
-        "WAREHOUSE_BUILD_CODE_DIGEST": "" if options.start else code_digest(),
+        "WAREHOUSE_BUILD_CODE_DIGEST": code_digest(),
     }
     return builder_environment() | given
 
 
 @contextlib.contextmanager
-def one_build_at_a_time() -> Iterator[None]:
-    """Hold the lock of builds; waits for the build that is running.
+def one_build_at_a_time() -> Iterator[int]:
+    """Hold the lock of builds; yield the process of the session that holds it.
+
+    Waits for the build that is running.
 
     Then waits for a dbt whose builder was killed: it outlives the builder, holds a lock of its own,
     and opens no further session (`dbt_plugins/dbt_stop_with_builder.py`).
@@ -297,7 +285,7 @@ def one_build_at_a_time() -> Iterator[None]:
         with locks.held(Lock.DBT):
             pass
         with environment({"WAREHOUSE_BUILDER": f"{os.getpid()} {holder}"}):
-            yield
+            yield holder
 
 
 @contextlib.contextmanager

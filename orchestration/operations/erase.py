@@ -213,11 +213,11 @@ def _remove_and_build(
 
     Returns and raises the same as ``_build_without_subject``.
     """
-    with one_build_at_a_time():
+    with one_build_at_a_time() as building:
         if remove:
             _remove(connection, subject, erasure_id)
         receipt = _receipt(connection, erasure_id)
-        failed = _build_without_subject(connection, receipt.batch_seq)
+        failed = _build_without_subject(connection, receipt.batch_seq, building)
         if receipt.batch_seq is not None:
             _clear_erased_rows(connection)
     _vacuum_and_analyze(connection, sorted(receipt.removed.keys() | receipt.changed.keys()))
@@ -457,7 +457,7 @@ def _vacuum_and_analyze(connection: psycopg.Connection, tables: Sequence[str]) -
 
 
 def _build_without_subject(
-    connection: psycopg.Connection, batch_seq: int | None
+    connection: psycopg.Connection, batch_seq: int | None, building: int
 ) -> BuildError | None:
     """Build the marts without the subject, with the ``as_of`` of the last build.
 
@@ -471,7 +471,7 @@ def _build_without_subject(
         with database.connect_as_builder(
             autocommit=True, application_name="warehouse build"
         ) as builder:
-            build_under_lock(builder, BuildOptions(as_of=row[0] if row else None))
+            build_under_lock(builder, BuildOptions(as_of=row[0] if row else None), building)
     except BuildError as error:
         if _models_before(connection, batch_seq):
             raise

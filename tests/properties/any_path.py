@@ -17,7 +17,7 @@ from ingestion.privacy.suppression import Subject, SubjectKind
 from orchestration.operations.build import BuildOptions, build
 from orchestration.operations.erase import erase
 from tests.conftest import examples
-from tests.support.building import build_at, land, land_entities, start_afresh
+from tests.support.building import dbt_runs, land, land_entities, start_afresh
 
 Row = dict[str, Any]
 
@@ -59,7 +59,7 @@ class AnyPath:
         """
         assume(self.seed > 0 and len(events) >= FEWEST_EVENTS)
         chance = random.Random(self.seed)
-        start_afresh(self.connection)
+        start_afresh(self.connection, keeps_code=chance.random() < 0.8)
         looks = sorted(chance.sample(range(len(self.as_ofs)), chance.randint(1, 4)))
         erases_at = chance.choice(looks)
         for position in looks:
@@ -68,16 +68,16 @@ class AnyPath:
             for kind in entities:
                 if chance.random() < 0.5:
                     self._land_some(chance, kind)
-            build_at(self.as_ofs[position])
+            self._build(chance, as_of=self.as_ofs[position])
             self._detour(chance, self.as_ofs[position])
             if position == erases_at:
                 self._erase_some(chance, events)
         self._land_all_again(events, entities)
         if chance.random() < 0.5:
             # The next build then has no unread input.
-            build_at(self.as_ofs[looks[-1]])
+            self._build(chance, as_of=self.as_ofs[looks[-1]])
         as_of = self.as_ofs[chance.randint(looks[-1], len(self.as_ofs) - 1)]
-        build_at(as_of)
+        self._build(chance, as_of=as_of)
         return as_of
 
     def left(self, rows: Iterable[Row]) -> list[Row]:
@@ -110,16 +110,25 @@ class AnyPath:
         for rows in (once, entities.rows):
             land_entities(self.directory, entities.kind, chance.sample(rows, len(rows) // 2))
 
+    def _build(self, chance: random.Random, **options: Any) -> None:
+        """Build with dbt, or without it where nothing has to be compiled."""
+        with dbt_runs(always=chance.random() < 0.4):
+            build(BuildOptions(**options))
+
     def _detour(self, chance: random.Random, as_of: datetime) -> None:
-        """Something that must not matter: a model alone, a window again, a refresh of one."""
-        match chance.randint(0, 5):
+        """Something that must not matter: a model alone, a window again, a refresh."""
+        match chance.randint(0, 6):
             case 0:
-                build_at(as_of, select=chance.choice(self.models))
+                self._build(chance, as_of=as_of, select=chance.choice(self.models))
             case 1:
                 start = as_of.date() - timedelta(days=chance.randint(0, 40))
-                build(BuildOptions(start=start, end=start + timedelta(days=chance.randint(1, 40))))
+                end = start + timedelta(days=chance.randint(1, 40))
+                self._build(chance, start=start, end=end)
             case 2:
-                build_at(as_of, full_refresh=True, select=chance.choice(self.models))
+                model = chance.choice(self.models)
+                self._build(chance, as_of=as_of, full_refresh=True, select=model)
+            case 3:
+                self._build(chance, as_of=as_of, full_refresh=True)
 
 
 def _subjects(events: Iterable[Row]) -> set[Subject]:

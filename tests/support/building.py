@@ -71,9 +71,19 @@ def land_entities(directory: Path, kind: EntityKind, rows: Iterable[dict[str, An
     return load_entities(kind, open_source(str(_file(directory, rows))))
 
 
-def build_at(as_of: datetime, **options: Any) -> BuildResult:
-    """Build as `warehouse build --as-of` does."""
-    return build(BuildOptions(as_of=as_of, **options))
+def build_at(as_of: datetime, *, with_dbt: bool = False, **options: Any) -> BuildResult:
+    """Build as `warehouse build --as-of` does; ``with_dbt`` also where dbt is not needed."""
+    with dbt_runs(with_dbt):
+        return build(BuildOptions(as_of=as_of, **options))
+
+
+@contextmanager
+def dbt_runs(always: bool = True) -> Iterator[None]:
+    """Let builds run dbt also where they could execute what is stored."""
+    with pytest.MonkeyPatch.context() as patch:
+        if always:
+            patch.setattr(builds, "why_dbt", lambda *_: "a test asks for it")
+        yield
 
 
 @contextmanager
@@ -178,14 +188,32 @@ def cold_dbt() -> Callable[..., Any]:
     return _cold[-1] if _cold else main.dbtRunner
 
 
-def start_afresh(connection: psycopg.Connection) -> None:
-    """Bring the warehouse back to what migrations leave: nothing landed, nothing built."""
-    for schema in ("intermediate", "marts"):
-        connection.execute(f"drop schema if exists {schema} cascade")
-        connection.execute(f"create schema {schema} authorization {roles.BUILDER}")
+# What dbt leaves beside the rows of models: with it, a build of an empty warehouse needs no dbt.
+COMPILED = ("stored_models", "stored_tests", "compiled_nodes", "view_digests", "access")
+
+
+def start_afresh(connection: psycopg.Connection, *, keeps_code: bool = False) -> None:
+    """Bring the warehouse back to what migrations leave: nothing landed, nothing built.
+
+    With ``keeps_code`` to what dbt leaves, if it has run: tables without rows, and their code.
+    """
+    schemas = ["staging", "warehouse", "export"]
+    kept = ["migrations"]
+    if keeps_code:
+        schemas += ["intermediate", "marts"]
+        seeds = connection.execute(
+            "select split_part(relation, '.', 2) from warehouse.compiled_nodes as n "
+            "where relation is not null and node not in (select model from warehouse.stored_models)"
+        ).fetchall()
+        kept += [*COMPILED, *(name for (name,) in seeds)]
+    else:
+        for schema in ("intermediate", "marts"):
+            connection.execute(f"drop schema if exists {schema} cascade")
+            connection.execute(f"create schema {schema} authorization {roles.BUILDER}")
     tables = connection.execute(
         "select schemaname, tablename from pg_tables "
-        "where schemaname in ('staging', 'warehouse', 'export') and tablename <> 'migrations'"
+        "where schemaname = any(%s) and not tablename = any(%s)",
+        (schemas, kept),
     ).fetchall()
     connection.execute(
         sql.SQL("truncate {}").format(
@@ -331,6 +359,17 @@ def offsets(connection: psycopg.Connection) -> dict[str, tuple[int, datetime | N
         (list(MODELS),),
     ).fetchall()
     return {model: (batch_seq, as_of) for model, batch_seq, as_of in rows}
+
+
+def models_of_the_last_build(connection: psycopg.Connection) -> set[str]:
+    """Return the models whose rows the last build wrote."""
+    return {
+        model
+        for (model,) in connection.execute(
+            "select distinct model from warehouse.touched_periods where invocation_id = "
+            "(select invocation_id from warehouse.builds order by started_at desc limit 1)"
+        )
+    }
 
 
 def _file(directory: Path, rows: Iterable[dict[str, Any]]) -> Path:

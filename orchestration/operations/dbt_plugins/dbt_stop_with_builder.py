@@ -21,14 +21,7 @@ from dbt_common.exceptions import DbtDatabaseError
 _TAKE_LOCK = "lock table warehouse.lock_dbt in row share mode"
 # Ask only after taking the lock: a dbt that has it and still finds its builder precedes the next
 # build.
-_IS_BUILDING = """
-    select exists (
-        select from pg_locks
-        where
-            pid = %s and locktype = 'relation' and granted and mode = 'ExclusiveLock'
-            and relation = 'warehouse.lock_build'::regclass
-    )
-"""
+_IS_BUILDING = "select warehouse.is_building(%s)"
 
 _original_open = PostgresConnectionManager.open
 

@@ -28,12 +28,14 @@ grant select, update (erased) on staging.event_batches to warehouse_transformer;
 
 grant select, insert, update, delete on
     warehouse.builds,
+    warehouse.stored_tests,
+    warehouse.compiled_nodes,
     warehouse.access
 to warehouse_transformer;
 
 grant select, insert, update on
     warehouse.model_offsets,
-    warehouse.time_dependent_models,
+    warehouse.stored_models,
     warehouse.view_digests,
     warehouse.lock_models
 to warehouse_transformer;
@@ -64,8 +66,13 @@ grant execute on function
     warehouse.end_model,
     warehouse.declared_differences,
     warehouse.follow_declaration,
-    warehouse.has_unread_input,
-    warehouse.refresh_time_dependent,
+    warehouse.why_dbt,
+    warehouse.models_with_unread_input,
+    warehouse.advance_models,
+    warehouse.run_model,
+    warehouse.run_test,
+    warehouse.is_building,
+    warehouse.finish_build,
     warehouse.last_as_of,
     warehouse.current_as_of,
     warehouse.percentile,

@@ -1,6 +1,8 @@
--- The offset protocol, first half (end_model is the other one).
+-- The offset protocol, first half (end_model is the other one; run_model calls both).
 -- A model's transaction: begin_model (lock, decide what to read), write rows, end_model (move the
--- offset). begin_model passes its decision to the model's SQL in transaction-local settings:
+-- offset). begin_model returns the mode and passes its decision to the model's SQL, whose text is the
+-- same in every build, in transaction-local settings:
+--   warehouse.invocation    the build
 --   warehouse.mode          full: every cell · incremental: touched cells · window: a backfill
 --   warehouse.from_batch, warehouse.from_as_of   current offset (exclusive, inclusive)
 --   warehouse.to_batch, warehouse.to_as_of       target offset (inclusive, exclusive)
@@ -9,8 +11,7 @@
 -- A model that reads past an erasure whose rows were deleted from warehouse.erased_rows is recomputed
 -- in full, in place.
 create or replace function warehouse.begin_model(
-    model_name text, invocation text, code_checksum text, upstream text[], is_fact boolean,
-    is_new boolean, holds_every_event boolean
+    stored warehouse.stored_models, invocation text, is_new boolean
 ) returns text
 -- No lock timeout: a build waits as long as another build writes the model.
 language plpgsql set lock_timeout = 0 as $$
@@ -22,43 +23,43 @@ declare
     run_mode text;
     is_past_erasure boolean;
 begin
-    perform warehouse.lock_model(model_name);
+    perform warehouse.lock_model(stored.model);
     select * into build from warehouse.builds as b where b.invocation_id = invocation;
     if not found then
         raise exception 'this build has no row in warehouse.builds'
             using hint = 'Build with `warehouse build` or `dbt build`.';
     end if;
     select u.name into missing
-    from unnest(upstream) as u (name)
+    from unnest(stored.upstream) as u (name)
     where not exists (select from warehouse.model_offsets as o where o.model = u.name)
     limit 1;
     if found then
-        raise exception '% reads %, which was never built', model_name, missing
-        using hint = format('Build it first: `warehouse build --select +%s`.', model_name);
+        raise exception '% reads %, which was never built', stored.model, missing
+        using hint = format('Build it first: `warehouse build --select +%s`.', stored.model);
     end if;
-    select * into current_offset from warehouse.model_offsets as o where o.model = model_name;
+    select * into current_offset from warehouse.model_offsets as o where o.model = stored.model;
 
     -- The build's high-water mark, or the lowest offset of the upstream models if that is lower.
     select
         least(build.batch_seq, min(o.batch_seq)),
-        case when is_fact then 'infinity' else least(build.as_of, min(o.as_of)) end
+        case when stored.is_fact then 'infinity' else least(build.as_of, min(o.as_of)) end
     into target_offset.batch_seq, target_offset.as_of
     from warehouse.model_offsets as o
-    where o.model = any(upstream);
+    where o.model = any(stored.upstream);
 
-    is_past_erasure := not is_fact and exists (
+    is_past_erasure := not stored.is_fact and exists (
         select from staging.event_batches as b
         where b.kind = 'erasure' and b.batch_seq > current_offset.batch_seq and b.batch_seq <= build.batch_seq
     );
-    if is_new or current_offset.model is null or current_offset.checksum <> code_checksum or build.full_refresh then
+    if is_new or current_offset.model is null or current_offset.checksum <> stored.checksum or build.full_refresh then
         run_mode := 'full';
-        if is_fact and not build.allows_lost_events and exists (select from staging.dropped_months) then
+        if stored.is_fact and not build.allows_lost_events and exists (select from staging.dropped_months) then
             raise exception '% can not be rebuilt: retention has dropped events that are nowhere else',
-                model_name
+                stored.model
             using hint = 'To lose them, build with --allow-lost-events.';
         end if;
         -- What the fact of all events loses now is counted, so that the reconciliation explains it.
-        if holds_every_event then
+        if stored.holds_every_event then
             update staging.event_batches as b
             set erased = b.accepted - (
                 select count(*) from staging.raw_events as r where r.batch_id = b.batch_id
@@ -91,12 +92,13 @@ begin
         end if;
     end if;
     -- A backfill recomputes marts but leaves facts unchanged.
-    if run_mode = 'full' or (run_mode = 'window' and not is_fact) then
+    if run_mode = 'full' or (run_mode = 'window' and not stored.is_fact) then
         current_offset.batch_seq := -1;
         current_offset.as_of := '-infinity';
     end if;
 
     perform
+        set_config('warehouse.invocation', invocation, true),
         set_config('warehouse.mode', run_mode, true),
         set_config('warehouse.is_past_erasure', is_past_erasure::text, true),
         set_config('warehouse.from_batch', current_offset.batch_seq::text, true),

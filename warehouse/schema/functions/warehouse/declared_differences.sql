@@ -1,6 +1,6 @@
--- The statements that change a model's table to what the model declares: column types, not null,
--- checks, keys, indexes; none if nothing differs. Statements that loosen a constraint come first; the
--- others fail if rows violate them.
+-- The statements that change a model's table to what the model declares: columns, their types, not
+-- null, checks, keys, indexes; none if nothing differs. A column that is no longer declared stays.
+-- Statements that add columns or loosen a constraint come first; the others fail if rows violate them.
 -- Names of checks and indexes end in a digest of their text, so a changed text has a new name. Keys are
 -- compared by their columns. Indexes that have neither such a name nor one of dbt's are left alone:
 -- they belong to somebody else.
@@ -26,8 +26,6 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     declared_keys as (
         select kind, columns
         from jsonb_to_recordset(declared -> 'keys') as d (kind text, columns text [])
-        -- A declared column that does not exist yet is added with the rows.
-        where columns <@ (select array_agg(name) from columns)
     ),
 
     keys as (
@@ -87,6 +85,10 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
                 select from declared_keys as d
                 where d.kind = 'primary key' and c.name = any(d.columns)
             )
+        union all
+        select 2, format('add column %I %s', d.name, d.type)
+        from jsonb_to_recordset(declared -> 'columns') as d (name text, type text)
+        where d.name not in (select c.name from columns as c)
         union all
         -- A type changes before the new rows are written (3) if the old rows can be converted, and
         -- after it (4) otherwise: then the old column takes the new rows first.

@@ -4,8 +4,7 @@ create or replace function warehouse.pin_build(
     wanted_as_of timestamptz,
     start_day date,
     end_day date,
-    refresh boolean,
-    code_digest text
+    refresh boolean
 ) returns warehouse.builds
 language plpgsql as $$
 declare
@@ -19,15 +18,14 @@ begin
         perform warehouse.refuse_earlier_as_of(wanted_as_of);
     end if;
     insert into warehouse.builds
-        (invocation_id, batch_seq, as_of, window_start, window_end, full_refresh, code_digest)
+        (invocation_id, batch_seq, as_of, window_start, window_end, full_refresh)
     select
         invocation,
         coalesce((select max(b.batch_seq) from staging.event_batches as b), 0),
         coalesce(wanted_as_of, greatest(now(), last_as_of)),
         start_day,
         end_day,
-        refresh,
-        code_digest
+        refresh
     returning * into build;
     return build;
 end

@@ -13,7 +13,6 @@ create table warehouse.builds (
     window_start date,
     window_end date,
     full_refresh boolean not null,
-    code_digest text,
     models text[],
     allows_lost_events boolean not null default false,
     state text not null default 'running' check (state in ('running', 'done', 'failed')),
@@ -30,8 +29,6 @@ comment on column warehouse.builds.batch_seq is
 comment on column warehouse.builds.as_of is 'The instant for which the build computes: it sees events before it.';
 comment on column warehouse.builds.window_start is
 'A backfill recomputes [window_start, window_end) and moves no offset.';
-comment on column warehouse.builds.code_digest is
-'Digest of the dbt project''s files, NULL for backfills: shows whether the code has changed since.';
 comment on column warehouse.builds.models is 'The models to build; NULL for all of them.';
 comment on column warehouse.builds.allows_lost_events is
 'Whether typed facts may be rebuilt although some of their events have expired.';
@@ -49,7 +46,9 @@ create table warehouse.model_offsets (
     checksum text not null,
     moved_at timestamptz not null default clock_timestamp(),
     row_count bigint,
-    unanalyzed bigint not null default 0
+    unanalyzed bigint not null default 0,
+    written_batch_seq bigint not null default -1,
+    written_as_of timestamptz not null default '-infinity'
 );
 
 comment on table warehouse.model_offsets is
@@ -61,14 +60,69 @@ comment on column warehouse.model_offsets.checksum is
 comment on column warehouse.model_offsets.row_count is 'Number of rows of the model.';
 comment on column warehouse.model_offsets.unanalyzed is
 'Rows that builds have written or deleted since the model was last analyzed.';
+comment on column warehouse.model_offsets.written_batch_seq is
+'The offset to which the model was moved when its rows last changed: models whose offset is lower have unread input.';
 
-create table warehouse.time_dependent_models (
+-- What dbt has compiled, so that the database can execute it again.
+
+create table warehouse.stored_models (
     model text primary key,
-    statements text[] not null
+    relation text not null,
+    code_digest text,
+    checksum text not null,
+    upstream text[] not null,
+    inputs text[] not null,
+    is_fact boolean not null,
+    is_time_dependent boolean not null,
+    holds_every_event boolean not null,
+    list_cells text[] not null,
+    replace_rows text[] not null,
+    rewrite_rows text[] not null
 );
 
-comment on table warehouse.time_dependent_models is
-'Models whose rows change with as_of alone, with the SQL that rewrites them, so that a build without unread input needs no dbt.';
+comment on table warehouse.stored_models is
+'The statements of each incremental model, as dbt compiled them: warehouse.run_model executes them, for dbt and without dbt.';
+comment on column warehouse.stored_models.code_digest is
+'Digest of the dbt project''s files from which the statements were compiled; NULL if that is not known.';
+comment on column warehouse.stored_models.checksum is 'Checksum of the model''s code (see model_offsets).';
+comment on column warehouse.stored_models.upstream is
+'The incremental models that this one reads, directly or through views.';
+comment on column warehouse.stored_models.inputs is
+'What can give the model unread input: models by name, tables of staging by schema and name.';
+comment on column warehouse.stored_models.is_time_dependent is 'Whether rows change with as_of alone.';
+comment on column warehouse.stored_models.list_cells is
+'Statements that list the cells that unread input touches in a temporary table; empty for a model without cells.';
+comment on column warehouse.stored_models.replace_rows is 'Statements that replace the rows of the touched cells.';
+comment on column warehouse.stored_models.rewrite_rows is 'Statements that replace all rows.';
+
+create table warehouse.stored_tests (
+    test text primary key,
+    code_digest text,
+    model text not null,
+    models text[] not null,
+    severity text not null check (severity in ('error', 'warn')),
+    query text not null
+);
+
+comment on table warehouse.stored_tests is
+'The query of each dbt test, as dbt compiled it: warehouse.run_test executes it without dbt.';
+comment on column warehouse.stored_tests.model is 'The model that the test is of.';
+comment on column warehouse.stored_tests.models is
+'The incremental models that the query reads, directly or through views.';
+comment on column warehouse.stored_tests.query is
+'Returns one row: the number of failures, and whether it is a reason for a warning and for an error.';
+
+create table warehouse.compiled_nodes (
+    node text primary key,
+    relation text,
+    code_digest text
+);
+
+comment on table warehouse.compiled_nodes is
+'Each model, view, seed, function and test of the dbt project, with the code that dbt last ran for it: if all are of the current code, a build needs no dbt.';
+comment on column warehouse.compiled_nodes.relation is 'Schema and name; NULL for tests and functions.';
+comment on column warehouse.compiled_nodes.code_digest is
+'Digest of the dbt project''s files; NULL if dbt has not succeeded with the node yet.';
 
 create table warehouse.view_digests (
     view_name text primary key,
