@@ -21,7 +21,9 @@ import psycopg
 from orchestration.operations.build_options import BuildOptions
 from warehouse import database
 from warehouse.errors import WarehouseError
+from warehouse.sql_files import read_sql
 
+STORED_TESTS = read_sql(__file__, "stored_tests")
 # As many as dbt's threads, see dbt_project/profiles.yml: two cores and the memory of two steps.
 MODELS_AT_A_TIME = 2
 
@@ -47,9 +49,9 @@ class StoredBuild:
 
 @dataclass(frozen=True, slots=True)
 class _Test:
-    model: str
     models: frozenset[str]
     severity: str
+    has_failed: bool
 
 
 def run(
@@ -110,11 +112,9 @@ class _Build:
             )
         }
         self._tests = {
-            test: _Test(model, frozenset(models), severity)
-            for test, model, models, severity in connection.execute(
-                "select test, model, models, severity from warehouse.stored_tests "
-                "where %(names)s::text[] is null or models <@ %(names)s order by test",
-                {"names": names},
+            test: _Test(frozenset(models), severity, has_failed)
+            for test, models, severity, has_failed in connection.execute(
+                STORED_TESTS, {"names": names}
             )
         }
         self._gates = self._error_tests_upstream()
@@ -192,13 +192,15 @@ class _Build:
         return due
 
     def _pass_tests_of_unchanged_models(self) -> None:
-        """A test need not run where nothing that it reads was run: its last result still holds."""
+        """Pass the tests that passed before and of whose models none was run."""
         if self._every_test:
             return
         unchanged = {
             test
             for test in self._untested
-            if self._is_settled(test) and not self._tests[test].models & self._ran
+            if self._is_settled(test)
+            and not self._tests[test].models & self._ran
+            and not self._tests[test].has_failed
         }
         self._passed |= unchanged
         self._untested = [test for test in self._untested if test not in unchanged]

@@ -22,6 +22,7 @@ from ingestion.load.loader import load
 from ingestion.load.quarantine import replay
 from ingestion.sources.files import open_source
 from orchestration.operations import build as builds
+from orchestration.operations.build import BuildError
 from orchestration.operations.export import export_row
 from tests.conftest import Server
 from tests.support.building import build_at, cold_dbt, land, warm_warehouse
@@ -106,7 +107,9 @@ TABLES: dict[str, dict[str, str]] = {
     "warehouse.tenants": {},
     "warehouse.builds": {TRANSFORMER: "select insert update delete"},
     "warehouse.model_offsets": {TRANSFORMER: "select insert update"},
-    "warehouse.time_dependent_models": {TRANSFORMER: "select insert update"},
+    "warehouse.stored_models": {TRANSFORMER: "select insert update"},
+    "warehouse.stored_tests": {TRANSFORMER: "select insert update delete"},
+    "warehouse.compiled_nodes": {TRANSFORMER: "select insert update delete"},
     "warehouse.view_digests": {TRANSFORMER: "select insert update"},
     "warehouse.access": {TRANSFORMER: "select insert update delete"},
     "warehouse.check_results": {TRANSFORMER: "select insert"},
@@ -182,7 +185,8 @@ FUNCTIONS: dict[str, set[str]] = {
         f"warehouse.{name}": {TRANSFORMER}
         for name in (
             "pin_build", "refuse_earlier_as_of", "lock_model", "begin_model", "end_model",
-            "has_unread_input", "refresh_time_dependent", "grant_differences", "policy_statements",
+            "why_dbt", "models_with_unread_input", "advance_models", "run_model", "run_test",
+            "is_building", "finish_build", "grant_differences", "policy_statements",
             "apply_access",
             "declared_differences", "follow_declaration",
         )
@@ -839,7 +843,7 @@ def test_a_builder_builds_and_neither_reads_payloads_nor_checks_nor_exports(
             "insert into export.analytics_platform_stats values (1, 0, 0, 0, 0, now())",
             "delete from staging.raw_events", "create schema theirs", "create table staging.t ()",
             "delete from warehouse.check_results",
-            "alter function warehouse.has_unread_input owner to current_user",
+            "alter function warehouse.why_dbt owner to current_user",
         ):  # fmt: skip
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 person.execute(query)
@@ -861,14 +865,18 @@ def test_the_owner_builds_with_the_rights_of_builders(
     build_at(AS_OF + timedelta(minutes=8))
     with sign_in(owner, "tim_transformer") as person:
         person.execute(
-            "update warehouse.time_dependent_models set statements = array_prepend(%s, statements)",
+            "update warehouse.stored_models set replace_rows = array_prepend(%s, replace_rows) "
+            "where is_time_dependent",
             (planted,),
         )
     try:
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        with pytest.raises(BuildError, match=r"int_platform_stats \(permission denied"):
             build_at(AS_OF + timedelta(minutes=10))
     finally:
-        owner.execute("update warehouse.time_dependent_models set statements = statements[2:]")
+        owner.execute(
+            "update warehouse.stored_models set replace_rows = replace_rows[2:] "
+            "where is_time_dependent"
+        )
 
 
 # Names that a computer gives: another one for each client, whatever it is called.

@@ -35,6 +35,7 @@ from tests.support.building import (
     land,
     land_units,
     made_once,
+    models_of_the_last_build,
     offsets,
     rows_of_models,
     start_afresh,
@@ -146,16 +147,21 @@ def build_without_dbt(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+# The build that is killed, and the one that goes on, with dbt or without.
+@pytest.mark.parametrize(
+    "ways", [(False, False), DEEP((False, True)), DEEP((True, False)), DEEP((True, True))]
+)
 @pytest.mark.parametrize("point", ["rows", DEEP("offset")])
 @pytest.mark.parametrize(
     "model", [DEEP("int_chat_events"), "int_platform_activity_daily", DEEP("int_platform_stats")]
 )
 def test_a_killed_build_leaves_rows_and_offsets_in_step_and_started_again_ends_like_an_unbroken_one(
-    built: psycopg.Connection, tmp_path: Path, model: str, point: str
+    built: psycopg.Connection, tmp_path: Path, model: str, point: str, ways: tuple[bool, bool]
 ) -> None:
     before_rows, before_offsets = rows_of_models(built), offsets(built)
     land(tmp_path, SECOND_BATCH)
-    kill_in(built, model, point, AS_OF)
+    killed_with_dbt, with_dbt = ways
+    kill_in(built, model, point, AS_OF, with_dbt=killed_with_dbt)
 
     after_rows, after_offsets = rows_of_models(built), offsets(built)
     assert after_offsets[model] == before_offsets[model]
@@ -163,7 +169,7 @@ def test_a_killed_build_leaves_rows_and_offsets_in_step_and_started_again_ends_l
         has_moved = after_offsets[each] != before_offsets[each]
         assert (after_rows[each] != before_rows[each]) == has_moved, each
 
-    assert build_at(AS_OF).ran_dbt
+    assert build_at(AS_OF, with_dbt=with_dbt).ran_dbt == with_dbt
     assert_right(built, FIRST + SECOND_BATCH)
     assert set(offsets(built).values()) == {(3, None), (3, AS_OF)}
     assert_equals_full_refresh(built)
@@ -175,29 +181,32 @@ def test_a_first_build_that_is_killed_leaves_no_table_without_an_offset(
 ) -> None:
     land_units(tmp_path, UNITS, AS_OF - 90 * DAY)
     land(tmp_path, FIRST)
-    kill_in(warehouse, "int_platform_activity_daily", "offset", AS_OF)
+    kill_in(warehouse, "int_platform_activity_daily", "offset", AS_OF, with_dbt=True)
     tables = warehouse.execute(
         "select tablename from pg_tables where schemaname = 'intermediate'"
     ).fetchall()
     assert {name for (name,) in tables} & set(MODELS) == set(offsets(warehouse))
     assert "int_platform_activity_daily" not in offsets(warehouse)
-    build_at(AS_OF)
+    assert build_at(AS_OF).why_dbt == "not everything has been built yet"
     assert_right(warehouse, FIRST)
     assert_equals_full_refresh(warehouse)
 
 
 @pytest.mark.deep
+@pytest.mark.parametrize("with_dbt", [True, False])
 def test_a_killed_full_refresh_leaves_every_row_that_it_had_not_replaced(
-    built: psycopg.Connection,
+    built: psycopg.Connection, with_dbt: bool
 ) -> None:
     before = rows_of_models(built)
-    kill_in(built, "int_platform_activity_daily", "offset", AS_OF, "--full-refresh")
+    kill_in(
+        built, "int_platform_activity_daily", "offset", AS_OF, "--full-refresh", with_dbt=with_dbt
+    )
     assert rows_of_models(built) == before
     assert built.execute("select state from warehouse.builds order by started_at").fetchall() == [
         ("done",),
         ("running",),
     ]
-    assert build_at(AS_OF).ran_dbt, "the last build did not end well"
+    assert not build_at(AS_OF).ran_dbt, "what dbt stored before still holds"
     assert_right(built, FIRST)
 
 
@@ -260,21 +269,20 @@ def test_two_bare_dbt_builds_at_once_end_right(
     assert set(offsets(built).values()) == {(3, None), (3, AS_OF)}
 
 
-@pytest.mark.parametrize("runs_dbt", [True, False])
+@pytest.mark.parametrize("with_dbt", [True, False])
 def test_a_build_that_waits_too_long_for_others_fails_and_names_them(
     built: psycopg.Connection,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    runs_dbt: bool,
+    with_dbt: bool,
 ) -> None:
     monkeypatch.setitem(session.LIMITS, "lock_timeout", "4s")
     before = offsets(built)
-    if runs_dbt:
-        land(tmp_path, SECOND_BATCH)
+    land(tmp_path, SECOND_BATCH)
     with psycopg.connect(settings().server_url.get_secret_value(), application_name="psql") as ann:
         ann.execute("lock table intermediate.int_platform_stats in share mode")
         with pytest.raises(BuildError) as failed:
-            build_at(AS_OF + timedelta(hours=1))
+            build_at(AS_OF + timedelta(hours=1), with_dbt=with_dbt)
         holder = f"Session {ann.info.backend_pid} of postgres (psql) holds it: idle in transaction"
         assert holder in str(failed.value)
     assert offsets(built)["int_platform_stats"] == before["int_platform_stats"]
@@ -282,28 +290,28 @@ def test_a_build_that_waits_too_long_for_others_fails_and_names_them(
     assert offsets(built)["int_platform_stats"][1] == AS_OF + timedelta(hours=1)
 
 
-@pytest.mark.parametrize("runs_dbt", [True, False])
+@pytest.mark.parametrize("with_dbt", [True, False])
 def test_a_build_waits_for_another_one_at_a_model_however_long_that_takes(
     built: psycopg.Connection,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    runs_dbt: bool,
+    with_dbt: bool,
 ) -> None:
     monkeypatch.setitem(session.LIMITS, "lock_timeout", "1s")
-    if runs_dbt:
-        land(tmp_path, SECOND_BATCH)
+    land(tmp_path, SECOND_BATCH)
     failures: list[BaseException] = []
 
     def build() -> None:
         try:
-            build_at(AS_OF + timedelta(hours=1))
+            build_at(AS_OF + timedelta(hours=1), with_dbt=with_dbt)
         except BaseException as error:
             failures.append(error)
 
     with psycopg.connect(settings().server_url.get_secret_value()) as other:
         other.execute(
-            "select warehouse.begin_model('int_platform_stats', invocation_id, '', '{}', false, "
-            "false, false) from warehouse.builds limit 1"
+            "select warehouse.begin_model(m, b.invocation_id, false) "
+            "from warehouse.stored_models as m, warehouse.builds as b "
+            "where m.model = 'int_platform_stats'"
         )
         thread = threading.Thread(target=build)
         thread.start()
@@ -350,10 +358,10 @@ def test_with_nothing_new_dbt_is_not_even_imported_and_the_row_is_renewed_all_th
     built: psycopg.Connection,
 ) -> None:
     later = AS_OF + 10 * DAY + MICROSECOND
-    assert build_at(later - HOUR).ran_dbt, "a new day has rows of its own"
+    build_at(later - HOUR)
     slid = build_without_dbt("--as-of", later.isoformat(), "--json")
     assert slid.returncode == 0, slid.stderr
-    assert json.loads(slid.stdout)["ran_dbt"] is False
+    assert json.loads(slid.stdout)["why_dbt"] is None
     assert stats_row(built).active_users == 1, "u1 fell out of the 720 hours"
     assert_right(built, FIRST, later)
     assert set(offsets(built).values()) == {(2, None), (2, later)}
@@ -375,8 +383,9 @@ def test_a_build_with_nothing_new_rewrites_only_time_dependent_models(
     built: psycopg.Connection,
 ) -> None:
     before = computed_at(built)
-    assert not build_at(AS_OF + HOUR).ran_dbt
-    assert build_at(AS_OF + DAY).ran_dbt
+    build_at(AS_OF + HOUR)
+    assert models_of_the_last_build(built) == {"int_platform_stats"}
+    build_at(AS_OF + DAY)
     assert computed_at(built) == before
 
 
@@ -388,12 +397,13 @@ def test_an_event_appears_once_as_of_has_passed_it_without_a_new_batch(
     land(tmp_path, [ahead])
     build_at(AS_OF)
     assert_right(built, FIRST)
-    assert not build_at(AS_OF + HOUR).ran_dbt, "as_of itself is not visible yet"
+    build_at(AS_OF + HOUR)
+    assert models_of_the_last_build(built) == {"int_platform_stats"}, "as_of itself is not visible"
     assert_right(built, FIRST, AS_OF + HOUR)
     before = stats_row(built)
 
     visible_from = AS_OF + HOUR + MICROSECOND
-    assert build_at(visible_from).ran_dbt
+    build_at(visible_from)
     assert_right(built, [*FIRST, ahead], visible_from)
     assert replace(stats_row(built), updated_at=before.updated_at) != before
     assert_equals_full_refresh(built, visible_from)
@@ -412,7 +422,7 @@ def test_a_day_that_an_old_event_enters_is_recomputed_together_with_a_new_batch(
 
 def test_a_unit_that_joins_changes_the_rate(built: psycopg.Connection, tmp_path: Path) -> None:
     land_units(tmp_path, ["u5"], AS_OF - DAY)
-    assert build_at(AS_OF).ran_dbt
+    build_at(AS_OF)
     assert stats_row(built) == marketing_row(FIRST, [*UNITS, "u5"], AS_OF)
 
 
@@ -611,7 +621,7 @@ def test_a_changed_model_is_rebuilt_and_so_are_its_descendants_and_no_other(
     file, old, new = CHANGES[change]
     edit(project / file, old, new)
 
-    assert build_at(AS_OF).ran_dbt, "changed code is rebuilt"
+    assert (build_at(AS_OF).why_dbt or "").startswith("the code has changed")
     assert stats_row(warehouse).questions_answered == (3 if change == "a staging view" else 2)
     rewritten = {model for model in MODELS if xmins(warehouse, model) != before[model]}
     assert rewritten == {"int_platform_activity_daily", "int_platform_stats"} | (
@@ -964,12 +974,12 @@ def test_a_failed_dbt_test_blocks_the_export_until_it_passes_and_the_last_good_r
 
 
 @pytest.mark.deep
-def test_a_build_after_a_failed_one_runs_dbt_again_though_nothing_is_new(
+def test_a_build_fails_as_long_as_a_test_fails_though_nothing_is_new(
     built: psycopg.Connection, project: Path
 ) -> None:
     planted = project / "tests/assert_nothing.sql"
-    planted.write_text("select * from {{ ref('int_platform_stats') }}")
-    for _ in range(2):
+    planted.write_text("select * from {{ ref('int_platform_activity_daily') }}")
+    for _ in range(3):
         with pytest.raises(BuildError, match="assert_nothing"):
             build_at(AS_OF)
 

@@ -182,9 +182,10 @@ def on(table: str, kind: str) -> Plant:
         ),
         "a view in its place": view(table, "table"),
         "a statement of builds": Plant(
-            "update warehouse.time_dependent_models set statements = "
-            "array_prepend('select marts.planted('''')', statements)",
-            "update warehouse.time_dependent_models set statements = statements[2:]",
+            "update warehouse.stored_models set replace_rows = "
+            "array_prepend('select marts.planted('''')', replace_rows) where is_time_dependent",
+            "update warehouse.stored_models set replace_rows = replace_rows[2:] "
+            "where is_time_dependent",
             "select marts.planted('')",
         ),
         "a function and an operator of a common name": Plant(

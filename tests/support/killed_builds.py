@@ -19,16 +19,20 @@ from warehouse import database
 PATIENCE = 60
 
 
-def start_build(*arguments: str) -> subprocess.Popen[str]:
+def start_build(*arguments: str, with_dbt: bool = False) -> subprocess.Popen[str]:
     """Start `warehouse build` in a process of its own, of the models that this one builds."""
-    return start_command("build", *arguments)
+    return start_command("build", *arguments, with_dbt=with_dbt)
 
 
-def start_command(*arguments: str) -> subprocess.Popen[str]:
-    """Start `warehouse` in a process of its own; what it builds are the models of this one."""
+def start_command(*arguments: str, with_dbt: bool = False) -> subprocess.Popen[str]:
+    """Start `warehouse` in a process of its own; what it builds are the models of this one.
+
+    With ``with_dbt`` builds run dbt also where it is not needed.
+    """
+    forced = "build.why_dbt = lambda *_: 'a test asks for it'; " if with_dbt else ""
     program = (
         f"from orchestration.operations import build; build.EXCLUDED = {builds.EXCLUDED!r}; "
-        "from orchestration.cli.app import main; main()"
+        f"{forced}from orchestration.cli.app import main; main()"
     )
     return subprocess.Popen(
         [sys.executable, "-c", program, *arguments],
@@ -53,7 +57,8 @@ def start_builder_of_a_dbt() -> subprocess.Popen[bytes]:
 
 def waiting_for_a_lock(connection: psycopg.Connection) -> bool:
     return connection.execute(
-        "select exists (select from pg_stat_activity where application_name = 'warehouse dbt' "
+        "select exists (select from pg_stat_activity where "
+        "application_name in ('warehouse dbt', 'warehouse build') "
         "and datname = current_database() and wait_event_type = 'Lock')"
     ).fetchone()[0]
 
@@ -86,11 +91,16 @@ def blocked_at(model: str, point: str) -> Iterator[None]:
 
 
 def kill_in(
-    connection: psycopg.Connection, model: str, point: str, as_of: datetime, *arguments: str
+    connection: psycopg.Connection,
+    model: str,
+    point: str,
+    as_of: datetime,
+    *arguments: str,
+    with_dbt: bool = False,
 ) -> None:
     """Start a build, kill it where it waits, and see its statements end by themselves."""
     with blocked_at(model, point):
-        process = start_build("--as-of", as_of.isoformat(), *arguments)
+        process = start_build("--as-of", as_of.isoformat(), *arguments, with_dbt=with_dbt)
         try:
             until(
                 lambda: waiting_for_a_lock(connection) or process.poll() is not None,

@@ -42,8 +42,8 @@ BEGIN_MODEL = FUNCTIONS + "begin_model.sql"
 RATED = "dbt_project/models/intermediate/int_rated_chats.sql"
 AI_USAGE = "dbt_project/models/marts/ai_usage/"
 END_MODEL = FUNCTIONS + "end_model.sql"
-HAS_UNREAD_INPUT = FUNCTIONS + "has_unread_input.sql"
-REFRESH_TIME_DEPENDENT = FUNCTIONS + "refresh_time_dependent.sql"
+UNREAD = FUNCTIONS + "models_with_unread_input.sql"
+STORED_BUILD = "orchestration/operations/stored_build.py"
 INTERMEDIATE = "dbt_project/models/intermediate/"
 TOUCHED = "dbt_project/macros/touched/"
 CLIENTS = "dbt_project/models/marts/clients/"
@@ -67,18 +67,18 @@ class Edit:
 MUTANTS: dict[str, tuple[Edit, ...]] = {
     "the offset moves in a transaction before that of the rows": (
         Edit(
-            OFFSETS,
-            "{{ list_touched_cells(is_new) }}{% endif %}\n",
-            "{{ list_touched_cells(is_new) }}{% endif %}\n"
-            "        select warehouse.end_model("
-            "'{{ model.name }}', '{{ model_checksum() }}', '{{ this }}');\n"
-            "        commit; begin;\n",
+            STORED_BUILD,
+            '"select warehouse.run_model(%s, %s, false)", (invocation, model)',
+            '"select warehouse.end_model(m, b.invocation_id) from warehouse.stored_models as m, '
+            "warehouse.builds as b, set_config('warehouse.mode', 'incremental', true), "
+            "set_config('warehouse.from_batch', '0', true), "
+            "set_config('warehouse.to_batch', b.batch_seq::text, true), "
+            "set_config('warehouse.to_as_of', b.as_of::text, true) "
+            'where b.invocation_id = %s and m.model = %s", (invocation, model))\n'
+            "        with connection.transaction():\n"
+            "            connection.execute("
+            '"select warehouse.run_model(%s, %s, false)", (invocation, model)',
         ),
-        # What the rows need outlives that transaction.
-        Edit(CELLS, " on commit drop as", " as"),
-        Edit(BEGIN_MODEL, "run_mode, true)", "run_mode, false)"),
-        Edit(BEGIN_MODEL, "::text, true)", "::text, false)"),
-        Edit(BEGIN_MODEL, "::text, ''), true)", "::text, ''), false)"),
     ),
     "the pinned batch itself is not read": (
         Edit(CELLS, "batch_seq <= {{ to_batch() }}", "batch_seq < {{ to_batch() }}"),
@@ -108,17 +108,15 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         ),
     ),
     "a cell's old rows are not deleted": (
-        Edit(CELLS, "where current_setting('warehouse.mode') <> 'full'\"", 'where false"'),
+        Edit(CELLS, "' where (' ~ cells ~ ')", "' where false and (' ~ cells ~ ')"),
     ),
     "a full refresh deletes nothing": (
-        Edit(CELLS, "where current_setting('warehouse.mode') = 'full'\"", 'where false"'),
+        Edit(CELLS, "'delete from ' ~ this)", "'delete from ' ~ this ~ ' where false')"),
     ),
     "a window's rows without events stay": (
-        Edit(CELLS, "where current_setting('warehouse.mode') = 'window'\"", 'where false"'),
+        Edit(CELLS, "where current_setting('warehouse.mode') = 'window' and ", "where false and "),
     ),
-    "a window moves the offset": (
-        Edit(END_MODEL, "if current_setting('warehouse.mode') = 'window' then", "if false then"),
-    ),
+    "a window moves the offset": (Edit(END_MODEL, "if run_mode = 'window' then", "if false then"),),
     "the first instant of the 720 hours is left out": (
         Edit(STATS, "occurred_at >= {{ active_since() }}", "occurred_at > {{ active_since() }}"),
     ),
@@ -129,10 +127,33 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         Edit(REFUSE_EARLIER, "if wanted_as_of < warehouse.last_as_of() then", "if false then"),
     ),
     "a build without dbt overlooks what has become visible": (
-        Edit(HAS_UNREAD_INPUT, "        or exists (\n", "        or false and exists (\n"),
+        Edit(UNREAD, "o.passes_events and a.reads_facts", "false"),
     ),
-    "a build without dbt leaves the sliding rows": (
-        Edit(REFRESH_TIME_DEPENDENT, "execute one_statement;", "null;"),
+    "a build without dbt overlooks a new day": (Edit(UNREAD, "o.passes_a_day\n", "false\n"),),
+    "a build without dbt overlooks a date of a client": (
+        Edit(UNREAD, "o.passes_clients and ", "false and "),
+    ),
+    "a build without dbt overlooks what an upstream model has written": (
+        Edit(UNREAD, "u.written_batch_seq > a.batch_seq", "false"),
+    ),
+    "a build without dbt overlooks what was written as of another instant": (
+        Edit(UNREAD, "u.written_as_of > a.as_of", "false"),
+    ),
+    "a build without dbt leaves the time-dependent rows": (
+        Edit(UNREAD, " or m.is_time_dependent as is_due", " as is_due"),
+    ),
+    "a build without dbt runs a model before its upstream": (
+        Edit(STORED_BUILD, "& self._upstream.keys() <= self._settled\n            and", "or"),
+    ),
+    "a build without dbt goes on after a failed test": (
+        Edit(STORED_BUILD, "            and self._gates[model] <= self._passed\n", ""),
+    ),
+    "changed code is not compiled": (
+        Edit(
+            FUNCTIONS + "why_dbt.sql",
+            "when exists (select from nodes as n where not n.is_current)",
+            "when false",
+        ),
     ),
     "a changed view does not rebuild what reads it": (
         Edit(

@@ -1,6 +1,7 @@
--- Moves the offsets of models without unread input to a build's high-water mark. Their rows stay.
+-- Moves the offsets of models without unread input to a build's high-water mark. Their rows stay. Like
+-- begin_model, it waits as long as another build writes a model.
 create or replace function warehouse.advance_models(invocation text, of_models text[]) returns void
-language plpgsql as $$
+language plpgsql set lock_timeout = 0 as $$
 begin
     perform warehouse.lock_model(m.model) from unnest(of_models) as m (model) order by m.model;
     update warehouse.model_offsets as o
