@@ -110,13 +110,14 @@
 
 
 {% macro store_test(node, digest) -%}
-    insert into warehouse.stored_tests (test, code_digest, model, models, severity, query)
+    insert into warehouse.stored_tests (test, code_digest, model, models, severity, failing_rows, verdict)
     values (
         {{ quoted(node.name) }},
         {{ digest }},
         {{ quoted(tested_model(node)) }},
         {{ text_array(upstream_models(node)) }},
         {{ quoted(node.config.severity | lower) }},
+        {{ quoted(node.compiled_code | trim) }},
         {{ quoted(get_test_sql(
             get_limit_subquery_sql(node.compiled_code, node.config.limit),
             node.config.fail_calc, node.config.warn_if, node.config.error_if, limit=none
@@ -127,7 +128,8 @@
         model = excluded.model,
         models = excluded.models,
         severity = excluded.severity,
-        query = excluded.query;
+        failing_rows = excluded.failing_rows,
+        verdict = excluded.verdict;
 {%- endmacro %}
 
 

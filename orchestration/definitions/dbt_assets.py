@@ -34,10 +34,11 @@ from warehouse.settings import settings
 OWNERS = ["team:data"]
 # Every op that builds is in this pool. Dagster starts one run of it at a time: see instance.py.
 BUILDS = "builds"
-# Runs under the lock of builds, so that no other build starts meanwhile.
+# Runs under the lock of builds, so that no other build has started meanwhile.
 MARK_REPORTED = """
-    update warehouse.builds set reported_to_dagster = true
-    where not reported_to_dagster and started_at >= %s
+    update warehouse.touched_periods as t set reported_to_dagster = true
+    from warehouse.builds as b
+    where t.invocation_id = b.invocation_id and b.started_at >= %s
 """
 
 
@@ -92,14 +93,19 @@ def parents() -> Mapping[str, set[str]]:
 
 
 @contextmanager
-def building(models: set[str] | None, options: BuildOptions) -> Iterator[psycopg.Connection]:
-    """Wait for other builds; give a connection and the environment to build some models, or all.
+def building(
+    models: set[str] | None, options: BuildOptions
+) -> Iterator[tuple[psycopg.Connection, int]]:
+    """Wait for other builds, and give what is needed to build some models, or all.
+
+    That is a connection, the process of the session that holds the lock of builds, and for dbt the
+    environment.
 
     Raises dg.Failure where a check of an upstream model fails: models that are built from wrong
     data would be wrong, too.
     """
     with (
-        one_build_at_a_time(),
+        one_build_at_a_time() as builder,
         database.connect_as_builder(
             autocommit=True, application_name="warehouse dagster"
         ) as connection,
@@ -113,7 +119,7 @@ def building(models: set[str] | None, options: BuildOptions) -> Iterator[psycopg
                 f"Nothing was built, because of failing checks upstream: {', '.join(blocking)}. "
                 "Fix what they found, then materialize and check their assets again."
             )
-        yield connection
+        yield connection, builder
 
 
 def _models_of(period: Period | None) -> list[str]:
@@ -143,7 +149,7 @@ def _dbt_assets(period: Period | None) -> dg.AssetsDefinition:
             options = BuildOptions(start=window.start.date(), end=window.end.date())
         else:
             options = BuildOptions()
-        with building(selected, options) as connection:
+        with building(selected, options) as (connection, _):
             begun = connection.execute("select clock_timestamp()").fetchone()
             # A run of checks alone tests the whole mart, whatever its partitions.
             invocation = dbt.cli(["build" if selected else "test"], context=context)
@@ -156,6 +162,13 @@ def _dbt_assets(period: Period | None) -> dg.AssetsDefinition:
 
 
 DBT_ASSETS = [_dbt_assets(period) for period in (None, *Period)]
+# dbt's tests, by name, as checks of the assets that they are of.
+CHECKS = {spec.name: spec for assets in DBT_ASSETS for spec in assets.check_specs}
+
+
+def as_query(text: str) -> dg.MarkdownMetadataValue:
+    """Show a query as metadata of a check."""
+    return dg.MetadataValue.md(f"```sql\n{text.strip()}\n```")
 
 
 Checked = TypeVar("Checked", dg.AssetCheckResult, dg.AssetCheckEvaluation)
@@ -167,7 +180,7 @@ def with_query(check: Checked, target: Path) -> Checked:
     compiled = target / "compiled" / node["package_name"] / node["original_file_path"]
     if compiled.name != node["path"].rpartition("/")[2]:
         compiled /= node["path"]
-    query = dg.MetadataValue.md(f"```sql\n{compiled.read_text('utf-8').strip()}\n```")
+    query = as_query(compiled.read_text("utf-8"))
     return type(check)(
         asset_key=check.asset_key,
         check_name=check.check_name,

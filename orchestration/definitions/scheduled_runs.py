@@ -1,4 +1,4 @@
-"""Jobs of the schedules: check what landed, build it with one dbt invocation, and export the row.
+"""Jobs of the schedules: check what landed, build it, export the row, and report what was built.
 
 They are jobs of plain ops, because one run writes assets of every kind of partition. Afterwards a
 run reports a materialization of each partition that it wrote, those of late events included.
@@ -15,8 +15,9 @@ from dagster_dbt.errors import DagsterDbtCliRuntimeError
 from orchestration.definitions.checks import monitoring_results, problems_by_check, suite_results
 from orchestration.definitions.dbt_assets import (
     BUILDS,
-    MARK_REPORTED,
+    CHECKS,
     Translator,
+    as_query,
     building,
     parents,
     with_query,
@@ -24,9 +25,18 @@ from orchestration.definitions.dbt_assets import (
 from orchestration.definitions.landing import load_files
 from orchestration.definitions.marketing_row import export_result
 from orchestration.definitions.partitions import PARTITIONS, key_of, period_of
-from orchestration.operations.build import BuildOptions, dbt_command, refresh_time_dependent
+from orchestration.operations import stored_build
+from orchestration.operations.build import (
+    BuildError,
+    BuildOptions,
+    dbt_command,
+    raise_failures,
+    why_dbt,
+)
 from orchestration.operations.lineage import manifest, with_ancestors
 from orchestration.operations.notifications import note_checks
+from orchestration.operations.stored_build import TestResult
+from warehouse import database
 from warehouse.sql_files import read_sql
 
 UNREPORTED = read_sql(__file__, "unreported_periods")
@@ -104,38 +114,71 @@ def _build_op(job: str, target: str | None) -> dg.OpDefinition:
 
     @dg.op(name=f"build_{job}", ins=AFTER, out=DONE, pool=BUILDS)
     def build_unread_input(context: dg.OpExecutionContext, dbt: DbtCliResource) -> Iterator[Event]:
-        """Build from unread input; without any, refresh the time-dependent models alone."""
-        models = None if target is None else _lineage_of(target)
-        with building(models, BuildOptions()) as connection:
-            if refresh_time_dependent(
-                connection, models=None if models is None else sorted(models)
-            ):
-                context.log.info("No unread input: only time-dependent models were refreshed.")
-                yield from _materializations(connection)
-                # The job of all models runs every test, also without unread input: somebody may
-                # have changed a table by hand.
-                if target is None:
-                    yield from _run_dbt(dbt, "test")
-            else:
-                try:
-                    yield from _run_dbt(dbt, "build", target)
-                except DagsterDbtCliRuntimeError:
-                    # A build that failed may have written some models.
-                    yield from _materializations(connection)
-                    raise
-                yield from _materializations(connection)
+        """Build from unread input: by what dbt has stored, or with dbt where it must compile."""
+        nodes = None if target is None else _lineage_of(target)
+        models = nodes and nodes & parents().keys()
+        with building(models, BuildOptions()) as (connection, builder):
+            try:
+                if reason := why_dbt(connection, BuildOptions(), nodes):
+                    context.log.info(f"dbt runs: {reason}.")
+                    yield from _run_dbt(dbt, target)
+                else:
+                    # The job of all models runs every test, also without unread input: somebody
+                    # may have changed a table by hand.
+                    built = stored_build.run(
+                        connection, BuildOptions(), builder, models, every_test=target is None
+                    )
+                    yield from _check_evaluations(built.tests)
+                    raise_failures(built.failed)
+            except (BuildError, DagsterDbtCliRuntimeError):
+                # A build that failed may have written some models.
+                yield from _materializations(connection, models)
+                raise
         yield dg.Output(None)
 
     return build_unread_input
 
 
-def _run_dbt(
-    dbt: DbtCliResource, command: str, target: str | None = None
-) -> Iterator[dg.AssetCheckEvaluation]:
+def _report_op(job: str, target: str | None) -> dg.OpDefinition:
+    """Return the op that reports what the job's build has written."""
+
+    # After the export, which has waited long enough: Dagster writes each of these on its own.
+    @dg.op(name=f"report_{job}", ins=AFTER, out=DONE, tags={"dagster/priority": "-1"})
+    def report_what_was_built() -> Iterator[Event]:
+        """Report a materialization of each partition that was written."""
+        models = None if target is None else _lineage_of(target)
+        with database.connect_as_builder(
+            autocommit=True, application_name="warehouse dagster"
+        ) as connection:
+            yield from _materializations(connection, models)
+        yield dg.Output(None)
+
+    return report_what_was_built
+
+
+def _check_evaluations(tests: Iterable[TestResult]) -> Iterator[dg.AssetCheckEvaluation]:
+    """Yield results of dbt's tests, as dagster-dbt does for those that dbt has run."""
+    for test in tests:
+        # A test of several models that none of them is named for is no check of an asset.
+        if spec := CHECKS.get(test.test):
+            yield dg.AssetCheckEvaluation(
+                asset_key=spec.asset_key,
+                check_name=spec.name,
+                passed=test.outcome == "pass",
+                severity=dg.AssetCheckSeverity[test.severity.upper()],
+                metadata={
+                    "status": test.outcome,
+                    "dagster_dbt/failed_row_count": test.failures,
+                    "query": as_query(test.failing_rows),
+                },
+            )
+
+
+def _run_dbt(dbt: DbtCliResource, target: str | None) -> Iterator[dg.AssetCheckEvaluation]:
     """Run dbt and yield the results of its tests; `_materializations` reports the models."""
     selection = ["--select", f"+{target}", "--indirect-selection", "buildable"] if target else []
     invocation = dbt.cli(
-        [*dbt_command(command), *selection],
+        [*dbt_command("build"), *selection],
         manifest=manifest(),
         dagster_dbt_translator=Translator(),
     )
@@ -148,21 +191,31 @@ def _run_dbt(
 
 
 def _lineage_of(target: str) -> set[str]:
-    """Return a model, or the marts of a folder, with all models that they are built from."""
+    """Return a model, or the marts of a folder, with all nodes that they are built from."""
     named = [
         node["name"]
         for node in manifest()["nodes"].values()
         if node["resource_type"] == "model"
         and target in {node["name"], ".".join(node["fqn"][1:-1])}
     ]
-    return with_ancestors(named, parents()) & parents().keys()
+    # Without sources, which have a schema before their name.
+    return {name for name in with_ancestors(named, parents()) if "." not in name}
 
 
-def _materializations(connection: psycopg.Connection) -> Iterator[dg.AssetMaterialization]:
-    """Yield what builds wrote as materializations: one of each partition, or of the whole model."""
+def _materializations(
+    connection: psycopg.Connection, models: set[str] | None
+) -> Iterator[dg.AssetMaterialization]:
+    """Yield what builds wrote of some models, or of all, as materializations.
+
+    One of each partition, or one of a model without partitions.
+    """
     nodes = {node["name"]: node for node in manifest()["nodes"].values()}
-    unreported = connection.execute(UNREPORTED).fetchall()
-    for model, period_start, row_count, rows_written, from_batch, to_batch in unreported:
+    unreported = connection.execute(
+        UNREPORTED, {"models": None if models is None else sorted(models)}
+    ).fetchall()
+    reported: list[int] = []
+    for model, period_start, row_count, rows_written, from_batch, to_batch, ids in unreported:
+        reported += ids
         if model not in nodes:
             continue
         node = nodes[model]
@@ -186,13 +239,17 @@ def _materializations(connection: psycopg.Connection) -> Iterator[dg.AssetMateri
             },
         )
     # Last: after a run that is killed before this, the next run reports the same again.
-    connection.execute(MARK_REPORTED, ("-infinity",))
+    connection.execute(
+        "update warehouse.touched_periods set reported_to_dagster = true "
+        "where touched_period_id = any(%s)",
+        (reported,),
+    )
 
 
 def _job(
     name: str, description: str, target: str | None, *, lands: bool = False, exports: bool = False
 ) -> dg.JobDefinition:
-    build = _build_op(name, target)
+    build, report = _build_op(name, target), _report_op(name, target)
 
     @dg.job(
         name=name,
@@ -203,6 +260,7 @@ def _job(
     def job() -> None:
         checked = check_what_landed(load_dropped_files()) if lands else check_what_landed()
         built = build(checked)
+        report(built)
         if exports:
             export_marketing_row(check_marketing_row(built))
 

@@ -37,6 +37,7 @@ class TestResult:
     severity: str
     outcome: str
     failures: int
+    failing_rows: str
 
 
 @dataclass(slots=True)
@@ -131,15 +132,19 @@ class _Build:
         running: dict[Future[TestResult | None], str] = {}
         with self._workers.started() as submit:
             while True:
-                running |= {submit(test=name): name for name in self._next_tests()}
                 running |= {
                     submit(self._invocation, model=name): name for name in self._next_models()
                 }
+                # After the models: those without unread input have settled meanwhile.
+                running |= {submit(test=name): name for name in self._next_tests()}
                 if not running:
                     break
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     self._note(running.pop(future), future)
-        self.is_done = not (self._waiting or self._untested or self.result.failed)
+        left = [*self._waiting, *self._untested]
+        if left and not self.result.failed:
+            raise RuntimeError(f"nothing failed, and yet these could not run: {', '.join(left)}")
+        self.is_done = not self.result.failed
 
     def _error_tests_upstream(self) -> dict[str, frozenset[str]]:
         """Return for each model the tests that must pass before it: those of models upstream."""
@@ -286,7 +291,7 @@ class _Workers:
 
     def _run_test(self, connection: psycopg.Connection, test: str) -> TestResult:
         row = connection.execute(
-            "select t.test, t.model, t.severity, r.outcome, r.failures "
+            "select t.test, t.model, t.severity, r.outcome, r.failures, t.failing_rows "
             "from warehouse.stored_tests as t cross join lateral warehouse.run_test(t.test) as r "
             "where t.test = %s",
             (test,),

@@ -149,7 +149,9 @@ def build_without_dbt(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 # The build that is killed, and the one that goes on, with dbt or without.
 @pytest.mark.parametrize(
-    "ways", [(False, False), DEEP((False, True)), DEEP((True, False)), DEEP((True, True))]
+    "ways",
+    [(False, False), DEEP((False, True)), DEEP((True, False)), DEEP((True, True))],
+    ids=["stored", "stored_then_dbt", "dbt_then_stored", "dbt"],
 )
 @pytest.mark.parametrize("point", ["rows", DEEP("offset")])
 @pytest.mark.parametrize(
@@ -982,6 +984,73 @@ def test_a_build_fails_as_long_as_a_test_fails_though_nothing_is_new(
     for _ in range(3):
         with pytest.raises(BuildError, match="assert_nothing"):
             build_at(AS_OF)
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("with_dbt", [True, False])
+def test_a_failing_test_stops_what_is_downstream_and_nothing_else(
+    warehouse: psycopg.Connection, tmp_path: Path, project: Path, with_dbt: bool
+) -> None:
+    (project / "tests/assert_few_days.sql").write_text(
+        "select max(activity_on) from {{ ref('int_platform_activity_daily') }} having count(*) > 3"
+    )
+    land(tmp_path, FIRST)
+    build_at(AS_OF)
+    before = offsets(warehouse)
+    land(tmp_path, SECOND_BATCH)
+    for _ in range(2):
+        with pytest.raises(BuildError, match="assert_few_days"):
+            build_at(AS_OF, with_dbt=with_dbt)
+        assert offsets(warehouse)["int_platform_stats"] == before["int_platform_stats"]
+    assert {
+        seq for model, (seq, _) in offsets(warehouse).items() if model != "int_platform_stats"
+    } == {2}
+    (project / "tests/assert_few_days.sql").unlink()
+    build_at(AS_OF, with_dbt=with_dbt)
+    assert stats_row(warehouse).questions_answered == 4
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (
+            "drop table intermediate.int_platform_activity_daily",
+            "intermediate.int_platform_activity_daily is missing",
+        ),
+        DEEP("drop view intermediate.stg_units", "intermediate.stg_units is missing"),
+        DEEP("update warehouse.stored_models set code_digest = ''", "the code has changed"),
+        DEEP("delete from warehouse.compiled_nodes", "not everything has been built yet"),
+    ],
+)
+def test_dbt_runs_where_something_must_be_compiled_and_the_build_says_so(
+    built: psycopg.Connection, tmp_path: Path, damage: str, why: str
+) -> None:
+    land(tmp_path, SECOND_BATCH)
+    built.execute(damage)
+    assert (build_at(AS_OF).why_dbt or "").startswith(why)
+    assert_right(built, FIRST + SECOND_BATCH)
+    assert not build_at(AS_OF).ran_dbt
+
+
+@pytest.mark.deep
+def test_a_build_that_lost_its_lock_runs_no_further_model(
+    built: psycopg.Connection, tmp_path: Path
+) -> None:
+    land(tmp_path, SECOND_BATCH)
+    before = offsets(built)
+    with blocked_at("int_platform_activity_daily", "rows"):
+        process = start_build("--as-of", AS_OF.isoformat())
+        until(lambda: waiting_for_a_lock(built) or process.poll() is not None, what="it waits")
+        built.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity "
+            "where application_name = 'warehouse build' and datname = current_database() and pid = "
+            "(select pid from pg_locks where relation = 'warehouse.lock_build'::regclass)"
+        )
+    _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1, said
+    assert offsets(built)["int_platform_stats"] == before["int_platform_stats"]
+    build_at(AS_OF)
+    assert_right(built, FIRST + SECOND_BATCH)
 
 
 def test_a_reader_never_sees_none_or_two_rows_while_the_export_runs_again_and_again(

@@ -85,7 +85,7 @@ def blocked_at(model: str, point: str) -> Iterator[None]:
                 (model,),
             )
         else:
-            blocker.execute("lock table warehouse.check_results in access exclusive mode")
+            blocker.execute("lock table warehouse.check_results in share mode")
         yield
         blocker.rollback()
 

@@ -46,7 +46,7 @@ grant select, insert on
     warehouse.erased_rows
 to warehouse_transformer;
 
-grant select, insert, delete on warehouse.touched_periods to warehouse_transformer;
+grant select, insert, update, delete on warehouse.touched_periods to warehouse_transformer;
 
 grant select (erasure_id, batch_seq, rows_forgotten_at)
 on warehouse.erasures to warehouse_transformer;

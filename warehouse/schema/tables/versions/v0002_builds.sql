@@ -18,7 +18,6 @@ create table warehouse.builds (
     state text not null default 'running' check (state in ('running', 'done', 'failed')),
     started_at timestamptz not null default clock_timestamp(),
     ended_at timestamptz,
-    reported_to_dagster boolean not null default false,
     check ((window_start is null) = (window_end is null) and window_start < window_end)
 );
 
@@ -32,8 +31,6 @@ comment on column warehouse.builds.window_start is
 comment on column warehouse.builds.models is 'The models to build; NULL for all of them.';
 comment on column warehouse.builds.allows_lost_events is
 'Whether typed facts may be rebuilt although some of their events have expired.';
-comment on column warehouse.builds.reported_to_dagster is
-'Whether a run has reported to Dagster what this build wrote (see warehouse.touched_periods).';
 
 create index on warehouse.builds (started_at);
 
@@ -101,15 +98,17 @@ create table warehouse.stored_tests (
     model text not null,
     models text[] not null,
     severity text not null check (severity in ('error', 'warn')),
-    query text not null
+    failing_rows text not null,
+    verdict text not null
 );
 
 comment on table warehouse.stored_tests is
-'The query of each dbt test, as dbt compiled it: warehouse.run_test executes it without dbt.';
+'The queries of each dbt test, as dbt compiled them: warehouse.run_test executes them without dbt.';
 comment on column warehouse.stored_tests.model is 'The model that the test is of.';
 comment on column warehouse.stored_tests.models is
-'The incremental models that the query reads, directly or through views.';
-comment on column warehouse.stored_tests.query is
+'The incremental models that the test reads, directly or through views.';
+comment on column warehouse.stored_tests.failing_rows is 'Returns the rows that fail the test.';
+comment on column warehouse.stored_tests.verdict is
 'Returns one row: the number of failures, and whether it is a reason for a warning and for an error.';
 
 create table warehouse.compiled_nodes (
@@ -135,12 +134,14 @@ comment on table warehouse.view_digests is
 -- What builds wrote.
 
 create table warehouse.touched_periods (
+    touched_period_id bigint generated always as identity primary key,
     invocation_id text not null,
     model text not null,
     period_start date,
     rows_written bigint not null,
     from_batch bigint not null,
-    to_batch bigint not null
+    to_batch bigint not null,
+    reported_to_dagster boolean not null default false
 );
 
 comment on table warehouse.touched_periods is
@@ -151,6 +152,8 @@ comment on column warehouse.touched_periods.rows_written is
 'Rows that the build wrote; for a model that was rebuilt or depends on time, all its rows.';
 comment on column warehouse.touched_periods.from_batch is 'The build read the batches after this one.';
 comment on column warehouse.touched_periods.to_batch is 'The build read the batches up to this one.';
+comment on column warehouse.touched_periods.reported_to_dagster is
+'Whether a run has reported this to Dagster as a materialization.';
 
 create index on warehouse.touched_periods (invocation_id);
 
