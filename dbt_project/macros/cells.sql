@@ -214,8 +214,7 @@
     rebuilt rows and would miss a row that disappears. A backfill leaves the model's offset before
     the erasure, so downstream models read this once their offset passes the erasure.
 #}
-{% macro note_replaced_sql(in_full) -%}
-    {% set cells = model.config.meta.cells | join(', ') %}
+{% macro note_replaced_sql(cells_table) -%}
     insert into warehouse.erased_rows (model, batch_seq, content)
     select
         '{{ model.name }}',
@@ -227,7 +226,7 @@
     from {{ this }} as replaced
     where
         {{ is_past_erasure() }}
-        {% if not in_full %}and ({{ cells }}) in (select {{ cells }} from {{ touched_table() }}){% endif %}
+        and {{ is_in(model.config.meta.cells, cells_table) }}
 {%- endmacro %}
 
 
@@ -253,70 +252,133 @@
 
 
 {#
-    The statements that replace a model's rows: of the touched cells, and in a backfill those of the
-    window, so that rows without any event left disappear; or (in_full) all rows.
+    The statements that replace the rows of the touched cells, and in a backfill those of the window, so
+    that rows without any event left disappear. A model without cells is rewritten whole. A typed fact
+    only gets new rows: events never change.
 #}
-{% macro replace_rows_sql(in_full) -%}
+{% macro replace_rows_sql() -%}
     {% set meta = model.config.meta %}
-    {% set names = model.columns | join(', ') %}
-    {% set cells = (meta.cells or []) | join(', ') %}
-    {% set source = '(' ~ model.compiled_code ~ ')' %}
+    {% if not meta.cells and not is_fact() %}
+        {{ return(['delete from ' ~ this, insert_rows_sql(compiled_rows())]) }}
+    {% elif is_fact() %}
+        {# A file that is loaded again after its raw partition was dropped adds no event a second time. #}
+        {{ return([insert_rows_sql(compiled_rows()) ~ ' on conflict do nothing']) }}
+    {% endif %}
     {% set statements = [] %}
+    {% set source = compiled_rows() %}
     {% if meta.restated %}
         {# Compared with the old rows before it replaces them. #}
-        {% set source = 'pg_temp.new_' ~ model.name %}
-        {% do statements.append(
-            'create temporary table new_' ~ model.name ~ ' on commit drop as ' ~ model.compiled_code
-        ) %}
-        {% do statements.append(note_restatements_sql(source, in_full)) %}
+        {% set source = new_rows_table() %}
+        {% do statements.append(list_new_rows_sql()) %}
+        {% do statements.append(note_restatements_sql(source, touched_table())) %}
     {% endif %}
     {% if 'built_batch_seq' in model.columns %}
-        {% do statements.append(note_replaced_sql(in_full)) %}
+        {% do statements.append(note_replaced_sql(touched_table())) %}
     {% endif %}
-    {% if in_full or not cells and not is_fact() %}
-        {% do statements.append('delete from ' ~ this) %}
-    {% elif not is_fact() %}
+    {% do statements.append('delete from ' ~ this ~ ' where ' ~ is_in(meta.cells, touched_table())) %}
+    {% if meta.window_on %}
         {% do statements.append(
-            'delete from ' ~ this ~ ' where (' ~ cells ~ ') in (select ' ~ cells ~ ' from ' ~ touched_table() ~ ')'
+            'delete from ' ~ this ~ " where current_setting('warehouse.mode') = 'window' and " ~ in_window(meta.window_on)
         ) %}
-        {% if meta.window_on %}
-            {% do statements.append(
-                'delete from ' ~ this ~ " where current_setting('warehouse.mode') = 'window' and " ~ in_window(meta.window_on)
-            ) %}
-        {% endif %}
     {% endif %}
-    {% set insert_rows %}
-    insert into {{ this }} ({{ names }}) select {{ names }} from {{ source }} as new_rows
-    {# A file that is loaded again after its raw partition was dropped adds no event a second time. #}
-    {{ 'on conflict do nothing' if is_fact() }}
-    {% endset %}
-    {% if meta.window_on and in_full %}
-        {% do statements.extend([insert_rows, note_all_periods_sql()]) %}
-    {% elif meta.window_on %}
-        {% do statements.append(note_periods_of_sql(insert_rows)) %}
-    {% else %}
-        {% do statements.append(insert_rows) %}
-    {% endif %}
+    {% do statements.append(note_periods_of_sql(insert_rows_sql(source), touched_table())) %}
     {{ return(statements) }}
 {%- endmacro %}
 
 
 {#
-    Inserts rows and records, for monitoring, which periods were touched and how many rows were written
-    to each. warehouse.end_model records how many rows of the model were written.
+    The statements that compute all rows and replace those of the cells that differ from what is there:
+    rows that are the same are neither written again nor indexed again, and say when they were computed
+    first. For a typed fact the key of a row takes the place of a cell.
 #}
-{% macro note_periods_of_sql(insert_rows) -%}
-    {% set window_on = model.config.meta.window_on %}
-    with written as ({{ insert_rows }} returning {{ window_on }} as period_start)
-
-    {{ note_periods_sql(
-        'select period_start, 1 as rows_written from written union all select ' ~ window_on ~ ', 0 from ' ~ touched_table()
-    ) }}
+{% macro rewrite_rows_sql() -%}
+    {% set meta = model.config.meta %}
+    {% set cells = meta.cells or key_of_rows() %}
+    {% if not meta.cells and not is_fact() %}{{ return(replace_rows_sql()) }}{% endif %}
+    {% set compared = model.columns | reject(
+        'in', [] if is_fact() else ['updated_at', 'built_batch_seq', 'built_as_of']
+    ) | join(', ') %}
+    {% set changed %}
+    create temporary table changed_{{ model.name }} on commit drop as
+    select distinct {{ cells | join(', ') }}
+    from (
+        (select {{ compared }} from {{ this }} except select {{ compared }} from {{ new_rows_table() }})
+        union all
+        (select {{ compared }} from {{ new_rows_table() }} except select {{ compared }} from {{ this }})
+    ) as different
+    {% endset %}
+    {% set changed_table = 'pg_temp.changed_' ~ model.name %}
+    {% set statements = [list_new_rows_sql(), changed, 'analyze ' ~ changed_table] %}
+    {% if meta.restated %}
+        {% do statements.append(note_restatements_sql(new_rows_table(), changed_table)) %}
+    {% endif %}
+    {% if 'built_batch_seq' in model.columns %}
+        {% do statements.append(note_replaced_sql(changed_table)) %}
+    {% endif %}
+    {% do statements.append('delete from ' ~ this ~ ' where ' ~ is_in(cells, changed_table)) %}
+    {% set insert_rows = insert_rows_sql(new_rows_table()) ~ ' where ' ~ is_in(cells, changed_table) %}
+    {% do statements.append(note_periods_of_sql(insert_rows, changed_table)) %}
+    {{ return(statements) }}
 {%- endmacro %}
 
 
-{% macro note_all_periods_sql() -%}
-    {{ note_periods_sql('select ' ~ model.config.meta.window_on ~ ' as period_start, 1 as rows_written from ' ~ this) }}
+{# The statements that fill an empty table. #}
+{% macro fill_rows_sql() -%}
+    {% set insert_rows = insert_rows_sql(compiled_rows()) %}
+    {% if model.config.meta.window_on %}
+        {{ return([insert_rows, note_periods_sql(
+            'select ' ~ model.config.meta.window_on ~ ' as period_start, 1 as rows_written from ' ~ this
+        )]) }}
+    {% endif %}
+    {{ return([insert_rows]) }}
+{%- endmacro %}
+
+
+{% macro compiled_rows() -%}
+    {{ return('(' ~ model.compiled_code ~ ')') }}
+{%- endmacro %}
+
+
+{% macro new_rows_table() -%}
+    pg_temp.new_{{ model.name }}
+{%- endmacro %}
+
+
+{% macro list_new_rows_sql() -%}
+    create temporary table new_{{ model.name }} on commit drop as {{ model.compiled_code }}
+{%- endmacro %}
+
+
+{% macro insert_rows_sql(source) -%}
+    {% set names = model.columns | join(', ') %}
+    insert into {{ this }} ({{ names }}) select {{ names }} from {{ source }} as new_rows
+{%- endmacro %}
+
+
+{% macro is_in(columns, table) -%}
+    ({{ columns | join(', ') }}) in (select {{ columns | join(', ') }} from {{ table }})
+{%- endmacro %}
+
+
+{# The columns of the primary key, or all columns where expressions are unique. #}
+{% macro key_of_rows() -%}
+    {% set keys = model.constraints | selectattr('type', 'equalto', 'primary_key') | list %}
+    {{ return(keys[0].columns if keys else model.columns | list) }}
+{%- endmacro %}
+
+
+{#
+    Inserts rows and records, for monitoring, which periods of these cells were written, with how many
+    rows. warehouse.end_model records how many rows of the model were written.
+#}
+{% macro note_periods_of_sql(insert_rows, cells_table) -%}
+    {% set window_on = model.config.meta.window_on %}
+    {% if not window_on %}{{ return(insert_rows) }}{% endif %}
+    with written as ({{ insert_rows }} returning {{ window_on }} as period_start)
+
+    {{ note_periods_sql(
+        'select period_start, 1 as rows_written from written union all select ' ~ window_on ~ ', 0 from ' ~ cells_table
+    ) }}
 {%- endmacro %}
 
 

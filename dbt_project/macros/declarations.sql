@@ -49,8 +49,8 @@
 {%- endmacro %}
 
 
-{# The columns and constraints of dbt's `create table`, with the names of the declaration. #}
-{% macro postgres__get_table_columns_and_constraints() -%}
+{# The columns of a new table. Keys and indexes follow when the rows are there, which is faster. #}
+{% macro columns_of_new_table() -%}
     {% set declared = declaration() -%}
     (
         {% for column in declared.columns -%}
@@ -58,9 +58,6 @@
         {% endfor %}
         {% for name, expression in declared.checks.items() -%}
         , constraint {{ name }} check ({{ expression }})
-        {% endfor %}
-        {% for key in declared['keys'] -%}
-        , {{ key.kind }} ({{ key.columns | join(', ') }})
         {% endfor %}
     )
 {%- endmacro %}

@@ -13,7 +13,7 @@
     {{ run_hooks(pre_hooks, inside_transaction=False) }}
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
     {% if existing is none %}
-        {% do run_query('create table ' ~ this ~ ' ' ~ postgres__get_table_columns_and_constraints()) %}
+        {% do run_query('create table ' ~ this ~ ' ' ~ columns_of_new_table()) %}
     {% endif %}
     {% do check_columns_of_sql() %}
     {% call statement('main') %}
@@ -63,8 +63,9 @@
         'list_cells': text_array(
             ["set local work_mem = '" ~ var('build_work_mem') ~ "'"] + (list_cells_sql() if meta.cells else [])
         ),
-        'replace_rows': text_array(replace_rows_sql(in_full=false)),
-        'rewrite_rows': text_array(replace_rows_sql(in_full=true)),
+        'replace_rows': text_array(replace_rows_sql()),
+        'rewrite_rows': text_array(rewrite_rows_sql()),
+        'fill_rows': text_array(fill_rows_sql()),
     } %}
     insert into warehouse.stored_models ({{ values.keys() | join(', ') }})
     values ({{ values.values() | join(', ') }})

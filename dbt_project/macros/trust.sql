@@ -24,7 +24,7 @@
         restated    client: the column of the tenant ('none' without), period: that of the period,
                     closes_at: when that ends, of_entities: figures that depend on entities
 #}
-{% macro note_restatements_sql(source, in_full) -%}
+{% macro note_restatements_sql(source, cells_table) -%}
     {% set meta = model.config.meta %}
     {% set restated = meta.restated %}
     {% set same_cell = [] %}
@@ -59,12 +59,10 @@
             -- It had ended when it was published, and has ended now.
             {{ restated.closes_at }} <= {{ as_of() }}
             and {{ restated.closes_at }} <= (select as_of from warehouse.model_offsets where model = '{{ model.name }}')
-            {% if not in_full %}
             and (
-                ({{ meta.cells | join(', ') }}) in (select {{ meta.cells | join(', ') }} from {{ touched_table() }})
+                {{ is_in(meta.cells, cells_table) }}
                 or (current_setting('warehouse.mode') = 'window' and {{ in_window(meta.window_on) }})
             )
-            {% endif %}
     ) as old
     left join {{ source }} as new on {{ same_cell | join(' and ') }}
     cross join lateral (

@@ -11,7 +11,7 @@
             numbers.sequence,
             min(uses.occurred_on) as first_on,
             min(uses.occurred_on) filter (where {{ was_visible('uses') }}) as was_first_on
-        from (select distinct producer, sequence from new_rows) as numbers
+        from (select distinct producer, sequence from new_rows where {{ is_increment() }}) as numbers
         inner join {{ ref('int_sequence_uses') }} as uses
             on {{ same_producer('numbers', 'uses') }} and numbers.sequence = uses.sequence
         where {{ is_visible('uses') }}
@@ -33,8 +33,8 @@
     ) as days (date)
     where changed.first_on is distinct from changed.was_first_on and days.date is not null
     union all
-    select producer, occurred_on from new_rows
-    where is_erased
+    select distinct producer, occurred_on from new_rows
+    where is_erased or not {{ is_increment() }}
 {%- endmacro %}
 
 

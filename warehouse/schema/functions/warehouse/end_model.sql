@@ -16,10 +16,10 @@ begin
     select o.row_count + inserted - deleted, o.unanalyzed + inserted + deleted
     into counted, unanalyzed_rows
     from warehouse.model_offsets as o
-    where o.model = stored.model and run_mode <> 'full';
-    if counted is null then
+    where o.model = stored.model;
+    if counted is null or run_mode = 'full' then
         execute format('select count(*) from %s', relation) into counted;
-        unanalyzed_rows := counted;
+        unanalyzed_rows := coalesce(unanalyzed_rows, counted);
     end if;
     -- Downstream models need statistics of the new rows and can't wait for autovacuum. Writing that
     -- many rows takes longer than analyzing a sample of them.
@@ -32,7 +32,7 @@ begin
         values (
             invocation,
             stored.model,
-            case when run_mode = 'full' then counted else inserted end,
+            inserted,
             current_setting('warehouse.from_batch')::bigint,
             to_batch
         );

@@ -74,7 +74,8 @@ create table warehouse.stored_models (
     holds_every_event boolean not null,
     list_cells text[] not null,
     replace_rows text[] not null,
-    rewrite_rows text[] not null
+    rewrite_rows text[] not null,
+    fill_rows text[] not null
 );
 
 comment on table warehouse.stored_models is
@@ -90,7 +91,9 @@ comment on column warehouse.stored_models.is_time_dependent is 'Whether rows cha
 comment on column warehouse.stored_models.list_cells is
 'Statements that list the cells that unread input touches in a temporary table; empty for a model without cells.';
 comment on column warehouse.stored_models.replace_rows is 'Statements that replace the rows of the touched cells.';
-comment on column warehouse.stored_models.rewrite_rows is 'Statements that replace all rows.';
+comment on column warehouse.stored_models.rewrite_rows is
+'Statements that compute all rows and replace those of the cells that differ.';
+comment on column warehouse.stored_models.fill_rows is 'Statements that fill an empty table.';
 
 create table warehouse.stored_tests (
     test text primary key,
@@ -149,7 +152,7 @@ comment on table warehouse.touched_periods is
 comment on column warehouse.touched_periods.period_start is
 'First day of the period; NULL in the row for the whole model.';
 comment on column warehouse.touched_periods.rows_written is
-'Rows that the build wrote; for a model that was rebuilt or depends on time, all its rows.';
+'Rows that the build inserted: a rebuild replaces only rows that differ.';
 comment on column warehouse.touched_periods.from_batch is 'The build read the batches after this one.';
 comment on column warehouse.touched_periods.to_batch is 'The build read the batches up to this one.';
 comment on column warehouse.touched_periods.reported_to_dagster is
