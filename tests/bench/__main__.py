@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 from orchestration.cli.output import Table, print_table
 from tests.bench.ai_usage import CHATS
-from tests.bench.building import builds
+from tests.bench.building import builds, scheduled_run
 from tests.bench.clients import LEAD_EVENTS
 from tests.bench.crowds import crowds
 from tests.bench.figures import Figure
 from tests.bench.increments import increments
 from tests.bench.loading import memory_and_disk, throughput, validating
+from tests.bench.mixed import MIX
 from tests.bench.operations import api_calls
 from tests.bench.place import Place, own_place
 from tests.bench.starting import help_page
@@ -25,7 +26,8 @@ class Sizes:
 
     throughput: int = 200_000
     memory: tuple[int, int] = (100_000, 1_000_000)
-    history: tuple[int, int] = (20_000, 200_000)
+    history: tuple[int, int] = (20_000, 500_000)
+    scheduled: int = 100_000
     marts: tuple[int, int, int] = (1_000_000, 200_000, 2_000_000)
     calls_a_day: int = 50_000
     crowds: tuple[int, float] = (50_000, 1)
@@ -35,6 +37,7 @@ QUICK = Sizes(
     throughput=60_000,
     memory=(50_000, 100_000),
     history=(2_000, 10_000),
+    scheduled=2_000,
     marts=(5_000, 5_000, 20_000),
     calls_a_day=1_000,
     crowds=(2_000, 0.02),
@@ -65,7 +68,8 @@ def _measure(place: Place, sizes: Sizes) -> Iterator[Figure]:
     yield from validating(place, sizes.throughput)
     yield from memory_and_disk(place, *sizes.memory)
     yield from builds(place, *sizes.history)
-    for stream in (CHATS, LEAD_EVENTS):
+    yield from scheduled_run(place, sizes.scheduled)
+    for stream in (CHATS, LEAD_EVENTS, MIX):
         yield from increments(place, stream, *sizes.marts)
     yield from api_calls(place, sizes.calls_a_day)
     yield from crowds(place, *sizes.crowds)

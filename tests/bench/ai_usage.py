@@ -8,7 +8,7 @@ from random import Random
 from uuid import UUID
 
 from tests.bench.events import FIRST_INSTANT
-from tests.bench.increments import DAYS, Stream
+from tests.bench.increments import DAYS, Stream, event_at
 
 MODELS = ("gpt-4.1", "gpt-4o-mini", "gemini-2.0-flash")
 
@@ -46,4 +46,13 @@ def _write_chats(path: Path, count: int, day: int | None, seed: int) -> None:
                 )
 
 
-CHATS = Stream("chats", _write_chats)
+_USER = {"client_id": "client-1", "user_id": "user-1"}
+CHATS = Stream(
+    "chats",
+    _write_chats,
+    early=[event_at(0, "chat", _USER, {"message_id": "early", "conversation_id": "early"})],
+    late={
+        "a chat": event_at(7, "chat", _USER, {"message_id": "late", "conversation_id": "early"}),
+        "feedback": event_at(9, "chat_feedback", _USER, {"message_id": "early", "rating": 2}),
+    },
+)

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from tests.bench.events import FIRST_INSTANT
-from tests.bench.increments import DAYS, Stream
+from tests.bench.increments import DAYS, Stream, event_at
 
 CLIENTS = 200
 # How a lead's events are spread over the kinds: two thirds of them are messages.
@@ -63,4 +63,18 @@ def _properties(kind: str, rng: Random) -> dict[str, Any]:
     return {}
 
 
-LEAD_EVENTS = Stream("lead events", _write_lead_events)
+_LEAD = {"client_id": "client-1", "lead_id": "lead-late"}
+LEAD_EVENTS = Stream(
+    "lead events",
+    _write_lead_events,
+    early=[
+        event_at(0, "lead_created", _LEAD, {"source": "fair"}),
+        event_at(1, "message", _LEAD, {"direction": "inbound", "sender_type": "lead"}),
+    ],
+    late={
+        "an answer": event_at(3, "message", _LEAD, {"direction": "outbound", "sender_type": "ai"}),
+        "a stage change": event_at(5, "lead_stage_changed", _LEAD, {"stage": "hot"}),
+        "an earlier creation": event_at(-60, "lead_created", _LEAD, {"source": "referral"}),
+        "an invoice": event_at(9, "invoice_sent", _LEAD, {"value_cents": 40_000}),
+    },
+)

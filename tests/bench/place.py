@@ -64,13 +64,22 @@ def own_place() -> Iterator[Place]:
 def run(*arguments: object) -> tuple[float, dict[str, Any]]:
     """Run a command as people do; return its wall time in seconds and its answer."""
     started = time.perf_counter()
+    done = _run(*arguments)
+    return time.perf_counter() - started, json.loads(done.stdout)
+
+
+def run_saying(*arguments: object) -> str:
+    """Run a command as people do; return what it says on standard error."""
+    return _run(*arguments).stderr
+
+
+def _run(*arguments: object) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [*WAREHOUSE, *map(str, arguments), "--json"], capture_output=True, text=True
     )
-    seconds = time.perf_counter() - started
     if done.returncode:
         raise RuntimeError(f"`warehouse {arguments[0]}` failed: {done.stderr}")
-    return seconds, json.loads(done.stdout)
+    return done
 
 
 def peak_bytes(*arguments: object) -> int:

@@ -1,5 +1,6 @@
--- What builds of some models (NULL: of all) wrote and nobody has reported to Dagster, by model and by
--- period: the build of this run, builds from the command line, and builds whose run was interrupted before it reported them.
+-- What builds of some models (NULL: of all) wrote and nobody has reported to Dagster, by model and
+-- by period: the build of this run, builds from the command line, and builds whose run was
+-- interrupted before it reported them.
 select
     t.model,
     t.period_start,
@@ -10,6 +11,6 @@ select
     array_agg(t.touched_period_id) as touched_period_ids
 from warehouse.touched_periods as t
 inner join warehouse.model_offsets as o on t.model = o.model
-where not t.reported_to_dagster and (%(models)s::text [] is null or t.model = any(%(models)s))
+where not t.reported_to_dagster and (%(models)s::text[] is null or t.model = any(%(models)s))
 group by t.model, t.period_start
 order by t.model, t.period_start

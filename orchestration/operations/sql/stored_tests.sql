@@ -1,5 +1,5 @@
--- The tests of some models (NULL: of all), with the models that they read, and whether their last run
--- found a failure.
+-- The tests of some models (NULL: of all), with the models that they read, and whether their last
+-- run found a failure.
 select
     t.test,
     t.models,
@@ -12,5 +12,5 @@ left join lateral (
     order by r.checked_at desc
     limit 1
 ) as last_result on true
-where %(names)s::text [] is null or t.models <@ %(names)s
+where %(names)s::text[] is null or t.models <@ %(names)s
 order by t.test
