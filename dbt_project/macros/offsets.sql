@@ -15,9 +15,9 @@
     {% if existing is none %}
         {% do run_query('create table ' ~ this ~ ' ' ~ columns_of_new_table()) %}
     {% endif %}
+    {% do run_query(store_model()) %}
     {% do check_columns_of_sql() %}
     {% call statement('main') %}
-        {{ store_model() }}
         {% if existing is not none %}{{ follow_declaration(is_written=false) }}{% endif %}
         select warehouse.run_model('{{ invocation_id }}', '{{ model.name }}', {{ 'true' if existing is none else 'false' }});
         {{ follow_declaration(is_written=true) }}
@@ -33,10 +33,14 @@
 
 
 {#
-    Compares the columns of the model's SQL with its contract. The SQL may read the touched cells, so an
-    empty table of them is there meanwhile.
+    Compares the columns of the model's SQL with its contract. The SQL reads settings that begin_model
+    makes, and may read the touched cells, so an empty table of them is there meanwhile.
 #}
 {% macro check_columns_of_sql() -%}
+    {% do run_query(
+        "select warehouse.begin_model(m, '" ~ invocation_id ~ "', false) "
+        ~ "from warehouse.stored_models as m where m.model = '" ~ model.name ~ "'"
+    ) %}
     {% if model.config.meta.cells %}
         {% do run_query(
             'create temporary table touched_' ~ model.name ~ ' as select '

@@ -115,7 +115,7 @@ TABLES: dict[str, dict[str, str]] = {
     "warehouse.check_results": {TRANSFORMER: "select insert"},
     "warehouse.restatements": {TRANSFORMER: "select insert"},
     "warehouse.alert_actions": {TRANSFORMER: "select"},
-    "warehouse.touched_periods": {TRANSFORMER: "select insert delete"},
+    "warehouse.touched_periods": {TRANSFORMER: "select insert update delete"},
     "warehouse.erased_rows": {TRANSFORMER: "select insert"},
     "warehouse.run_events": {TRANSFORMER: "select"},
     "warehouse.exports": {TRANSFORMER: "select"},

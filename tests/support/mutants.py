@@ -108,10 +108,25 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         ),
     ),
     "a cell's old rows are not deleted": (
-        Edit(CELLS, "' where (' ~ cells ~ ')", "' where false and (' ~ cells ~ ')"),
+        Edit(
+            CELLS,
+            "this ~ ' where ' ~ is_in(meta.cells, touched_table())",
+            "this ~ ' where false and ' ~ is_in(meta.cells, touched_table())",
+        ),
     ),
     "a full refresh deletes nothing": (
-        Edit(CELLS, "'delete from ' ~ this)", "'delete from ' ~ this ~ ' where false')"),
+        Edit(
+            CELLS,
+            "this ~ ' where ' ~ is_in(cells, changed_table)",
+            "this ~ ' where false and ' ~ is_in(cells, changed_table)",
+        ),
+    ),
+    "a rebuild keeps rows that are no longer computed": (
+        Edit(
+            CELLS,
+            "(select {{ compared }} from {{ this }} except",
+            "(select {{ compared }} from {{ this }} where false except",
+        ),
     ),
     "a window's rows without events stay": (
         Edit(CELLS, "where current_setting('warehouse.mode') = 'window' and ", "where false and "),
