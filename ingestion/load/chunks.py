@@ -100,6 +100,7 @@ def cut(blocks: Iterator[bytes], start: Offset) -> Iterator[RawChunk]:
             line_ends += ends_in_block
             continue
         data = b"".join(waiting)
+        waiting.clear()
         while True:
             lines, end = _end_of_chunk(data, size, line_ends)
             size = line_ends = 0

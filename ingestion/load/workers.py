@@ -86,11 +86,12 @@ class Workers:
 
     @property
     def ahead(self) -> int:
-        """How many chunks to submit before the result of the first is needed.
+        """How many chunks to submit after one whose result is waited for.
 
-        0 until a process has started.
+        So many that each process has its next chunk when it is done with one; none until one has
+        started.
         """
-        return self.count + 1 if self._has_started.is_set() else 0
+        return self.count if self._has_started.is_set() else 0
 
     def submit(self, raw: RawChunk, receipt: Receipt) -> Future[ValidatedChunk]:
         """Validate a chunk.
