@@ -14,7 +14,8 @@ import uuid
 from binascii import a2b_hex
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 
@@ -44,16 +45,32 @@ from ingestion.privacy.countries import country_lookup
 from ingestion.privacy.name_forms import Presence
 from ingestion.privacy.suppression import Erased
 from ingestion.privacy.visitors import address_of, is_bot, visitor_hash
-from warehouse.settings import settings
 
 NAMESPACE = uuid.UUID("6f3c9d1e-2b7a-5c48-9e0d-4a1b8c7d6e5f")
 FURTHEST_AHEAD = timedelta(hours=24)
-# Default age limit of events; WAREHOUSE_EARLIEST_EVENT sets another day. Older times are mistakes
+# Default age limit of events; the setting earliest_event is another day. Older times are mistakes
 # (a clock's zero, seconds read as milliseconds), and each such month would become a partition.
 YEARS_BACK = 10
 # Suppressed lines of erased subjects are counted under this name if the plan has no such event.
 UNKNOWN_EVENT = "unknown"
 ENVELOPE = "event_id, event, timestamp, actor, context, properties"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The receipt of a chunk: all that the outcomes of its lines depend on beside themselves.
+
+    ``at`` is its time and ``salt`` the salt of that day; ``batch_id`` is written into the rows;
+    lines of the subjects in ``erased`` are suppressed. The last two are the settings of these
+    names: a worker process gets them from here.
+    """
+
+    at: datetime
+    salt: bytes
+    batch_id: int
+    erased: Erased | None = None
+    earliest_event: date | None = None
+    country_database: Path | None = None
 
 
 class Sequence(NamedTuple):
@@ -99,22 +116,9 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
     number: int | None
 
     @property
-    def client_id(self) -> bytes:
-        """The client_id in UTF-8."""
-        return self.key[:-25]
-
-    @property
-    def event_id(self) -> bytes:
-        """The 16 bytes of event_id."""
-        return self.key[-24:-8]
-
-    @property
     def sequence(self) -> Sequence | None:
         """The sequence number that the event has used."""
-        if self.producer is None or self.number is None:
-            return None
-        day = (EPOCH + timedelta(microseconds=self.microseconds)).date()
-        return Sequence(self.producer, self.number, day)
+        return used_sequence(self.producer, self.number, self.microseconds)
 
 
 Outcome = Accepted | Suppressed | Rejected
@@ -126,7 +130,7 @@ COPY_COLUMNS = (
     "event_id", "timestamp", "batch_id", "is_bot", "client_id", "event",
     "actor", "context", "properties", "visitor_hash", "country",
 )  # fmt: skip
-_fixed = struct.Struct("!hi16siqiqi?i").pack
+_fixed = struct.Struct("!hi16siqiqi?i")
 _length = struct.Struct("!i").pack
 _instant = struct.Struct("!q").pack
 # The start of a jsonb column before its text: length, version 1.
@@ -140,37 +144,30 @@ _encode = msgspec.json.Encoder().encode
 class Validator:
     """Validates the lines of one chunk.
 
-    ``received_at`` is the time of receipt, ``salt`` the salt of that day; ``batch_id`` is written
-    into the rows; lines of the subjects in ``erased`` are suppressed. ``numbers_are_bounded`` skips
-    the check for unbounded numbers in each line: the caller has checked all lines at once, which
-    is faster.
+    ``numbers_are_bounded`` skips the check for unbounded numbers in each line: the caller has
+    checked all lines at once, which is faster.
     """
 
-    def __init__(
-        self,
-        received_at: datetime,
-        salt: bytes,
-        batch_id: int,
-        erased: Erased | None = None,
-        *,
-        numbers_are_bounded: bool = False,
-    ) -> None:
-        self._received_at = received_at
-        self._erased = erased
+    def __init__(self, receipt: Receipt, *, numbers_are_bounded: bool = False) -> None:
+        self._received_at = receipt.at
+        self._erased = receipt.erased
         self._numbers_are_bounded = numbers_are_bounded
-        self._earliest = earliest_event(received_at)
+        self._earliest = earliest_event(receipt.at, receipt.earliest_event)
         self._first_microseconds = since_epoch(self._earliest)
-        self._last_microseconds = since_epoch(received_at + FURTHEST_AHEAD)
-        self._salt = salt
-        self._batch_id = batch_id
+        self._last_microseconds = since_epoch(receipt.at + FURTHEST_AHEAD)
+        self._salt = receipt.salt
+        self._batch_id = receipt.batch_id
         self._decode = msgspec.json.Decoder(event_union()).decode
         self._slice = msgspec.json.Decoder(Slices).decode
         self._shapes = event_shapes()
+        self._shape_of = {
+            type_: self._shapes[type_.__struct_config__.tag] for type_ in get_args(event_union())
+        }
         # The line before erased subjects are cut out of it: an event without id gets one derived
         # from this.
         self._original_line = b""
         self._visitors: dict[tuple[str, ...], bytes] = {}
-        self._country_of = country_lookup()
+        self._country_of = country_lookup(receipt.country_database)
         self._names = {name: _text(name) for name in self._shapes}
 
     def validate(self, line: bytes) -> Outcome:
@@ -194,7 +191,7 @@ class Validator:
                     return self._validate_step_by_step(line)
                 timestamp = timestamp.upper()
             microseconds = since_epoch(datetime.fromisoformat(timestamp))
-            shape = self._shapes[event.__struct_config__.tag]
+            shape = self._shape_of[type(event)]
             if (
                 (shape.consent and not _consents(event.context))
                 or (shape.requires_one_of and not _has_one(event, shape.requires_one_of))
@@ -237,7 +234,7 @@ class Validator:
         # Lengths and texts are joined in one step; joined per column they would be copied twice.
         row = b"".join(
             (
-                _fixed(
+                _fixed.pack(
                     len(COPY_COLUMNS), 16, event_id, 8, microseconds, 8, self._batch_id, 1, bot,
                     len(client_id),
                 ),
@@ -346,9 +343,23 @@ class Validator:
         return Sequence(producer, number, self._day(content))
 
 
-def earliest_event(received_at: datetime) -> datetime:
-    """Return the start of the earliest day (UTC) of accepted events."""
-    if (day := settings().earliest_event) is None:
+def ids_in_row(rows: bytes, start: int = 0) -> tuple[bytes, bytes]:
+    """Return the client_id in UTF-8 and the 16 bytes of event_id of the row at ``start``."""
+    _, _, event_id, *_, length = _fixed.unpack_from(rows, start)
+    start += _fixed.size
+    return rows[start : start + length], event_id
+
+
+def used_sequence(producer: str | None, number: int | None, microseconds: int) -> Sequence | None:
+    """Return the sequence number that an event has used, if it has one."""
+    if producer is None or number is None:
+        return None
+    return Sequence(producer, number, (EPOCH + timedelta(microseconds=microseconds)).date())
+
+
+def earliest_event(received_at: datetime, day: date | None = None) -> datetime:
+    """Return the start of the earliest day (UTC) of accepted events: ``day``, if it is set."""
+    if day is None:
         received_on = received_at.astimezone(UTC).date()
         # Ten years before 29 February is 28 February.
         last = 28 if received_on.month == 2 else received_on.day

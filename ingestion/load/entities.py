@@ -44,7 +44,8 @@ from ingestion.load.chunks import BYTE_ORDER_MARK, Offset, too_large_message
 from ingestion.load.intake import MAX_ATTEMPTS, write_rejected
 from ingestion.load.ledger import Batch, Counts
 from ingestion.load.loader import LoadError, reason
-from ingestion.privacy.suppression import Erased, block_erasures, read_erased
+from ingestion.privacy.erasures import block_erasures, read_erased
+from ingestion.privacy.suppression import Erased
 from ingestion.sources.files import Source, SourceError
 from warehouse import database
 
@@ -384,7 +385,7 @@ def _parts(source: Source) -> Iterator[Part]:
     if name.endswith(".csv"):
         yield from _parts_of_csv(_csv_rows(_lines(blocks), source.name))
         return
-    for chunk in chunks.cut(blocks, Offset()):
+    for chunk in map(chunks.split, chunks.cut(blocks, Offset())):
         lengths = chunk.full_lengths
         rows = [Row(number, line, None, None, lengths.get(number)) for number, line in chunk.lines]
         if rows:

@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import struct
-from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
 import psycopg
 
-from ingestion.contract.line import may_hold_unbounded_number
-from ingestion.contract.validator import (
-    COPY_COLUMNS,
-    EPOCH,
-    UNKNOWN_EVENT,
-    Accepted,
-    Outcome,
-    Reason,
-    Rejected,
-    Sequence,
-    Suppressed,
-    Validator,
-)
+from ingestion.contract.validator import COPY_COLUMNS, EPOCH, Receipt, Rejected
 from ingestion.load import ledger
-from ingestion.load.chunks import Chunk, too_large_message
 from ingestion.load.ledger import Batch, Counts
-from ingestion.privacy.suppression import Erased, block_erasures, read_erased
+from ingestion.load.validation import Events, ValidatedChunk
+from ingestion.privacy.erasures import block_erasures, read_erased
 
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
 _COPY_TRAILER = struct.pack("!h", -1)
@@ -44,88 +31,6 @@ _DAY = 86_400_000_000
 MAX_ATTEMPTS = 20
 # In characters. Details quote names and timestamps, which may be as long as their line.
 LONGEST_DETAIL = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """The receipt of a chunk: its time, the salt of that day, the batch id of its rows.
-
-    ``erased`` holds the subjects that were erased by then; None if there are none.
-    """
-
-    at: datetime
-    salt: bytes
-    batch_id: int
-    erased: Erased | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ValidatedChunk:
-    """The outcomes of a chunk's lines. ``accepted`` is sorted by key and has no duplicates."""
-
-    chunk: Chunk
-    receipt: Receipt
-    accepted: list[Accepted]
-    duplicates: int
-    rejected: list[tuple[int, bytes, Rejected]]
-    suppressed: Counter[tuple[str, date]]
-    suppressed_erased: int
-    used: list[Sequence]
-
-
-def validate_chunk(chunk: Chunk, receipt: Receipt) -> ValidatedChunk:
-    """Validate every line of a chunk."""
-    validate = Validator(
-        receipt.at,
-        receipt.salt,
-        receipt.batch_id,
-        receipt.erased,
-        numbers_are_bounded=not may_hold_unbounded_number(
-            b"\n".join([line for _, line in chunk.lines])
-        ),
-    ).validate
-    accepted: list[Accepted] = []
-    rejected: list[tuple[int, bytes, Rejected]] = []
-    suppressed: Counter[tuple[str, date]] = Counter()
-    suppressed_erased = 0
-    used: list[Sequence] = []
-    erased, lengths = receipt.erased, chunk.full_lengths
-    for number, line in chunk.lines:
-        # The kept part of a line that is too large may look complete, so it is not validated.
-        length = lengths.get(number)
-        outcome = validate(line) if length is None else _too_large(length, len(line))
-        if type(outcome) is Accepted:
-            accepted.append(outcome)
-            continue
-        if erased and type(outcome) is Rejected and erased.is_in_refused(line, outcome.reason):
-            outcome = Suppressed(UNKNOWN_EVENT, receipt.at.date(), outcome.sequence, True)
-        if outcome.sequence:
-            used.append(outcome.sequence)
-        if isinstance(outcome, Suppressed):
-            suppressed[outcome.event, outcome.day] += 1
-            suppressed_erased += outcome.is_erased
-        else:
-            rejected.append((number, line, outcome))
-    first, repeats = _first_of_each(accepted)
-    used += [event.sequence for event in repeats if event.sequence]
-    return ValidatedChunk(
-        chunk, receipt, first, len(repeats), rejected, suppressed, suppressed_erased, used
-    )
-
-
-def _too_large(length: int, kept: int) -> Outcome:
-    return Rejected(Reason.TOO_LARGE, too_large_message(length, kept))
-
-
-def _first_of_each(accepted: list[Accepted]) -> tuple[list[Accepted], list[Accepted]]:
-    """Split into the first event of each key, sorted by key, and the repeats.
-
-    All loaders write in the order of the keys: this avoids deadlocks between them, and the index
-    is written page by page.
-    """
-    first: dict[bytes, Accepted] = {}
-    repeats = [event for event in accepted if first.setdefault(event.key, event) is not event]
-    return [first[key] for key in sorted(first)], repeats
 
 
 class _ErasedSinceError(Exception):
@@ -151,32 +56,33 @@ class Intake:
     def land(
         self,
         validated: ValidatedChunk,
+        receipt: Receipt,
+        validate: Callable[[Receipt], ValidatedChunk],
         in_transaction: Callable[[psycopg.Connection], object] | None = None,
     ) -> Counts:
         """Commit one chunk and return its counts.
 
+        ``validate`` validates it again, where an erasure has begun since its receipt.
         ``in_transaction`` is run in the same transaction. Raises psycopg.Error, with nothing
         written.
         """
         for _ in range(MAX_ATTEMPTS):
-            self._add_partitions(validated)
+            self._add_partitions(validated.accepted)
             try:
                 with self._connection.transaction():
                     ledger.hold_load(self._connection, self._load_id)
                     newest = block_erasures(self._connection)
-                    if newest != (
-                        validated.receipt.erased.newest if validated.receipt.erased else 0
-                    ):
+                    if newest != (receipt.erased.newest if receipt.erased else 0):
                         raise _ErasedSinceError
                     self._dropped_months = _dropped_months(self._connection)
-                    counts = self._write(validated)
+                    counts = self._write(validated, receipt)
                     if in_transaction:
                         in_transaction(self._connection)
                     return counts
             except _ErasedSinceError:
                 self.erased = read_erased(self._connection)
-                receipt = replace(validated.receipt, erased=self.erased)
-                validated = validate_chunk(validated.chunk, receipt)
+                receipt = replace(receipt, erased=self.erased)
+                validated = validate(receipt)
             except psycopg.errors.UniqueViolation:
                 self._expects_duplicates = True
             except psycopg.errors.CheckViolation as error:
@@ -190,33 +96,32 @@ class Intake:
             f"a chunk conflicted with other loaders {MAX_ATTEMPTS} times in a row"
         )
 
-    def _write(self, validated: ValidatedChunk) -> Counts:
+    def _write(self, validated: ValidatedChunk, receipt: Receipt) -> Counts:
         new, used, duplicates = validated.accepted, validated.used, validated.duplicates
         landed = self._landed_and_dropped(new)
         if self._expects_duplicates:
             landed |= self._landed_before(new)
             self._expects_duplicates = bool(landed)
         if landed:
-            used = used + [new[i].sequence for i in sorted(landed) if new[i].sequence]
-            new = [event for i, event in enumerate(new) if i not in landed]
+            used = used + new.sequences(sorted(landed))
+            new = new.without(landed)
             duplicates += len(landed)
-        self._copy(_COPY_EVENTS, (event.row for event in new))
+        self._copy(_COPY_EVENTS, new.rows)
         counts = Counts(
-            len(validated.chunk.lines), len(new), duplicates,
+            validated.received, len(new), duplicates,
             validated.suppressed.total(), len(validated.rejected), validated.suppressed_erased,
         )  # fmt: skip
-        instants = [event.microseconds for event in new]
+        instants = new.microseconds
         batch_seq = ledger.commit_batch(
             self._connection,
             Batch(
-                validated.receipt.batch_id, self._load_id, ledger.EVENTS, self._source,
-                validated.chunk.start, validated.chunk.end, validated.chunk.digest,
-                validated.receipt.at, counts,
+                receipt.batch_id, self._load_id, ledger.EVENTS, self._source,
+                validated.start, validated.end, validated.digest, receipt.at, counts,
                 _instant(min(instants)) if instants else None,
                 _instant(max(instants)) if instants else None,
             ),
         )  # fmt: skip
-        write_rejected(self._connection, batch_seq, validated.receipt.at, validated.rejected)
+        write_rejected(self._connection, batch_seq, receipt.at, validated.rejected)
         _write_rows(
             self._connection,
             "copy staging.suppressed_events (batch_seq, event, day, suppressed) from stdin",
@@ -229,7 +134,7 @@ class Intake:
         )
         return counts
 
-    def _landed_before(self, events: list[Accepted]) -> set[int]:
+    def _landed_before(self, events: Events) -> set[int]:
         """Return the positions of the events whose key is stored in staging.raw_events."""
         self._connection.execute(
             "create temporary table if not exists chunk_keys "
@@ -239,12 +144,7 @@ class Intake:
         self._copy(
             "copy pg_temp.chunk_keys (event_id, happened_at, client_id, position) "
             "from stdin (format binary)",
-            (
-                _key_head(4, 16, event.event_id, 8, event.microseconds, len(event.client_id))
-                + event.client_id
-                + _key_tail(8, position)
-                for position, event in enumerate(events)
-            ),
+            b"".join(_key_row(events, position) for position in range(len(events))),
         )
         # A scalar subquery makes the planner look up each key in the unique index of one partition,
         # and never scan a table.
@@ -255,37 +155,45 @@ class Intake:
         )
         return {position for (position,) in found}
 
-    def _landed_and_dropped(self, events: list[Accepted]) -> set[int]:
+    def _landed_and_dropped(self, events: Events) -> set[int]:
         """Return the positions of the events that landed before in months that expired since."""
         if not self._dropped_months:
             return set()
         old = [
             position
-            for position, event in enumerate(events)
-            if _month(event.microseconds) in self._dropped_months
+            for position, microseconds in enumerate(events.microseconds)
+            if _month(microseconds) in self._dropped_months
         ]
         if not old:
             return set()
+        ids = [events.ids(position) for position in old]
         found = self._connection.execute(
             "select staging.landed_and_dropped(%s::text[], %s::uuid[], %s::timestamptz[])",
             (
-                [events[position].client_id.decode() for position in old],
-                [UUID(bytes=events[position].event_id) for position in old],
-                [_instant(events[position].microseconds) for position in old],
+                [client_id.decode() for client_id, _ in ids],
+                [UUID(bytes=event_id) for _, event_id in ids],
+                [_instant(events.microseconds[position]) for position in old],
             ),
         )
         return {old[index] for (index,) in found}
 
-    def _add_partitions(self, validated: ValidatedChunk) -> None:
-        days = {event.microseconds // _DAY for event in validated.accepted}
+    def _add_partitions(self, events: Events) -> None:
+        days = {microseconds // _DAY for microseconds in events.microseconds}
         months = {_month(day * _DAY) for day in days} - self._months
         if months:
             self._connection.execute("select staging.add_raw_partitions(%s)", (sorted(months),))
             self._months |= months
 
-    def _copy(self, statement: str, rows: Iterable[bytes]) -> None:
+    def _copy(self, statement: str, rows: bytes) -> None:
         with self._connection.cursor().copy(statement) as copy:
-            copy.write(b"".join((_COPY_HEADER, *rows, _COPY_TRAILER)))
+            for part in (_COPY_HEADER, rows, _COPY_TRAILER):
+                copy.write(part)
+
+
+def _key_row(events: Events, position: int) -> bytes:
+    client_id, event_id = events.ids(position)
+    head = _key_head(4, 16, event_id, 8, events.microseconds[position], len(client_id))
+    return head + client_id + _key_tail(8, position)
 
 
 def write_rejected(

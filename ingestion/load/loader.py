@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from itertools import chain
 
 import psycopg
 
+from ingestion.contract.validator import Receipt
 from ingestion.load import ledger
-from ingestion.load.chunks import Offset, cut
-from ingestion.load.intake import Intake, Receipt, ValidatedChunk, validate_chunk
+from ingestion.load.chunks import Offset, RawChunk, cut
+from ingestion.load.intake import Intake
 from ingestion.load.ledger import Counts, LastBatch
+from ingestion.load.validation import ValidatedChunk, validate_raw
+from ingestion.load.workers import WorkerEndedError, Workers
 from ingestion.privacy import visitors
+from ingestion.privacy.suppression import Erased
 from ingestion.sources.files import Source, SourceError, drop
 from warehouse import database
 from warehouse.errors import WarehouseError
+from warehouse.settings import settings
 
 HEAD_BYTES = 64 << 10
 # The landing thread wakes after every socket buffer, and each time waits up to this long for the
@@ -42,28 +49,53 @@ class LoadResult:
     resumed_at_line: int | None
 
 
-class Salts:
-    """The salts of visitor hashes; each day's salt is read once."""
+class Receipts:
+    """Gives chunks their receipts; each day's salt is read once."""
 
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
         self._salts: dict[date, bytes] = {}
 
-    def of(self, day: date) -> bytes:
-        """Return the salt for a day of receipt."""
+    def next(self, erased: Erased | None) -> Receipt:
+        """Return the receipt of a chunk that has just come."""
+        received_at = datetime.now(UTC)
+        day = received_at.date()
         if day not in self._salts:
             self._salts = {day: visitors.salt_of(self._connection, day)}
-        return self._salts[day]
+        return Receipt(
+            received_at,
+            self._salts[day],
+            ledger.next_batch_id(self._connection),
+            erased,
+            settings().earliest_event,
+            settings().country_database,
+        )
 
 
-def load(source: Source, progress: Callable[[int, Counts], None] | None = None) -> LoadResult:
+@dataclass(frozen=True, slots=True)
+class _Submitted:
+    """A chunk that is being validated; ``position`` is how far its file was read for it."""
+
+    raw: RawChunk
+    receipt: Receipt
+    validated: Future[ValidatedChunk]
+    position: int
+
+
+def load(
+    source: Source,
+    progress: Callable[[int, Counts], None] | None = None,
+    workers: Workers | None = None,
+) -> LoadResult:
     """Load a source of event lines.
 
     ``progress`` is called after each chunk with the bytes of the file read and the counts so far.
-    Raises LoadError, SourceError or database.DatabaseError. Committed chunks stay, and the next
-    load of the same source resumes after them.
+    ``workers`` validate, by default as many as the machine has the cores for. Raises LoadError,
+    SourceError or database.DatabaseError. Committed chunks stay, and the next load of the same
+    source resumes after them.
     """
     with (
+        nullcontext(workers) if workers else Workers() as pool,
         database.connect(autocommit=True, application_name="warehouse load") as control,
         database.connect(autocommit=True, application_name="warehouse load") as data,
         _thread_switches_every(SWITCH_SECONDS),
@@ -81,43 +113,65 @@ def load(source: Source, progress: Callable[[int, Counts], None] | None = None) 
             offset = last.end if last else Offset()
             done = ledger.counts_of(control, load_id)
             intake = Intake(data, load_id, source.name)
-            for counts in _land_all(blocks, offset, intake, control):
-                done += counts
-                if progress:
-                    progress(source.position(), done)
+            submitted = _submit_all(source, cut(blocks, offset), Receipts(control), intake, pool)
+            with closing(_land_all(submitted, intake)) as landed:
+                for position, counts in landed:
+                    done += counts
+                    if progress:
+                        progress(position, done)
             ledger.end_load(control, load_id, "finished")
         except BaseException as error:
             # If the server is gone the load stays `running` without a loader and can be resumed.
             with suppress(psycopg.Error):
                 ledger.end_load(control, load_id, "failed", reason(error))
-            if isinstance(error, psycopg.Error):
+            if isinstance(error, psycopg.Error | WorkerEndedError):
                 # Not `from error`: Dagster would show the cause, whose details quote rows.
                 raise LoadError(_interrupted_message(source, error)) from None
             raise
     return LoadResult(source.name, load_id, done, offset.lines + 1 if last else None)
 
 
-def _land_all(
-    blocks: Iterator[bytes], offset: Offset, intake: Intake, control: psycopg.Connection
-) -> Iterator[Counts]:
-    """Validate one chunk while the server writes the one before; yield the counts of each."""
-    salts = Salts(control)
+def _submit_all(
+    source: Source,
+    chunks: Iterator[RawChunk],
+    receipts: Receipts,
+    intake: Intake,
+    workers: Workers,
+) -> Iterator[_Submitted]:
+    """Submit the chunks for validation, some ahead of those that are yielded, in order.
+
+    What comes before an error, such as damage in a file, is yielded before it is raised.
+    """
+    ahead: deque[_Submitted] = deque()
+    failure: Exception | None = None
+    try:
+        for raw in chunks:
+            receipt = receipts.next(intake.erased)
+            validated = workers.submit(raw, receipt)
+            ahead.append(_Submitted(raw, receipt, validated, source.position()))
+            while len(ahead) > workers.ahead:
+                yield ahead.popleft()
+    except Exception as error:
+        failure = error
+    while ahead:
+        yield ahead.popleft()
+    if failure:
+        raise failure
+
+
+def _land_all(submitted: Iterator[_Submitted], intake: Intake) -> Iterator[tuple[int, Counts]]:
+    """Let the server write one chunk while the next are validated; yield the counts of each."""
     with ThreadPoolExecutor(1, thread_name_prefix="intake") as landing:
-        before: Future[Counts] | None = None
-        for chunk in cut(blocks, offset):
-            received_at = datetime.now(UTC)
-            receipt = Receipt(
-                received_at,
-                salts.of(received_at.date()),
-                ledger.next_batch_id(control),
-                intake.erased,
-            )
-            validated: ValidatedChunk = validate_chunk(chunk, receipt)
+        before: tuple[int, Future[Counts]] | None = None
+        for one in submitted:
+            validated = one.validated.result()
             if before:
-                yield before.result()
-            before = landing.submit(intake.land, validated)
+                yield before[0], before[1].result()
+            validate = partial(validate_raw, one.raw)
+            counts = landing.submit(intake.land, validated, one.receipt, validate)
+            before = one.position, counts
         if before:
-            yield before.result()
+            yield before[0], before[1].result()
 
 
 def _head(source: Source) -> tuple[bytes, Iterator[bytes]]:
@@ -176,8 +230,8 @@ def reason(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _interrupted_message(source: Source, error: psycopg.Error) -> str:
+def _interrupted_message(source: Source, error: psycopg.Error | WorkerEndedError) -> str:
     return (
-        f"The load of {source.name} was interrupted: {database.reason(error)}. Committed chunks "
+        f"The load of {source.name} was interrupted: {reason(error)}. Committed chunks "
         "stay, nothing is half done. Fix that and run the same command again to resume the load."
     )

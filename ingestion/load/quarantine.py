@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import partial
 
 import psycopg
 from psycopg.rows import class_row
@@ -13,10 +14,11 @@ from psycopg.rows import class_row
 from ingestion.contract.line import Reason
 from ingestion.load import ledger
 from ingestion.load.chunks import LONGEST_KEPT_LINE, Chunk, Offset
-from ingestion.load.intake import Intake, Receipt, validate_chunk
+from ingestion.load.intake import Intake
 from ingestion.load.ledger import Counts
-from ingestion.load.loader import Salts
+from ingestion.load.loader import Receipts
 from ingestion.load.loader import reason as why
+from ingestion.load.validation import validate_chunk
 from warehouse import database
 from warehouse.errors import WarehouseError
 
@@ -128,7 +130,7 @@ def _replay_up_to(
 ) -> Counts:
     done = Counts()
     intake = Intake(data, load_id, "replay")
-    salts = Salts(control)
+    receipts = Receipts(control)
     offset = Offset()
     after = 0
     while waiting := control.execute(
@@ -145,12 +147,11 @@ def _replay_up_to(
         (after, newest, Reason.TOO_LARGE, reason, REPLAYED_AT_ONCE, REPLAYED_BYTES),
     ).fetchall():
         chunk = _chunk(waiting, offset)
-        received_at = datetime.now(UTC)
-        salt, batch_id = salts.of(received_at.date()), ledger.next_batch_id(control)
-        receipt = Receipt(received_at, salt, batch_id, intake.erased)
+        receipt = receipts.next(intake.erased)
+        validate = partial(validate_chunk, chunk)
         ids = [reject_id for reject_id, _ in waiting]
         done += intake.land(
-            validate_chunk(chunk, receipt), lambda c, ids=ids: _mark_replayed(c, ids)
+            validate(receipt), receipt, validate, lambda c, ids=ids: _mark_replayed(c, ids)
         )
         after, offset = ids[-1], chunk.end
     return done
@@ -160,7 +161,7 @@ def _chunk(waiting: list[tuple[int, bytes]], start: Offset) -> Chunk:
     """Return rejected lines as a chunk; their line numbers are their reject ids."""
     content = b"\n".join(payload for _, payload in waiting) + b"\n"
     end = Offset(start.chunks + 1, start.bytes + len(content), start.lines + len(waiting))
-    return Chunk(start, end, waiting, hashlib.sha256(content).digest())
+    return Chunk(start, end, waiting, content, hashlib.sha256(content).digest())
 
 
 def _mark_replayed(connection: psycopg.Connection, reject_ids: list[int]) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 from warehouse.errors import WarehouseError
-from warehouse.settings import settings
 
 # ISO 3166-1 alpha-2.
 CODE_LENGTH = 2
@@ -17,23 +17,22 @@ class CountryDatabaseError(WarehouseError):
 
 
 @cache
-def country_lookup() -> Callable[[str], str | None] | None:
+def country_lookup(database: Path | None) -> Callable[[str], str | None] | None:
     """Return a function from IP address to country code; None without a database.
 
     The database is a MaxMind DB file with `country.iso_code`, as MaxMind and DB-IP publish them.
     Raises CountryDatabaseError.
     """
-    path = settings().country_database
-    if path is None:
+    if database is None:
         return None
     import maxminddb
 
     try:
-        reader = maxminddb.open_database(path)
+        reader = maxminddb.open_database(database)
     except (OSError, maxminddb.InvalidDatabaseError) as error:
         raise CountryDatabaseError(
-            f"WAREHOUSE_COUNTRY_DATABASE: {path} cannot be read ({error}). Set it to a MaxMind DB "
-            "file of countries, or unset it."
+            f"WAREHOUSE_COUNTRY_DATABASE: {database} cannot be read ({error}). Set it to a MaxMind "
+            "DB file of countries, or unset it."
         ) from error
 
     def country_of(ip: str) -> str | None:

@@ -15,7 +15,6 @@ from enum import StrEnum
 from typing import Any, NoReturn
 
 import msgspec
-import psycopg
 
 from ingestion.contract.line import Reason
 from ingestion.privacy.name_forms import (
@@ -31,8 +30,6 @@ from ingestion.privacy.name_forms import (
     percent_decoded,
     unescaped,
 )
-from warehouse import locks
-from warehouse.locks import Lock
 
 # Entries of the cache of compared texts: most texts of a file occur many times.
 CACHE_SIZE = 100_000
@@ -85,6 +82,10 @@ class Erased:
     _compared: dict[tuple[str | None, bool, bytes], bool] = field(default_factory=dict)
     # By client: the cache of json_presence.
     _clean: dict[str | None, set[bytes]] = field(default_factory=dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process gets: all but the caches."""
+        return self.__dict__ | {"_compared": {}, "_clean": {}}
 
     def presence(self, line: bytes) -> Presence:
         """Return how a line, which need not be valid JSON, contains an erased subject."""
@@ -211,44 +212,6 @@ def _hash(key: bytes, text: bytes, of_client: str | None = None) -> bytes:
         # The client's length makes the pair unambiguous; no identifier contains a NUL.
         text = b"\0%d\0%b%b" % (len(client), client, text)
     return hmac.digest(key, text, "sha256")
-
-
-def block_erasures(connection: psycopg.Connection) -> int:
-    """Block new erasures until this transaction ends; return the id of the newest erasure.
-
-    Lines that land in this transaction are either suppressed by the erasures so far or removed by a
-    later one.
-    """
-    locks.take(connection, Lock.LANDING, shared=True)
-    row = connection.execute(
-        "select coalesce(max(erasure_id), 0) from warehouse.erasures"
-    ).fetchone()
-    return row[0] if row else 0
-
-
-def wait_for_loaders(connection: psycopg.Connection) -> None:
-    """Wait until no chunk is being landed, and block new ones until this transaction ends."""
-    locks.take(connection, Lock.LANDING)
-
-
-def read_erased(connection: psycopg.Connection) -> Erased | None:
-    """Return the erased subjects, None if there are none: then suppression costs nothing."""
-    found = connection.execute(
-        "select e.erasure_id, e.is_of_one_client, e.subject_hash, k.key, e.identifier_hash, "
-        "e.identifier_length from warehouse.erasures as e cross join warehouse.erasure_key as k"
-    ).fetchall()
-    if not found:
-        return None
-    newest, of_one_client, digests, keys, of_any_client, lengths = zip(*found, strict=True)
-    by_scope = list(zip(of_one_client, digests, strict=True))
-    return Erased(
-        max(newest),
-        keys[0],
-        frozenset(digest for of_one, digest in by_scope if not of_one),
-        frozenset(digest for of_one, digest in by_scope if of_one),
-        frozenset(of_any_client) - {None},
-        range(1, LONGEST_SOUGHT_IDENTIFIER + 1) if None in lengths else sorted(set(lengths)),
-    )
 
 
 def _object(line: bytes, reason: Reason) -> dict[str, Any] | None:

@@ -8,8 +8,11 @@ from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING
 
-import psycopg
+if TYPE_CHECKING:
+    # Workers validate without a database.
+    import psycopg
 
 # A salt is destroyed after its day and the next day, so 48 h after the start of its day.
 SALT_DAYS = 2

@@ -35,6 +35,7 @@ from ingestion.load import ledger
 from ingestion.load.entities import EntityKind, load_entities
 from ingestion.load.ledger import Counts
 from ingestion.load.loader import LoadError, load
+from ingestion.load.workers import Workers
 from ingestion.sources.files import open_own, open_source
 from warehouse import database, locks, private_files
 from warehouse.errors import WarehouseError, printable
@@ -107,6 +108,7 @@ def load_dropped(drop: Path) -> Iterator[Dropped]:
     with (
         locks.held(Lock.DROP_FOLDER),
         database.connect(autocommit=True, application_name="warehouse drop folder") as connection,
+        Workers() as workers,
     ):
         for kind, waiting in waiting_files(drop):
             # It may have changed while the files before it were loaded.
@@ -118,7 +120,7 @@ def load_dropped(drop: Path) -> Iterator[Dropped]:
                     name = name.partition("-")[2]
                 else:
                     path = _move(waiting, loading, _unique_name(name))
-                counts, is_complete = _load_once(connection, kind, path)
+                counts, is_complete = _load_once(connection, kind, path, workers)
             except (psycopg.Error, LoadError, LockError, database.DatabaseError):
                 raise
             except Exception as error:
@@ -130,7 +132,9 @@ def load_dropped(drop: Path) -> Iterator[Dropped]:
                 yield Dropped(kind, printable(name), counts)
 
 
-def _load_once(connection: psycopg.Connection, kind: str, path: Path) -> tuple[Counts, bool]:
+def _load_once(
+    connection: psycopg.Connection, kind: str, path: Path, workers: Workers
+) -> tuple[Counts, bool]:
     """Load a file; return its counts, and whether it was loaded completely."""
     source = open_source(str(path), opener=open_own)
     finished = ledger.finished_load(connection, kind, source.name)
@@ -138,7 +142,7 @@ def _load_once(connection: psycopg.Connection, kind: str, path: Path) -> tuple[C
         if finished:
             # Killed between the end of the load and the move: resume it to load only new lines.
             ledger.end_load(connection, finished, "failed", "the file was not moved away")
-        counts = load(source).counts
+        counts = load(source, workers=workers).counts
     else:
         # Loading entities again changes nothing.
         counts = load_entities(EntityKind(kind), source)

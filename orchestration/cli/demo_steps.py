@@ -11,6 +11,7 @@ from expectations import checks
 from ingestion.load import entities
 from ingestion.load.ledger import EVENTS, Counts, finished_load
 from ingestion.load.loader import load
+from ingestion.load.workers import Workers
 from ingestion.sample import generate
 from ingestion.sample.timeline import SAMPLE_AS_OF
 from ingestion.sources.files import open_source
@@ -106,12 +107,13 @@ def _load(files: generate.SampleFiles, connection: psycopg.Connection) -> None:
         if not finished_load(connection, kind, source.name):
             step(f"Loading {kind}")
             entities.load_entities(kind, source)
-    for file in files.events:
-        source = open_source(str(file))
-        if not finished_load(connection, EVENTS, source.name):
-            step(f"Loading {file.name}")
-            with load_progress(source) as progress:
-                load(source, progress)
+    with Workers() as workers:
+        for file in files.events:
+            source = open_source(str(file))
+            if not finished_load(connection, EVENTS, source.name):
+                step(f"Loading {file.name}")
+                with load_progress(source) as progress:
+                    load(source, progress, workers)
 
 
 def _is_loaded(connection: psycopg.Connection) -> bool:

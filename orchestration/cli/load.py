@@ -31,6 +31,16 @@ def load(
             help="A file with a DuckDB `select` that turns the input into events.",
         ),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="COUNT",
+            help="Processes that validate the lines of a large file; 0: none beside this one. "
+            "Default: one per core but one, at most four.",
+            show_default=False,
+        ),
+    ] = None,
     strict: Strict = False,
     json: Json = False,
 ) -> None:
@@ -39,6 +49,7 @@ def load(
     Loading a file again adds nothing. An interrupted load resumes where it stopped.
     """
     from ingestion.load.loader import load as load_source
+    from ingestion.load.workers import Workers
     from ingestion.sources import mapping as mappings
     from ingestion.sources.files import open_source
 
@@ -47,9 +58,10 @@ def load(
     def load_one(file: str) -> LoadResult:
         source = open_source(file, found)
         with load_progress(source) as progress:
-            return load_source(source, progress)
+            return load_source(source, progress, pool)
 
-    results = load_each(files, load_one, lambda results: _emit_results(results, json))
+    with Workers(workers) as pool:
+        results = load_each(files, load_one, lambda results: _emit_results(results, json))
     exit_if_rejected(sum(result.counts.rejected for result in results), strict)
 
 

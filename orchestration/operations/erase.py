@@ -28,8 +28,9 @@ from ingestion.load import ledger
 from ingestion.load.chunks import Offset
 from ingestion.load.intake import MAX_ATTEMPTS
 from ingestion.load.ledger import Batch, Counts
+from ingestion.privacy.erasures import wait_for_loaders
 from ingestion.privacy.name_forms import ERASED, normalized_identifier
-from ingestion.privacy.suppression import Subject, SubjectKind, subject_hash, wait_for_loaders
+from ingestion.privacy.suppression import Subject, SubjectKind, subject_hash
 from orchestration.operations.build import (
     BuildError,
     BuildOptions,

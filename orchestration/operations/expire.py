@@ -10,7 +10,7 @@ from datetime import date, datetime
 import psycopg
 
 from ingestion.privacy import visitors
-from ingestion.privacy.suppression import wait_for_loaders
+from ingestion.privacy.erasures import wait_for_loaders
 from ingestion.sources.drop_folder import expire_files
 from orchestration.operations.build import DBT_PROJECT
 from warehouse import database

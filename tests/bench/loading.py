@@ -12,40 +12,60 @@ from statistics import median
 import psycopg
 import zstandard
 
+from ingestion.contract.validator import Receipt
 from ingestion.load import chunks
-from ingestion.load.intake import Receipt, validate_chunk
 from ingestion.load.loader import load
+from ingestion.load.validation import validate_raw
+from ingestion.load.workers import Workers, default_count
 from ingestion.sources.files import BLOCK, open_source
 from orchestration.cli.output import step
 from tests.bench.events import event_lines, write_events
 from tests.bench.figures import Figure, at_least, at_most, for_information
 from tests.bench.place import Place, peak_bytes
+from tests.support.lines import empty
 
 ROUNDS = 3
+WORKERS = (0, 1, 2, 3)
 
 
 def throughput(place: Place, lines: int) -> Iterator[Figure]:
-    """Compare the load of fresh lines with a bare COPY of the same file, turn by turn."""
+    """Compare loads of fresh lines with a bare COPY of the same file, turn by turn."""
+    file = write_events(place.files / "throughput.ndjson", lines)
+    bare: list[float] = []
+    again: list[float] = []
+    loaded: dict[int, list[float]] = {count: [] for count in {*WORKERS, default_count()}}
     with place.fresh_warehouse() as connection:
-        bare, loaded, again = [], [], []
         # The first round warms up: imports, caches, the first partitions.
         for turn in range(ROUNDS + 1):
             step(f"Loading {lines:,} lines against a bare COPY, {turn} of {ROUNDS}")
-            file = write_events(place.files / f"throughput-{turn}.ndjson", lines, turn * lines)
-            bare.append(_seconds(connection, lambda file=file: _bare_copy(connection, file)))
-            loaded.append(_seconds(connection, lambda file=file: _load(file, accepted=lines)))
-            again.append(_seconds(connection, lambda file=file: _load(file, accepted=0)))
-            size = file.stat().st_size
-            file.unlink()
-    ratios = [b / s for b, s in zip(bare[1:], loaded[1:], strict=True)]
-    yield at_least("load of new events / bare COPY, throughput", median(ratios), 0.35)
+            bare.append(_seconds(connection, lambda: _bare_copy(connection, file)))
+            for count, seconds in loaded.items():
+                empty(connection)
+                seconds.append(_seconds(connection, lambda n=count: _load(file, n, lines)))
+            again.append(_seconds(connection, lambda: _load(file, default_count(), 0)))
+
+    def against_bare_copy(seconds: list[float]) -> float:
+        return median(b / s for b, s in zip(bare[1:], seconds[1:], strict=True))
+
+    yield at_least(
+        "load of new events / bare COPY, throughput",
+        against_bare_copy(loaded[default_count()]),
+        0.5,
+    )
+    for count, seconds in loaded.items():
+        yield for_information(f"the same with {count} workers", against_bare_copy(seconds))
     yield for_information(
-        "load of the same file again / bare COPY, throughput",
-        median(b / s for b, s in zip(bare[1:], again[1:], strict=True)),
+        "load of the same file again / bare COPY, throughput", against_bare_copy(again)
     )
     yield for_information("bare COPY, lines/s", lines / median(bare[1:]), "{:,.0f}")
-    yield for_information("load of new events, lines/s", lines / median(loaded[1:]), "{:,.0f}")
-    yield for_information("bytes per line of these files", size / lines, "{:.0f}")
+    for count, seconds in loaded.items():
+        yield for_information(
+            f"load of new events with {count} workers, lines/s",
+            lines / median(seconds[1:]),
+            "{:,.0f}",
+        )
+    yield for_information("bytes per line of these files", file.stat().st_size / lines, "{:.0f}")
+    file.unlink()
 
 
 def _bare_copy(connection: psycopg.Connection, file: Path) -> None:
@@ -55,8 +75,9 @@ def _bare_copy(connection: psycopg.Connection, file: Path) -> None:
             copy.write(block.replace(b"\\", b"\\\\"))
 
 
-def _load(file: Path, accepted: int) -> None:
-    counts = load(open_source(str(file))).counts
+def _load(file: Path, workers: int, accepted: int) -> None:
+    with Workers(workers) as pool:
+        counts = load(open_source(str(file)), workers=pool).counts
     if counts.accepted != accepted:
         raise RuntimeError(f"{accepted:,} lines should be accepted: {counts}")
 
@@ -106,7 +127,7 @@ def _bytes_on_disk(connection: psycopg.Connection) -> int:
 
 
 def validating(place: Place, lines: int) -> Iterator[Figure]:
-    """Time what the load does without a server: cutting a file into lines, and validating them."""
+    """Time what the load does without a server: cutting a file into chunks, and validating them."""
     step(f"Validating {lines:,} lines")
     file = write_events(place.files / "validating.ndjson", lines)
     receipt = Receipt(datetime.now(UTC), bytes(32), batch_id=1)
@@ -117,7 +138,7 @@ def validating(place: Place, lines: int) -> Iterator[Figure]:
         cutting.append(time.perf_counter() - started)
         started = time.perf_counter()
         for part in parts:
-            validate_chunk(part, receipt)
+            validate_raw(part, receipt)
         validating.append(time.perf_counter() - started)
     yield for_information("cutting alone, lines/s", lines / median(cutting[1:]), "{:,.0f}")
     yield for_information("validating alone, lines/s", lines / median(validating[1:]), "{:,.0f}")

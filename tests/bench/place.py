@@ -5,27 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 
 from tests.conftest import WAREHOUSE, Server
 
-# A process's peak as its parent sees it. Not of the benchmark itself: a process starts with the
-# peak of the one that it was forked from.
-_PEAK_OF = """\
-import resource, subprocess, sys
-subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-"""
-_MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
+SAMPLE_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +76,21 @@ def _run(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def peak_bytes(*arguments: object) -> int:
-    """Run a command and return the most memory that it held."""
-    done = subprocess.run(
-        [sys.executable, "-c", _PEAK_OF, *WAREHOUSE, *map(str, arguments)],
-        check=True, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    return int(done.stdout) * _MAXRSS_UNIT
+    """Run a command; return the most memory that it and its child processes held at once.
+
+    What they share, such as libraries, counts for each.
+    """
+    peak = 0
+    with subprocess.Popen([*WAREHOUSE, *map(str, arguments)], stdout=subprocess.DEVNULL) as running:
+        process = psutil.Process(running.pid)
+        while running.poll() is None:
+            with suppress(psutil.Error):
+                peak = max(peak, sum(map(_bytes, [process, *process.children()])))
+            time.sleep(SAMPLE_SECONDS)
+    if running.returncode:
+        raise RuntimeError(f"`warehouse {arguments[0]}` failed")
+    return peak
+
+
+def _bytes(process: psutil.Process) -> int:
+    return process.memory_info().rss

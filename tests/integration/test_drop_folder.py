@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from ingestion.load.loader import load
+from ingestion.load.workers import Workers
 from ingestion.sources import drop_folder
 from ingestion.sources.drop_folder import Dropped, load_dropped, waiting_files
 from ingestion.sources.files import Source
@@ -121,8 +122,8 @@ def test_of_a_file_that_grows_while_it_is_loaded_the_rest_is_loaded_too(
     drop(tmp_path / "events" / name, encode(b"".join(map(line, range(10))) + line(10)[:50]))
     rest = iter([line(10)[50:] + line(11), None])
 
-    def load_and_grow(source: Source) -> object:
-        result = load(source)
+    def load_and_grow(source: Source, workers: Workers) -> object:
+        result = load(source, workers=workers)
         if more := next(rest):
             (claimed,) = (tmp_path / "loading" / "events").iterdir()
             with claimed.open("ab") as file:
@@ -327,7 +328,7 @@ def test_what_can_not_be_moved_holds_up_nothing(
 def test_what_nobody_has_foreseen_sets_its_file_aside_without_a_word_of_what_it_holds(
     warehouse: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: Source) -> object:
+    def fail(_: Source, workers: Workers) -> object:
         raise ValueError("hunter2")
 
     drop(tmp_path / "events" / "a.ndjson", line(1))

@@ -425,16 +425,23 @@ def kill_where_it_waits(
     until(lambda: value(connection, waiting, application) == 0, what="its statements end")
 
 
-def test_no_line_slips_in_beside_an_erasure(small: psycopg.Connection, tmp_path: Path) -> None:
+# Of the larger file, worker processes have validated the chunks after the one that is held.
+@pytest.mark.parametrize(("chunks", "held_chunk"), [(2, 0), (9, 3)])
+def test_no_line_slips_in_beside_an_erasure(
+    small: psycopg.Connection, tmp_path: Path, chunks: int, held_chunk: int
+) -> None:
     subject = SUBJECTS["user"]
     actor = {"client_id": "acme", "user_id": "user-ann"}
     path = tmp_path / "late.ndjson"
-    path.write_bytes(b"".join(line(number, actor=actor) for number in range(2 * CHUNK_LINES)))
+    path.write_bytes(b"".join(line(number, actor=actor) for number in range(chunks * CHUNK_LINES)))
     with (
-        held(small, "before insert on staging.event_batches for each row") as is_waiting,
+        held(
+            small,
+            f"before insert on staging.event_batches for each row when (new.chunk = {held_chunk})",
+        ) as is_waiting,
         ThreadPoolExecutor() as threads,
     ):
-        loading = start("load", "--json", path)
+        loading = start("load", "--json", "--workers", 1, path)
         until(is_waiting)
         # A chunk is about to be committed, and was validated before anybody was erased.
         erasing = threads.submit(erase, subject, "dpo")
@@ -444,7 +451,7 @@ def test_no_line_slips_in_beside_an_erasure(small: psycopg.Connection, tmp_path:
         loaded = finish(loading)
         receipt = erasing.result(timeout=120)
     answer = loaded.answer["total"]
-    assert answer["accepted"] + answer["suppressed_erased"] == 2 * CHUNK_LINES
+    assert answer["accepted"] + answer["suppressed_erased"] == chunks * CHUNK_LINES
     assert answer["suppressed_erased"] > 0
     assert receipt.removed["staging.raw_events"] > answer["accepted"] > 0
     assert places_of(small, subject) == set()

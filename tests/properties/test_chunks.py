@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ingestion.load import chunks
-from ingestion.load.chunks import BYTE_ORDER_MARK, Chunk, Offset, cut
+from ingestion.load.chunks import BYTE_ORDER_MARK, Chunk, Offset
 from tests.conftest import examples
 
 CHUNK_BYTES, CHUNK_LINES = 24, 4
@@ -48,8 +48,13 @@ def split(draw: st.DrawFn, content: bytes) -> list[bytes]:
     return [content[start:end] for start, end in pairwise([0, *ends, len(content)])]
 
 
+def cut(blocks: Iterable[bytes], start: Offset | None = None) -> list[Chunk]:
+    """The chunks of a stream with their lines."""
+    return [chunks.split(raw) for raw in chunks.cut(iter(blocks), start or Offset())]
+
+
 def cut_whole(content: bytes) -> list[Chunk]:
-    return list(cut(iter([content]), Offset()))
+    return cut([content])
 
 
 def expected_lines(content: bytes) -> Iterator[tuple[int, bytes]]:
@@ -67,8 +72,8 @@ def test_any_split_of_a_stream_into_blocks_gives_the_same_chunks(
     case: tuple[bytes, list[bytes]],
 ) -> None:
     content, blocks = case
-    assert list(cut(iter(blocks), Offset())) == cut_whole(content)
-    assert list(cut((bytes([byte]) for byte in content), Offset())) == cut_whole(content)
+    assert cut(blocks) == cut_whole(content)
+    assert cut(bytes([byte]) for byte in content) == cut_whole(content)
 
 
 @examples(300)
@@ -119,7 +124,7 @@ def test_resumed_after_any_chunk_the_rest_is_cut_as_before(
     done = data.draw(st.integers(1, len(whole)))
     place = whole[done - 1].end
     blocks = data.draw(split(content[place.bytes :]))
-    assert list(cut(iter(blocks), place)) == whole[done:]
+    assert cut(blocks, place) == whole[done:]
 
 
 def test_a_line_longer_than_memory_is_cut_with_little_of_it(
@@ -136,7 +141,7 @@ def test_a_line_longer_than_memory_is_cut_with_little_of_it(
         yield b"\nlast\n"
 
     tracemalloc.start()
-    found = list(cut(blocks(), Offset()))
+    found = cut(blocks())
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 20 * block

@@ -17,7 +17,14 @@ from psycopg import sql
 
 from ingestion.contract.line import Reason
 from ingestion.contract.tracking_plan import tracking_plan
-from ingestion.contract.validator import COPY_COLUMNS, Accepted, Rejected, Suppressed, Validator
+from ingestion.contract.validator import (
+    COPY_COLUMNS,
+    Accepted,
+    Receipt,
+    Rejected,
+    Suppressed,
+    Validator,
+)
 from ingestion.load.entities import SHAPES
 from ingestion.privacy import name_forms
 from ingestion.privacy.name_forms import normalized_identifier
@@ -411,7 +418,9 @@ def test_out_of_another_s_address_an_erased_subject_is_cut_as_an_event_lands() -
         "path": "/u/(erased)", "url": "https://x.org/?q=(erased)&p=1", "title": "ann's",
     }  # fmt: skip
     # It has the identity of the line that came: loaded again, it is a duplicate.
-    as_it_came = Validator(datetime.now(UTC), b"s" * 32, 1).validate(json.dumps(sent).encode())
+    as_it_came = Validator(Receipt(datetime.now(UTC), b"s" * 32, 1)).validate(
+        json.dumps(sent).encode()
+    )
     assert outcome.key == as_it_came.key
 
 
@@ -428,7 +437,9 @@ def column(row: bytes, name: str) -> bytes:
 
 
 def validated(sent: dict[str, object]) -> object:
-    return Validator(datetime.now(UTC), b"s" * 32, 1, ANN).validate(json.dumps(sent).encode())
+    return Validator(Receipt(datetime.now(UTC), b"s" * 32, 1, ANN)).validate(
+        json.dumps(sent).encode()
+    )
 
 
 @pytest.mark.parametrize(
@@ -448,7 +459,7 @@ def test_an_event_is_suppressed_whatever_else_it_holds(number: str, else_it_is: 
     sent = event(1, event="chat", actor={"client_id": "acme", "user_id": "ann"})
     line = json.dumps(sent | {"properties": {"x": "?"}}).replace('"?"', number)
     outcomes = [
-        Validator(datetime.now(UTC), b"s" * 32, 1, one).validate(line.encode())
+        Validator(Receipt(datetime.now(UTC), b"s" * 32, 1, one)).validate(line.encode())
         for one in (None, erased)
     ]
     assert [type(outcome) for outcome in outcomes] == [else_it_is, Suppressed]

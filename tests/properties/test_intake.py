@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,16 @@ from expectations.checks import run_checks
 from ingestion.load import chunks, loader
 from ingestion.load.ledger import Counts
 from ingestion.load.loader import LoadResult, load
+from ingestion.load.workers import Workers
 from ingestion.sources.files import open_source
 from tests.conftest import ON_16, examples
 from tests.properties.strategies import RAW_VALUES, RECEIVED_AT, files, number_literals
 from tests.reference.intake import MAX_LINE_BYTES, Key, Outcome, is_taken, validate_file
 from tests.support.lines import empty, line, read_exactly, rows, value
+from tests.support.processes import until
+
+WORKERS = (0, 1, 3)
+counts_of_workers = st.sampled_from(WORKERS)
 
 Outcomes = list[tuple[int, bytes, Outcome]]
 
@@ -40,10 +47,21 @@ def _small_chunks_at_a_known_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loader, "datetime", _Clock)
 
 
-def load_bytes(content: bytes, directory: Path) -> LoadResult:
+@pytest.fixture(scope="module")
+def pools() -> Iterator[dict[int, Workers]]:
+    """Workers by their number, which validate from the first chunk on."""
+    with ExitStack() as stack:
+        started = {count: stack.enter_context(Workers(count)) for count in WORKERS}
+        for count, workers in started.items():
+            workers.start()
+            until(lambda n=count, w=workers: w.ahead or not n)
+        yield started
+
+
+def load_bytes(content: bytes, directory: Path, workers: Workers | None = None) -> LoadResult:
     path = directory / "events.ndjson"
     path.write_bytes(content)
-    return load(open_source(str(path)))
+    return load(open_source(str(path)), workers=workers)
 
 
 def expected_counts(outcomes: Outcomes) -> Counts:
@@ -153,14 +171,19 @@ def assert_batches_add_up(connection: psycopg.Connection, result: LoadResult) ->
 
 
 @examples(45)
-@given(content=files())
+@given(content=files(), count=counts_of_workers, count_again=counts_of_workers)
 def test_every_line_of_a_file_lands_is_refused_or_is_counted_as_the_contract_says(
-    warehouse: psycopg.Connection, tmp_path: Path, content: bytes
+    warehouse: psycopg.Connection,
+    pools: dict[int, Workers],
+    tmp_path: Path,
+    content: bytes,
+    count: int,
+    count_again: int,
 ) -> None:
     empty(warehouse)
     seen: set[Key] = set()
     outcomes = validate_file(content, RECEIVED_AT, seen)
-    result = load_bytes(content, tmp_path)
+    result = load_bytes(content, tmp_path, pools[count])
     assert result.counts == expected_counts(outcomes)
     assert_landed(warehouse, outcomes)
     assert_quarantined(warehouse, outcomes, times=1)
@@ -170,7 +193,7 @@ def test_every_line_of_a_file_lands_is_refused_or_is_counted_as_the_contract_say
 
     before = landed(warehouse)
     again = validate_file(content, RECEIVED_AT, seen)
-    result = load_bytes(content, tmp_path)
+    result = load_bytes(content, tmp_path, pools[count_again])
     assert result.counts == expected_counts(again)
     assert result.counts.accepted == 0
     assert landed(warehouse) == before
@@ -181,16 +204,26 @@ def test_every_line_of_a_file_lands_is_refused_or_is_counted_as_the_contract_say
 
 
 @examples(15)
-@given(first=files(max_lines=30), second=files(max_lines=30))
+@given(
+    first=files(max_lines=30),
+    second=files(max_lines=30),
+    counts=st.tuples(counts_of_workers, counts_of_workers),
+)
 def test_what_an_earlier_file_brought_is_a_duplicate_in_a_later_one(
-    warehouse: psycopg.Connection, tmp_path: Path, first: bytes, second: bytes
+    warehouse: psycopg.Connection,
+    pools: dict[int, Workers],
+    tmp_path: Path,
+    first: bytes,
+    second: bytes,
+    counts: tuple[int, int],
 ) -> None:
+    pool, another = (pools[count] for count in counts)
     empty(warehouse)
     seen: set[Key] = set()
     outcomes = validate_file(first, RECEIVED_AT, seen)
-    assert load_bytes(first, tmp_path).counts == expected_counts(outcomes)
+    assert load_bytes(first, tmp_path, pool).counts == expected_counts(outcomes)
     later = validate_file(second, RECEIVED_AT, seen)
-    assert load_bytes(second, tmp_path).counts == expected_counts(later)
+    assert load_bytes(second, tmp_path, another).counts == expected_counts(later)
     assert_landed(warehouse, outcomes + later)
 
 

@@ -14,13 +14,15 @@ from ingestion.contract.validator import (
     EPOCH,
     Accepted,
     Outcome,
+    Receipt,
     Rejected,
     Suppressed,
     Validator,
     earliest_event,
+    ids_in_row,
 )
-from ingestion.load.chunks import Offset, cut
-from ingestion.load.intake import Receipt, validate_chunk
+from ingestion.load.chunks import Offset, cut, split
+from ingestion.load.validation import validate_chunk
 from tests.conftest import examples
 from tests.properties.strategies import (
     RECEIVED_AT,
@@ -36,12 +38,13 @@ RECEIPT = Receipt(RECEIVED_AT, SALT, batch_id=1)
 
 
 def validated(line: bytes) -> Outcome:
-    return Validator(RECEIPT.at, RECEIPT.salt, RECEIPT.batch_id).validate(line)
+    return Validator(RECEIPT).validate(line)
 
 
 def key_of(event: Accepted) -> reference.Key:
     moment = EPOCH + timedelta(microseconds=event.microseconds)
-    return event.client_id.decode(), str(UUID(bytes=event.event_id)), moment
+    client_id, event_id = ids_in_row(event.row)
+    return client_id.decode(), str(UUID(bytes=event_id)), moment
 
 
 @st.composite
@@ -172,7 +175,7 @@ def test_no_line_of_a_file_is_lost_and_none_has_two_outcomes(content: bytes) -> 
     expected = [number for number, _, _ in reference.validate_file(content, RECEIVED_AT)]
     outcomes = 0
     numbers: list[int] = []
-    for chunk in cut(iter([content]), Offset()):
+    for chunk in map(split, cut(iter([content]), Offset())):
         validated = validate_chunk(chunk, RECEIPT)
         numbers += [number for number, _ in chunk.lines]
         outcomes += len(validated.accepted) + validated.duplicates + validated.suppressed.total()

@@ -20,12 +20,26 @@ from tests.support.lines import value
 from warehouse import private_files
 
 CHUNK_LINES = 200
-# The command as a person types it, but for its chunks, so that small files have many of them.
+# The command as a person types it, but for its chunks, so that small files have many of them. As
+# they take no time to validate, the third waits for a worker process, instead of being validated
+# while it starts.
 _IN_SMALL_CHUNKS = (
     sys.executable,
     "-c",
-    f"from ingestion.load import chunks; chunks.CHUNK_LINES = {CHUNK_LINES}; "
-    "from orchestration.cli.app import main; main()",
+    f"""\
+import time
+from ingestion.load import chunks
+from ingestion.load.workers import Workers
+from orchestration.cli.app import main
+
+def start_and_wait(self, start=Workers.start):
+    start(self)
+    while self.count and not self.ahead:
+        time.sleep(0.001)
+
+chunks.CHUNK_LINES, Workers.start = {CHUNK_LINES}, start_and_wait
+main()
+""",
 )
 _HELD = 4711
 
@@ -44,7 +58,9 @@ class Finished:
         return json.loads(self.output)
 
 
-def start(*arguments: object, stdin: IO[bytes] | int | None = None) -> subprocess.Popen[str]:
+def start(
+    *arguments: object, stdin: IO[bytes] | int | None = None, process_group: int | None = None
+) -> subprocess.Popen[str]:
     """Start the command in the background."""
     return subprocess.Popen(
         [*_IN_SMALL_CHUNKS, *map(str, arguments)],
@@ -52,6 +68,7 @@ def start(*arguments: object, stdin: IO[bytes] | int | None = None) -> subproces
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        process_group=process_group,
     )
 
 

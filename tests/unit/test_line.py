@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from ingestion.contract.tracking_plan import tracking_plan
-from ingestion.contract.validator import Outcome, Rejected, Validator
+from ingestion.contract.validator import Outcome, Receipt, Rejected, Validator
 from tests.support.lines import line
 
 RECEIVED_AT = datetime(2026, 1, 16, 12, tzinfo=UTC)
@@ -16,7 +16,7 @@ NAME = b"k" * 130_000
 
 
 def validated(payload: bytes) -> Outcome:
-    return Validator(RECEIVED_AT, b"s" * 32, 1).validate(payload)
+    return Validator(Receipt(RECEIVED_AT, b"s" * 32, 1)).validate(payload)
 
 
 def with_properties(properties: bytes) -> bytes:
