@@ -105,6 +105,7 @@
     delete from warehouse.compiled_nodes
     where node not in (select node from jsonb_to_recordset({{ quoted(tojson(nodes)) }}::jsonb) as selected (node text));
     delete from warehouse.stored_tests where test not in (select node from warehouse.compiled_nodes);
+    delete from warehouse.stored_models where model not in (select node from warehouse.compiled_nodes);
     {% endif %}
 {%- endmacro %}
 

@@ -107,7 +107,7 @@ TABLES: dict[str, dict[str, str]] = {
     "warehouse.tenants": {},
     "warehouse.builds": {TRANSFORMER: "select insert update delete"},
     "warehouse.model_offsets": {TRANSFORMER: "select insert update"},
-    "warehouse.stored_models": {TRANSFORMER: "select insert update"},
+    "warehouse.stored_models": {TRANSFORMER: "select insert update delete"},
     "warehouse.stored_tests": {TRANSFORMER: "select insert update delete"},
     "warehouse.compiled_nodes": {TRANSFORMER: "select insert update delete"},
     "warehouse.view_digests": {TRANSFORMER: "select insert update"},

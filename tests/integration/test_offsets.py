@@ -1032,6 +1032,18 @@ def test_dbt_runs_where_something_must_be_compiled_and_the_build_says_so(
     assert not build_at(AS_OF).ran_dbt
 
 
+def test_what_the_project_no_longer_has_is_forgotten(built: psycopg.Connection) -> None:
+    built.execute(
+        "insert into warehouse.stored_models "
+        "select (jsonb_populate_record(m, '{\"model\": \"int_gone\"}')).* "
+        "from warehouse.stored_models as m where m.model = 'int_platform_stats'"
+    )
+    build_at(AS_OF, with_dbt=True)
+    assert set(MODELS) == {
+        model for (model,) in rows(built, "select model from warehouse.stored_models")
+    }
+
+
 @pytest.mark.deep
 def test_a_build_that_lost_its_lock_runs_no_further_model(
     built: psycopg.Connection, tmp_path: Path

@@ -28,6 +28,7 @@ grant select, update (erased) on staging.event_batches to warehouse_transformer;
 
 grant select, insert, update, delete on
     warehouse.builds,
+    warehouse.stored_models,
     warehouse.stored_tests,
     warehouse.compiled_nodes,
     warehouse.access
@@ -35,7 +36,6 @@ to warehouse_transformer;
 
 grant select, insert, update on
     warehouse.model_offsets,
-    warehouse.stored_models,
     warehouse.view_digests,
     warehouse.lock_models
 to warehouse_transformer;
