@@ -1,6 +1,7 @@
 -- What does each model cost a week, and what does one answer of it cost?
 select
     date_trunc('week', created_on)::date as week_start,
+    {{ has_ended('week', "date_trunc('week', created_on)::date", 'chat_events') }} as is_complete,
     coalesce(model_name, 'unknown') as model,
     count(*) as chats,
     sum(cost_total) as cost_usd,

@@ -72,5 +72,6 @@
     active_days,
     cache_hit_rate,
     error_rate,
-    last_activity_at
+    last_activity_at,
+    is_complete
 {%- endmacro %}

@@ -74,7 +74,8 @@
                 when new.{{ meta.cells[0] }} is not null
                     then jsonb_object_agg(figures.name, to_jsonb(new) -> figures.name)
             end as new_values
-        from jsonb_each(to_jsonb(old) - 'updated_at') as figures (name, value)
+        -- These say how and when the row came about, and are no figures.
+        from jsonb_each(to_jsonb(old) - array['updated_at', 'is_complete']) as figures (name, value)
         where figures.value is distinct from to_jsonb(new) -> figures.name
     ) as differences
     where
