@@ -34,6 +34,8 @@ DATABASE = "warehouse"
 SUPERUSER = "postgres"
 # The login of builds, created by `warehouse init`.
 BUILDER_LOGIN = "warehouse_builder"
+# The login that reads marts, created by `warehouse init`.
+READER_LOGIN = "warehouse_reader"
 # The path of a unix socket has at most 107 bytes.
 LONGEST_SOCKET_DIR = 107 - len("/.s.PGSQL.5432")
 # Crash recovery of a large database takes minutes; pg_ctl waits for it.

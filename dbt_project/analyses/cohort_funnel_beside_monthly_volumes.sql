@@ -48,9 +48,9 @@ compared as (
 
 select * from compared
 where
-    -- Six months back: about three mature cohorts, and those that mature next.
     month >= to_char(
-        {{ current_as_of('lead_cohort_funnel') }} at time zone 'utc' - interval '6 months',
+        {{ current_as_of('lead_cohort_funnel') }} at time zone 'utc'
+        - make_interval(months => {{ parameter('months') }}),
         'YYYY-MM'
     )
 order by month desc, stage_order asc

@@ -7,5 +7,8 @@ select
     sum(cost_total) as cost_usd,
     round(avg(cost_total), 6) as cost_per_chat_usd
 from {{ ref('chat_events') }}
+where
+    {{ parameter('since') }} is null
+    or created_on >= {{ start_of('week', parameter('since')) }}
 group by week_start, model
 order by week_start desc, cost_usd desc
