@@ -409,6 +409,8 @@ def test_a_check_shows_in_the_status_of_its_mart(warm, january):
         warm.execute("select mart, last_check_status from marts.mart_status").fetchall()
     )
     assert statuses["analytics_daily"] == "passed"
+    # Nothing but its table's constraints checks this one.
+    assert statuses["lead_sources"] == "constraints only"
     warm.execute(
         "insert into warehouse.check_results "
         "(check_name, source, model, severity, passed, batch_seq) "

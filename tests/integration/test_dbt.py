@@ -124,6 +124,34 @@ def test_every_model_says_in_its_first_words_what_a_row_is(parsed: tuple[Any, li
     assert [m.name for m in models(manifest) if not grain.match(m.description)] == []
 
 
+# Numbers that are no counts, by a part of their name; what names a unit, there or in words.
+MEASURED = re.compile(
+    r"rate$|cost|avg_|average|latest|minimum|maximum|usage|value|multiple|within|median|revenue|amount"
+    r"|duration|change"
+)
+UNIT_IN_NAME = re.compile(r"_(cents|usd|seconds|ms|percent|pct)$|_hours_|_count$")
+UNIT_IN_WORDS = re.compile(
+    r"percent|basis points|USD|\bcents\b|own unit|in the unit|1 to 5|of 1\b|factor|tokens",
+    re.IGNORECASE,
+)
+
+
+def test_every_measured_column_says_its_unit(parsed: tuple[Any, list[str]]) -> None:
+    manifest, _ = parsed
+    numbers = {"bigint", "integer", "numeric"}
+    silent = [
+        f"{model.name}.{name}: {column.description}"
+        for model in models(manifest)
+        if model.schema == "marts" or model.name == "int_platform_stats"
+        for name, column in model.columns.items()
+        if column.data_type in numbers
+        and MEASURED.search(name)
+        and not UNIT_IN_NAME.search(name)
+        and not UNIT_IN_WORDS.search(column.description)
+    ]
+    assert silent == []
+
+
 def test_every_mart_and_function_declares_who_reads_it(parsed: tuple[Any, list[str]]) -> None:
     manifest, _ = parsed
     marts = [node for node in models(manifest) if node.schema == "marts"]
