@@ -338,7 +338,9 @@ def where(of_url: str | None = None) -> str:
     return f"{parts['host']}:{parts.get('port') or 5432}/{parts['dbname']}"
 
 
-def libpq_environment(of_url: str | None = None) -> dict[str, str]:
+def libpq_environment(
+    of_url: str | None = None, search_path: str = session.SEARCH_PATH
+) -> dict[str, str]:
     """Return a connection, by default the owner's, as libpq's environment variables.
 
     Names are those of libpq (PGHOST, PGPASSWORD, PGSSLMODE, …).
@@ -346,7 +348,7 @@ def libpq_environment(of_url: str | None = None) -> dict[str, str]:
     import psycopg.pq
 
     of_url = of_url or url()
-    given = {"port": "5432", **conninfo_to_dict(of_url), **_parameters(of_url)}
+    given = {"port": "5432", **conninfo_to_dict(of_url), **_parameters(of_url, search_path)}
     names = {
         option.keyword.decode(): option.envvar.decode()
         for option in psycopg.pq.Conninfo.get_defaults()
