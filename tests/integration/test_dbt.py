@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -14,6 +15,8 @@ import pytest
 from ingestion.contract.tracking_plan import tracking_plan
 from orchestration.operations.build import DBT_PROJECT, dbt_command, dbt_environment, environment
 from orchestration.operations.expire import typed_facts
+from orchestration.operations.models_site import OVERVIEW, make_readable
+from orchestration.operations.queries import ready_queries
 from tests.conftest import ON_16, Server
 from tests.support.building import cold_dbt, warm_warehouse
 
@@ -122,6 +125,19 @@ def test_every_model_says_in_its_first_words_what_a_row_is(parsed: tuple[Any, li
     manifest, _ = parsed
     grain = re.compile(r"(One row per|Exactly one row)\b")
     assert [m.name for m in models(manifest) if not grain.match(m.description)] == []
+
+
+def test_the_site_of_models_lists_every_mart_and_every_ready_query(
+    parsed: tuple[Any, list[str]],
+) -> None:
+    manifest, _ = parsed
+    site = json.loads(json.dumps(manifest.writable_manifest().to_dict(), default=str))
+    make_readable(site, ready_queries())
+    overview = site["docs"][OVERVIEW]["block_contents"]
+    marts = [model.name for model in models(manifest) if model.schema == "marts"]
+    assert [name for name in [*marts, *ready_queries()] if f"[{name}](#!/" not in overview] == []
+    # Of the declarations of the mechanism nothing is left.
+    assert "touched_by" not in json.dumps([node["meta"] for node in site["nodes"].values()])
 
 
 # Numbers that are no counts, by a part of their name; what names a unit, there or in words.
