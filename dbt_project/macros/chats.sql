@@ -72,6 +72,5 @@
     active_days,
     cache_hit_rate,
     error_rate,
-    last_activity_at,
-    is_complete
+    last_activity_at
 {%- endmacro %}
