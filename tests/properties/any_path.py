@@ -128,8 +128,8 @@ def _subjects(events: Iterable[Row]) -> set[Subject]:
     for event in events:
         actor = event["actor"]
         for kind in SubjectKind:
-            # Words of the warehouse's own are no identifiers: an erasure refuses them.
-            if not actor.get(kind) or actor[kind] in ("_platform", "none"):
+            # Words of the warehouse itself: it refuses to erase somebody of that name.
+            if not actor.get(kind) or actor[kind] in {"_platform", "none"}:
                 continue
             found.add(Subject(kind, actor[kind]))
             if kind in (SubjectKind.LEAD, SubjectKind.ANONYMOUS) and actor.get("client_id"):
