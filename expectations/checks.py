@@ -14,12 +14,14 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import psycopg
 
+from expectations import pages
+from expectations.pages import Run
 from ingestion.contract.tracking_plan import tracking_plan
 from warehouse import database, locks, private_files
 from warehouse.errors import WarehouseError
@@ -65,8 +67,6 @@ LONGEST_REASON = 200
 RESULT_DAYS = 90
 # A sentence lists no more column names than this.
 MOST_SHOWN = 20
-# The pages would load their logo from this address, and so report the time of the run.
-LOGO_ADDRESS = re.compile(r"""https://great-expectations-web-assets[^"']*""")
 
 
 class CheckError(WarehouseError):
@@ -92,8 +92,12 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """The query of a suite's rows, and the batch and ``as_of`` up to which its result is valid."""
+    """The query of a suite's rows, and the batch and ``as_of`` up to which its result is valid.
 
+    ``name`` says in words what is checked; a page is named after it.
+    """
+
+    name: str
     rows: str
     batch_seq: int
     as_of: datetime | None
@@ -118,11 +122,16 @@ def run_checks(*, docs: bool = False, suites: Sequence[str] | None = None) -> li
     ):
         windows = {name: _window(connection, name) for name in names}
         with _great_expectations(docs=docs) as (context, owners, builders):
+            runs = []
             for name, window in windows.items():
                 source = builders if name in BUILDER_SUITES else owners
-                results += _validate(context, source, load_suite(name), window)
+                suite, at = load_suite(name), datetime.now(UTC)
+                found = _validate(context, source, suite, window, at)
+                passed = [result.passed for result in found]
+                runs.append(pages.run_of(window.name, name, suite.meta["model"], passed, at))
+                results += found
             if docs:
-                _write_docs(context, docs_page(*suites or ()).parent)
+                _write_docs(context, docs_page(*suites or ()).parent, runs)
         _record(connection, results, windows)
     return results
 
@@ -172,7 +181,8 @@ def _window(connection: psycopg.Connection, name: str) -> _Window:
     if name in WINDOWED_SUITES:
         return _new_batches(connection, name)
     row = connection.execute("select max(batch_seq) from staging.event_batches").fetchone()
-    return _Window(ROWS[name], (row and row[0]) or 0, None)
+    batch_seq = (row and row[0]) or 0
+    return _Window(f"as of batch {batch_seq}", ROWS[name], batch_seq, None)
 
 
 def _candidate(connection: psycopg.Connection) -> _Window:
@@ -187,7 +197,7 @@ def _candidate(connection: psycopg.Connection) -> _Window:
             "There is no candidate of the marketing row (intermediate.int_platform_stats) yet. Run "
             "`warehouse build` first."
         )
-    return _Window(ROWS["platform_stats"], *built)
+    return _Window(f"row of batch {built[0]}", ROWS["platform_stats"], *built)
 
 
 def _new_batches(connection: psycopg.Connection, name: str) -> _Window:
@@ -202,7 +212,9 @@ def _new_batches(connection: psycopg.Connection, name: str) -> _Window:
     for bound, query in bounds.items():
         row = connection.execute(query, parameters).fetchone()
         found[bound] = (row and row[0]) or 0
-    return _Window(ROWS[name] % found, found["upto"], None)
+    after, upto = found["after"], found["upto"]
+    words = f"batches {after + 1} to {upto}" if after < upto else f"no batch after {upto}"
+    return _Window(words, ROWS[name] % found, upto, None)
 
 
 @contextmanager
@@ -258,9 +270,10 @@ def _validate(
     source: PostgresDatasource,
     suite: ExpectationSuite,
     window: _Window,
+    at: datetime,
 ) -> list[CheckResult]:
     """Validate a suite on its window; return the results in the order of its file."""
-    from great_expectations import ValidationDefinition
+    from great_expectations import RunIdentifier, ValidationDefinition
 
     asset = source.add_query_asset(suite.name, query=window.rows)
     validation = context.validation_definitions.add(
@@ -278,6 +291,7 @@ def _validate(
             "unexpected_index_column_names": suite.meta["key"],
         },
         expectation_parameters={"planned_events": list(tracking_plan().events)},
+        run_id=RunIdentifier(run_name=window.name, run_time=at),
     )
     found = {one.expectation_config.meta["check"]: one for one in outcome.results}
     return [_result(suite, found[one.meta["check"]], window) for one in suite.expectations]
@@ -362,14 +376,14 @@ def _new_docs() -> Path:
     return settings().data_docs.with_suffix(".new").absolute()
 
 
-def _write_docs(context: EphemeralDataContext, site: Path) -> None:
+def _write_docs(context: EphemeralDataContext, site: Path, runs: Sequence[Run]) -> None:
     made = _new_docs()
     shutil.rmtree(made, ignore_errors=True)
     context.build_data_docs()
-    for page in [*made.rglob("*.html"), *made.rglob("*.css")]:
-        page.write_text(LOGO_ADDRESS.sub("data:,", page.read_text("utf-8")), "utf-8")
+    pages.finish(made, runs)
     # Great Expectations copies its style sheets with the permissions that the package has.
     private_files.make_private(made)
     private_files.make_folder(site.parent)
     shutil.rmtree(site, ignore_errors=True)
     made.rename(site)
+    pages.write_overview(site.parent)

@@ -123,6 +123,7 @@ def settings_of(
         "WAREHOUSE_POSTGRES_VERSION": str(version),
         "WAREHOUSE_DATABASE_URL": url,
         "WAREHOUSE_BUILDER_URL": builder_url,
+        "WAREHOUSE_ANALYST_URL": None,
     }
     patch = pytest.MonkeyPatch()
     for name, value in values.items():

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+from pydantic import SecretStr
 
 from warehouse import embedded, session
 from warehouse.errors import WarehouseError
@@ -25,6 +26,8 @@ NOT_SET_UP = {"42P01", "3F000", "42883"}
 POLL_SECONDS = 1
 # The group role that owns everything that builds create.
 BUILDER = "warehouse_transformer"
+# The group role that reads every mart, and nothing else.
+ANALYST = "warehouse_analyst"
 
 
 class DatabaseError(WarehouseError):
@@ -50,15 +53,29 @@ def builder_url() -> str:
     login where it is not safe. Raises DatabaseError like ``url``.
     """
     configured = settings().builder_server_url
-    if configured is not None:
-        given = checked_url(configured.get_secret_value(), "WAREHOUSE_BUILDER_URL")
-        if conninfo_to_dict(given)["dbname"] != conninfo_to_dict(url())["dbname"]:
-            raise DatabaseError(
-                "WAREHOUSE_BUILDER_URL names another database than WAREHOUSE_DATABASE_URL: set "
-                "both to the same database."
-            )
-        return given
-    return embedded.url(user=embedded.BUILDER_LOGIN) if is_embedded() else url()
+    return _other_login(configured, "WAREHOUSE_BUILDER_URL", embedded.BUILDER_LOGIN)
+
+
+def analyst_url() -> str:
+    """Return the libpq URL of the login that reads marts.
+
+    On the user's own server it defaults to the owner's URL; `connect_as_analyst` refuses that
+    login where it is not safe. Raises DatabaseError like ``url``.
+    """
+    configured = settings().analyst_server_url
+    return _other_login(configured, "WAREHOUSE_ANALYST_URL", embedded.READER_LOGIN)
+
+
+def _other_login(configured: SecretStr | None, setting: str, embedded_login: str) -> str:
+    if configured is None:
+        return embedded.url(user=embedded_login) if is_embedded() else url()
+    given = checked_url(configured.get_secret_value(), setting)
+    if conninfo_to_dict(given)["dbname"] != conninfo_to_dict(url())["dbname"]:
+        raise DatabaseError(
+            f"{setting} names another database than WAREHOUSE_DATABASE_URL: set both to the same "
+            "database."
+        )
+    return given
 
 
 def checked_url(given: str, setting: str) -> str:
@@ -127,18 +144,49 @@ def connect_as_builder(
     connection = _open(builder_url(), setting, autocommit, application_name)
     row = connection.execute(_BUILDER_CHECK).fetchone()
     builds, other = row or (False, None)
-    if other is not None:
-        connection.close()
-        raise DatabaseError(
-            f"{other} may build, too, and could run code with this login's wider permissions. "
-            "Create a login that is a member of warehouse_transformer only, and set "
-            "WAREHOUSE_BUILDER_URL to sign in as it."
-        )
+    _refuse_other_builder(connection, other, BUILDER, "WAREHOUSE_BUILDER_URL")
     if builds:
         connection.execute(f"set role {BUILDER}")
     if not autocommit:
         connection.commit()
     return connection
+
+
+def connect_as_analyst(
+    *, autocommit: bool = False, application_name: str = "warehouse"
+) -> psycopg.Connection:
+    """Open a connection in the analysts' role, which reads every mart and nothing else.
+
+    Code in views of builders could reset the role to the session's login, as in
+    ``connect_as_builder``. Raises DatabaseError like that, and if the login may not take the role.
+    """
+    setting = "WAREHOUSE_ANALYST_URL" if settings().analyst_server_url else "WAREHOUSE_DATABASE_URL"
+    connection = _open(analyst_url(), setting, autocommit, application_name)
+    row = connection.execute(_BUILDER_CHECK).fetchone()
+    _refuse_other_builder(connection, row[1] if row else None, ANALYST, "WAREHOUSE_ANALYST_URL")
+    try:
+        connection.execute(f"set role {ANALYST}")
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.InvalidParameterValue):
+        login = connection.info.user
+        connection.close()
+        raise DatabaseError(
+            f"{login} may not read as an analyst: set WAREHOUSE_ANALYST_URL to sign in as a member "
+            f"of {ANALYST}. If there is no such role yet, run `warehouse init`."
+        ) from None
+    if not autocommit:
+        connection.commit()
+    return connection
+
+
+def _refuse_other_builder(
+    connection: psycopg.Connection, other: str | None, role: str, setting: str
+) -> None:
+    if other is not None:
+        connection.close()
+        raise DatabaseError(
+            f"{other} may build, too, and could run code with this login's wider permissions. "
+            f"Create a login that is a member of {role} only, and set {setting} to sign in as it."
+        )
 
 
 _BUILDER_CHECK = read_sql(__file__, "builder_check")
@@ -290,7 +338,9 @@ def where(of_url: str | None = None) -> str:
     return f"{parts['host']}:{parts.get('port') or 5432}/{parts['dbname']}"
 
 
-def libpq_environment(of_url: str | None = None) -> dict[str, str]:
+def libpq_environment(
+    of_url: str | None = None, search_path: str = session.SEARCH_PATH
+) -> dict[str, str]:
     """Return a connection, by default the owner's, as libpq's environment variables.
 
     Names are those of libpq (PGHOST, PGPASSWORD, PGSSLMODE, …).
@@ -298,7 +348,7 @@ def libpq_environment(of_url: str | None = None) -> dict[str, str]:
     import psycopg.pq
 
     of_url = of_url or url()
-    given = {"port": "5432", **conninfo_to_dict(of_url), **_parameters(of_url)}
+    given = {"port": "5432", **conninfo_to_dict(of_url), **_parameters(of_url, search_path)}
     names = {
         option.keyword.decode(): option.envvar.decode()
         for option in psycopg.pq.Conninfo.get_defaults()
@@ -337,8 +387,9 @@ def _text(value: Any) -> str | None:
 def _unreachable(error: psycopg.OperationalError, of_url: str, setting: str) -> str:
     reason = " ".join(str(error).split()).rstrip(".?")
     login = conninfo_to_dict(of_url)["user"]
-    if is_embedded() and login == embedded.BUILDER_LOGIN and "does not exist" in reason:
-        return f"Builds can't sign in to the embedded server: {reason}. Run `warehouse init`."
+    own_logins = {embedded.BUILDER_LOGIN, embedded.READER_LOGIN}
+    if is_embedded() and login in own_logins and "does not exist" in reason:
+        return f"{login} can't sign in to the embedded server: {reason}. Run `warehouse init`."
     return (
         f"The database at {where(of_url)} can't be used: {reason}. "
         f"Check {setting} and that the server is up."

@@ -2,7 +2,7 @@
 
 Its files, its private socket and its log are in one folder below ``settings().home``. Once
 started it keeps running in the background until ``warehouse stop``, so that the next command does
-not have to start it again.
+not have to start it again. For tools that know no sockets it may listen on a port of this machine.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ DATABASE = "warehouse"
 SUPERUSER = "postgres"
 # The login of builds, created by `warehouse init`.
 BUILDER_LOGIN = "warehouse_builder"
+# The login that reads marts, created by `warehouse init`.
+READER_LOGIN = "warehouse_reader"
 # The path of a unix socket has at most 107 bytes.
 LONGEST_SOCKET_DIR = 107 - len("/.s.PGSQL.5432")
 # Crash recovery of a large database takes minutes; pg_ctl waits for it.
@@ -41,8 +43,19 @@ START_SECONDS = 300
 
 # Settings of a new cluster; users may change them in its postgresql.conf.
 CONFIGURATION = ("timezone=UTC", "log_timezone=UTC", "shared_buffers=256MB", "max_wal_size=4GB")
-# Whoever can connect is superuser, so every start allows only the private socket.
-PRIVATE = "-c listen_addresses= -c unix_socket_permissions=0700"
+# Whoever reaches the socket may be superuser, so it is private.
+PRIVATE_SOCKET = "-c unix_socket_permissions=0700"
+LOOPBACK = "127.0.0.1"
+SOCKET_PORT = 5432
+# Who may sign in while a port is open: members of the group roles, with a password. So the
+# superuser may not, nor may any login that is made for something else.
+GROUPS = (
+    "+warehouse_analyst,+warehouse_loader,+warehouse_transformer,+warehouse_marketing,"
+    "+warehouse_api"
+)
+HBA_FILE = "pg_hba_port.conf"
+LOCAL_LOGINS = "local all all trust\n"
+PORT_LOGINS = f"host {DATABASE} {GROUPS} {LOOPBACK}/32 scram-sha-256\n"
 
 
 class EmbeddedServerError(WarehouseError):
@@ -101,6 +114,85 @@ def stop() -> bool:
             return False
         _pg_ctl(server, "stop", "-m", "fast")
     return True
+
+
+def open_port(port: int) -> None:
+    """Let the server listen on a port of this machine, too, and logins with a password use it.
+
+    Restarts the server where it does not listen there yet: that ends all sessions. Raises
+    EmbeddedServerError.
+    """
+    start()
+    cluster = settings().cluster.absolute()
+    with _cluster_lock(cluster):
+        server = _server(cluster)
+        _write_logins(cluster, LOCAL_LOGINS + PORT_LOGINS)
+        if _open_port(cluster) == port:
+            _pg_ctl(server, "reload")
+            return
+        _refuse_taken(port)
+        _pg_ctl(server, "stop", "-m", "fast")
+        try:
+            _start(server, port)
+        except subprocess.SubprocessError as error:
+            _start(server)
+            raise EmbeddedServerError(
+                f"The embedded PostgreSQL server can't listen on port {port}: see its log, "
+                f"{server.log}."
+            ) from error
+
+
+def close_port() -> None:
+    """Let nobody sign in by the port, and end the sessions that came by it.
+
+    The server keeps the port until it is stopped. Does nothing if none is open.
+    """
+    import psycopg
+
+    cluster = settings().cluster.absolute()
+    if _open_port(cluster) is None:
+        return
+    with _cluster_lock(cluster):
+        server = _server(cluster)
+        if not _is_running(server):
+            return
+        _write_logins(cluster, LOCAL_LOGINS)
+        _pg_ctl(server, "reload")
+    with psycopg.connect(url(), autocommit=True, **session.parameters("")) as connection:
+        connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where client_addr is not null"
+        )
+
+
+def _open_port(cluster: Path) -> int | None:
+    """Return the port that the last started server listens on, None if it has only its socket."""
+    try:
+        _, _, _, port, _, address, *_ = (cluster / "postmaster.pid").read_text().splitlines()
+    except (FileNotFoundError, ValueError):
+        return None
+    return int(port) if address.strip() else None
+
+
+def _refuse_taken(port: int) -> None:
+    """Raise EmbeddedServerError if another program listens there: the server stays as it is."""
+    import socket
+
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            taken.bind((LOOPBACK, port))
+        except OSError as error:
+            raise EmbeddedServerError(
+                f"PostgreSQL can't listen on port {port}: {error.strerror}. Choose another one."
+            ) from None
+
+
+def _write_logins(cluster: Path, lines: str) -> None:
+    """Write who may sign in while a port is open; the server reads it when it starts or reloads."""
+    owner = cluster.stat()
+    path = cluster / HBA_FILE
+    path.write_text(lines)
+    os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def program(name: str) -> Path:
@@ -204,17 +296,27 @@ def _is_running(server: PostgresServer) -> bool:
     return True
 
 
-def _start(server: PostgresServer) -> None:
+def _start(server: PostgresServer, port: int | None = None) -> None:
+    """Start the server, on its private socket alone or on a port of this machine, too."""
     directory = socket_dir(server.pgdata)
     directory.mkdir(mode=0o700, exist_ok=True)
     owner = server.pgdata.stat()
     os.chown(directory, owner.st_uid, owner.st_gid)
     if directory.stat().st_mode & 0o077:
         raise EmbeddedServerError(f"The socket folder {directory} must be private: chmod 0700 it.")
+    listens = "-c listen_addresses="
+    if port is not None:
+        hba_file = shlex.quote(str(server.pgdata / HBA_FILE))
+        listens = f"-c listen_addresses={LOOPBACK} -c port={port} -c hba_file={hba_file}"
     _pg_ctl(
         server, "start", "-w", "-t", str(START_SECONDS), "-l", str(server.log),
-        "-o", f"{PRIVATE} -k {shlex.quote(str(directory))}",
+        "-o", f"{listens} {PRIVATE_SOCKET} -k {shlex.quote(str(directory))}",
     )  # fmt: skip
+    if port not in (None, SOCKET_PORT):
+        # The socket is named after the port. Its usual name still leads to it.
+        link = directory / f".s.PGSQL.{SOCKET_PORT}"
+        link.unlink(missing_ok=True)
+        link.symlink_to(f".s.PGSQL.{port}")
 
 
 def _pg_ctl(server: PostgresServer, *arguments: str) -> None:

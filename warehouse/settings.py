@@ -76,6 +76,14 @@ class Settings(BaseSettings):
     builder_url_file: GivenPath | None = Field(
         default=None, description="File that holds this URL instead."
     )
+    analyst_url: SecretStr | None = Field(
+        default=None,
+        description="libpq URL of the same database for reading marts, with a login that is a "
+        "member of warehouse_analyst and of no other role.",
+    )
+    analyst_url_file: GivenPath | None = Field(
+        default=None, description="File that holds this URL instead."
+    )
     home: Annotated[GivenPath, AfterValidator(_utf8)] = Field(
         default=PROJECT_DIR / ".warehouse",
         description="Folder of all files that the warehouse writes.",
@@ -100,6 +108,12 @@ class Settings(BaseSettings):
     dagster_storage: Literal["sqlite", "postgres"] = Field(
         default="sqlite",
         description="Where Dagster stores its runs: files, or schema dagster of the warehouse.",
+    )
+    postgres_password_file: GivenPath | None = Field(
+        default=None,
+        description="File that holds the password of warehouse_reader, with which BI tools sign in "
+        "to the port of `warehouse serve --postgres-port`; default: home/postgres_password, which "
+        "is created when it is needed.",
     )
     export_url: SecretStr | None = Field(
         default=None,
@@ -167,6 +181,11 @@ class Settings(BaseSettings):
         return _secret(self.builder_url, self.builder_url_file, "BUILDER_URL_FILE")
 
     @property
+    def analyst_server_url(self) -> SecretStr | None:
+        """The URL of reading marts, set directly or read from its file. Raises SettingError."""
+        return _secret(self.analyst_url, self.analyst_url_file, "ANALYST_URL_FILE")
+
+    @property
     def web_password(self) -> str | None:
         """The password of the web servers, if one is set. Raises SettingError if it is empty.
 
@@ -176,6 +195,11 @@ class Settings(BaseSettings):
         if found is not None and not found.get_secret_value():
             raise SettingError("WAREHOUSE_DAGSTER_PASSWORD is empty: set a password, or unset it.")
         return found and found.get_secret_value()
+
+    @property
+    def reader_password_file(self) -> Path:
+        """The file with the password of BI tools: the one that is set, or the default."""
+        return self.postgres_password_file or self.home / "postgres_password"
 
     @property
     def drop(self) -> Path:

@@ -1,6 +1,7 @@
 -- How was each client's last full week, against the week before it?
 select
     this_week.client_id,
+    clients.name,
     this_week.week_start,
     this_week.new_leads,
     previous_week.new_leads as previous_new_leads,
@@ -11,6 +12,7 @@ select
     this_week.response_within_five_min as within_five_min_percent,
     previous_week.response_within_five_min as previous_within_five_min_percent
 from {{ ref('analytics_weekly') }} as this_week
+inner join {{ ref('clients') }} as clients on this_week.client_id = clients.client_id
 left join
     {{ ref('analytics_weekly') }} as previous_week
     on
@@ -19,4 +21,5 @@ left join
 where
     this_week.week_start
     = date_trunc('week', {{ current_as_of('analytics_weekly') }} at time zone 'utc')::date - 7
+    and ({{ parameter('client_id') }} is null or this_week.client_id = {{ parameter('client_id') }})
 order by this_week.revenue_attributed_cents desc, this_week.client_id asc

@@ -32,14 +32,21 @@ months as (
 )
 
 select
-    client_id,
-    round(cents_two_months_before / 100, 2) as revenue_two_months_before,
-    round(cents_month_before / 100, 2) as revenue_month_before,
-    round(cents / 100, 2) as revenue,
-    round(100 * (cents - cents_two_months_before) / cents_two_months_before, 2) as change_percent,
-    leads_two_months_before,
-    leads_month_before,
-    leads
+    months.client_id,
+    clients.name,
+    clients.plan,
+    round(months.cents_two_months_before / 100, 2) as revenue_two_months_before,
+    round(months.cents_month_before / 100, 2) as revenue_month_before,
+    round(months.cents / 100, 2) as revenue,
+    round(
+        100 * (months.cents - months.cents_two_months_before) / months.cents_two_months_before, 2
+    ) as change_percent,
+    months.leads_two_months_before,
+    months.leads_month_before,
+    months.leads
 from months
-where cents < cents_month_before and cents_month_before < cents_two_months_before
-order by cents_two_months_before - cents desc, client_id asc
+inner join {{ ref('clients') }} as clients on months.client_id = clients.client_id
+where
+    months.cents < months.cents_month_before
+    and months.cents_month_before < months.cents_two_months_before
+order by months.cents_two_months_before - months.cents desc, months.client_id asc

@@ -8,7 +8,8 @@ volumes as (
         month,
         stage,
         stage_order,
-        sum(leads) as leads
+        sum(leads) as leads,
+        bool_and(is_complete) as is_complete
     from {{ ref('conversion_funnel') }}
     group by month, stage, stage_order
 ),
@@ -28,6 +29,7 @@ compared as (
         cohorts.cohort_month as month,
         volumes.stage_order,
         cohorts.stage,
+        volumes.is_complete,
         cohorts.is_mature,
         cohorts.leads as cohort_leads,
         round(
@@ -46,9 +48,9 @@ compared as (
 
 select * from compared
 where
-    -- Six months back: about three mature cohorts, and those that mature next.
     month >= to_char(
-        {{ current_as_of('lead_cohort_funnel') }} at time zone 'utc' - interval '6 months',
+        {{ current_as_of('lead_cohort_funnel') }} at time zone 'utc'
+        - make_interval(months => {{ parameter('months') }}),
         'YYYY-MM'
     )
 order by month desc, stage_order asc

@@ -10,10 +10,11 @@ select
     restatements.new_values -> old_figures.figure as new_value
 from {{ ref('restatements') }} as restatements
 cross join lateral jsonb_each(restatements.old_values) as old_figures (figure, value)
+where {{ parameter('mart') }} is null or restatements.mart = {{ parameter('mart') }}
 order by
     restatements.restated_at desc,
     restatements.mart asc,
     restatements.period desc,
     restatements.client_id asc,
     old_figures.figure asc
-limit 100
+limit {{ parameter('rows') }}

@@ -9,11 +9,11 @@ select
     row_count
 from {{ ref('mart_status') }}
 order by
-    case last_check_status
+    case coalesce(last_check_status, 'not checked')
         when 'failed' then 1
         when 'warned' then 2
-        when 'passed' then 4
-        else 3
+        when 'not checked' then 3
+        else 4
     end asc,
     hours_old desc,
     mart asc

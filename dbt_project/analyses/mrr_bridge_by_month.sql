@@ -24,6 +24,7 @@ bridges as (
 
 select
     month,
+    {{ has_ended('month', "to_date(month, 'YYYY-MM')", 'platform_analytics') }} as is_complete,
     round(opening_cents / 100.0, 2) as opening,
     round(new_cents / 100, 2) as new,
     round(reactivation_cents / 100, 2) as reactivation,

@@ -24,6 +24,7 @@ totals as (
 
 select
     balances.client_id,
+    clients.name,
     balances.month as as_of_month,
     round(balances.outstanding_invoices_cents / 100.0, 2) as outstanding,
     round(totals.invoiced_cents / 100, 2) as invoiced,
@@ -34,5 +35,6 @@ select
     totals.last_payment_on
 from balances
 inner join totals on balances.client_id = totals.client_id
+inner join {{ ref('clients') }} as clients on balances.client_id = clients.client_id
 where balances.outstanding_invoices_cents > 0
 order by balances.outstanding_invoices_cents desc, balances.client_id asc

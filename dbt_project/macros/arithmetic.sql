@@ -23,9 +23,14 @@
 {%- endmacro %}
 
 
-{# round(100 * (this - previous) / previous), NULL when previous is NULL or 0. #}
-{% macro change(this, previous) -%}
-    {{ to_bigint('round(100 * (' ~ this ~ ' - ' ~ previous ~ ')::numeric / nullif(' ~ previous ~ ', 0))') }}
+{#
+    round(100 * (this - previous) / previous), NULL when previous is NULL or 0, and while the period
+    runs: part of a month against the whole month before would look like a loss.
+#}
+{% macro change(this, previous, is_complete) -%}
+    case when {{ is_complete }} then {{ to_bigint(
+        'round(100 * (' ~ this ~ ' - ' ~ previous ~ ')::numeric / nullif(' ~ previous ~ ', 0))'
+    ) }} end
 {%- endmacro %}
 
 

@@ -18,6 +18,16 @@
 {%- endmacro %}
 
 
+{#
+    Whether the week or month that starts on a day had ended by as_of: of the build, or in queries
+    of marts that of a mart's last build.
+#}
+{% macro has_ended(unit, start_on, as_of_mart=none) -%}
+    ({{ start_on }} + interval '1 {{ unit }}') at time zone 'utc'
+    <= {{ current_as_of(as_of_mart) if as_of_mart else as_of() }}
+{%- endmacro %}
+
+
 {# A month as the marts write it: 'YYYY-MM'. #}
 {% macro month_of(day) -%}
     to_char({{ day }}, 'YYYY-MM')

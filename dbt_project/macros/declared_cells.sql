@@ -133,7 +133,7 @@
     {{ touched__days_in_stage() }} {{ touched__days_of_changed_counts() }}
     {{ touched__days_of_changed_mrr() }} {{ touched__days_of_conversion_windows() }}
     {{ touched__days_of_receipt() }} {{ touched__days_of_sequence_numbers() }}
-    {{ touched__ends_of_sessions() }} {{ touched__events_of_moved_leads() }}
+    {{ touched__ended_periods() }} {{ touched__ends_of_sessions() }} {{ touched__events_of_moved_leads() }}
     {{ touched__every_period_since() }} {{ touched__former_first_days_of_users() }}
     {{ touched__matured_cohorts() }} {{ touched__moved_creations_of_leads() }}
     {{ touched__new_days_with_subscriptions() }} {{ touched__next_stage_changes() }}

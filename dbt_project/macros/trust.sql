@@ -17,6 +17,19 @@
 {%- endmacro %}
 
 
+{# The models that have a test: the one that finish_build records its result for. #}
+{% macro models_with_tests() -%}
+    {% set found = [] %}
+    {% if execute %}
+        {% for node in graph.nodes.values() if node.resource_type == 'test' %}
+            {% set tested = node.attached_node or (node.depends_on.nodes | first) or '' %}
+            {% do found.append("('" ~ tested.split('.')[-1] ~ "')") %}
+        {% endfor %}
+    {% endif %}
+    (values {{ found | unique | sort | join(', ') or "('')" }})
+{%- endmacro %}
+
+
 {#
     Records published figures of closed periods that a mart is about to replace by `source`. A mart
     whose published figures people rely on declares this in its meta:
@@ -73,7 +86,8 @@
                 when new.{{ meta.cells[0] }} is not null
                     then jsonb_object_agg(figures.name, to_jsonb(new) -> figures.name)
             end as new_values
-        from jsonb_each(to_jsonb(old) - 'updated_at') as figures (name, value)
+        -- These say how and when the row came about, and are no figures.
+        from jsonb_each(to_jsonb(old) - array['updated_at', 'is_complete']) as figures (name, value)
         where figures.value is distinct from to_jsonb(new) -> figures.name
     ) as differences
     where

@@ -26,6 +26,7 @@ from orchestration.cli.load_entities import load_entities
 from orchestration.cli.output import message
 from orchestration.cli.plan import plan
 from orchestration.cli.psql import psql
+from orchestration.cli.query import query
 from orchestration.cli.rejected import rejected
 from orchestration.cli.serve import serve
 from orchestration.cli.status import status
@@ -49,8 +50,9 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     "Watch and query": {
         "status": status,
         "alerts": alerts,
-        "docs": docs,
+        "query": query,
         "psql": psql,
+        "docs": docs,
         "environment": environment,
     },
     "Delete data": {"erase": erase, "expire": expire},

@@ -7,6 +7,6 @@ import typer
 
 def docs() -> None:
     """Write the site that documents every model and column."""
-    from orchestration.operations.build import write_docs
+    from orchestration.operations.models_site import write_site
 
-    typer.echo(f"The site is in {write_docs()}")
+    typer.echo(f"The site is in {write_site()}")

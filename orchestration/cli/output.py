@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json as json_
 import os
@@ -87,7 +88,10 @@ def print_table(table: Table) -> None:
     )
     grid = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for column, values in zip(table.columns, zip(*table.rows, strict=True), strict=True):
-        numbers = all(isinstance(value, int | Decimal | None) for value in values)
+        numbers = all(
+            isinstance(value, int | Decimal | None) and not isinstance(value, bool)
+            for value in values
+        )
         grid.add_column(
             Text(column),
             justify="right" if numbers else "left",
@@ -103,11 +107,43 @@ def print_table(table: Table) -> None:
         typer.echo(line.rstrip())
 
 
+def print_csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows as CSV with a header, exact: times as ISO 8601, NULL as an empty field."""
+    printed = io.StringIO()
+    writer = csv.writer(printed, lineterminator="\n")
+    writer.writerow(columns)
+    # A terminal would act on control characters; a file or program gets values as they are.
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    for row in rows:
+        writer.writerow([escaped(text) if is_terminal else text for text in map(_field, row)])
+    # With `color` nothing is taken out of the text, whatever it looks like.
+    typer.echo(printed.getvalue(), nl=False, color=True)
+
+
+def _field(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    return _compact(value)
+
+
+def _compact(value: object) -> str:
+    """Return text for a value of any type that has the same form in tables and CSV."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict | list):
+        return json_.dumps(value, ensure_ascii=False)
+    return str(value)
+
+
 def _cell(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M}"
+    if isinstance(value, bool | dict | list):
+        return _compact(value)
     if isinstance(value, timedelta):
         if value >= timedelta(days=2):
             return f"{value.days} d"

@@ -13,6 +13,14 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port of Dagster's UI.")] = 3000,
     docs_port: Annotated[int, typer.Option(help="The port of the docs it links to.")] = 3001,
+    postgres_port: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65535,
+            help="Let BI tools reach the embedded PostgreSQL by this port of this machine.",
+        ),
+    ] = None,
     dev: Annotated[
         bool,
         typer.Option(
@@ -23,4 +31,4 @@ def serve(
     """Run Dagster: UI, schedules and runs, until Ctrl-C or SIGTERM."""
     from orchestration.serve import processes
 
-    processes.serve(host, port, docs_port, dev=dev)
+    processes.serve(host, port, docs_port, postgres_port, dev=dev)

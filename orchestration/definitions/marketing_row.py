@@ -25,7 +25,8 @@ class ExportConfig(dg.Config):
     deps=[dg.AssetKey(["intermediate", "int_platform_stats"])],
     group_name="export",
     owners=OWNERS,
-    description="The one row that the marketing site shows. A failed check leaves it unchanged.",
+    description="The one row that the marketing site shows; `active_users` are units with a "
+    "session in the last 30 days. A failed check leaves it unchanged.",
 )
 def analytics_platform_stats(
     context: dg.AssetExecutionContext, config: ExportConfig

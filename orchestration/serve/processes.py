@@ -10,11 +10,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from orchestration.definitions.instance import dagster_environment, end_lost_runs
-from warehouse import private_files
+from orchestration.serve.postgres_port import open_port
+from warehouse import database, embedded, private_files
 from warehouse.errors import WarehouseError
 from warehouse.schema.migrate import migrate
 from warehouse.settings import settings
@@ -31,12 +33,26 @@ class ServeError(WarehouseError):
     """Dagster can't run here."""
 
 
-def serve(host: str, port: int, docs_port: int, *, dev: bool = False) -> None:
+def serve(
+    host: str,
+    port: int,
+    docs_port: int,
+    postgres_port: int | None = None,
+    *,
+    dev: bool = False,
+) -> None:
     """Run Dagster and the docs it links to, until SIGTERM or SIGINT or until a process ends.
 
-    With ``dev`` the UI's "Reload definitions" loads changed code. Raises ServeError where one of
-    the processes ends by itself, or where Dagster already runs on this instance.
+    Meanwhile BI tools reach the embedded PostgreSQL by ``postgres_port``. With ``dev`` the UI's
+    "Reload definitions" loads changed code. Raises ServeError where one of the processes ends by
+    itself, where Dagster already runs on this instance, or where a port is asked for of a server
+    that is not the embedded one.
     """
+    if postgres_port is not None and not database.is_embedded():
+        raise ServeError(
+            "--postgres-port is for the embedded server: BI tools reach the server in "
+            "WAREHOUSE_DATABASE_URL as it is."
+        )
     lock = lock_instance()
     if settings().web_password is None and host not in ("127.0.0.1", "::1", "localhost"):
         print(
@@ -46,6 +62,27 @@ def serve(host: str, port: int, docs_port: int, *, dev: bool = False) -> None:
         )
     private_files.tighten_home(settings().home)
     _prepare()
+    with port_for_tools(postgres_port):
+        _run(host, port, docs_port, lock, dev=dev)
+
+
+@contextlib.contextmanager
+def port_for_tools(port: int | None) -> Iterator[None]:
+    """Keep the port of BI tools open meanwhile, or closed without one."""
+    if port is None:
+        # One that was killed may have left it open.
+        if database.is_embedded():
+            embedded.close_port()
+        yield
+        return
+    print(open_port(port), file=sys.stderr)
+    try:
+        yield
+    finally:
+        embedded.close_port()
+
+
+def _run(host: str, port: int, docs_port: int, lock: IO[str], *, dev: bool) -> None:
     environment = dagster_environment()
     end_lost_runs(environment)
     stopping: list[int] = []

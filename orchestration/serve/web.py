@@ -24,8 +24,8 @@ STOP_SECONDS = 3
 DOCS_PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Docs of the warehouse</title>
 <ul>
-<li><a href="checks/index.html">Checks: Data Docs of the latest run</a></li>
-<li><a href="models/static_index.html">Models: each table and column</a></li>
+<li><a href="checks/index.html">Checks: the latest run of each suite</a></li>
+<li><a href="models/static_index.html">Models: marts by family, columns, ready queries</a></li>
 </ul>
 </html>
 """

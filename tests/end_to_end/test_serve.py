@@ -29,9 +29,10 @@ from dagster._core.scheduler.instigation import (
     InstigatorStatus,
     ScheduleInstigatorData,
 )
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from tests.conftest import WAREHOUSE, Server
+from tests.support.browser import a_browser
 from tests.support.processes import open_to_others, until
 from tests.support.webhook import free_port, webhook
 from warehouse import private_files
@@ -41,12 +42,6 @@ pytestmark = pytest.mark.deep
 
 MINUTES = 60
 LOCATION = "orchestration.definitions.code_location"
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
-# As a machine without a screen needs it; and nothing calls home.
-CHROMIUM_OPTIONS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 
 
 @dataclass
@@ -207,16 +202,11 @@ def answers(served: Served) -> bool:
 @pytest.fixture(scope="module")
 def page(served: Served) -> Iterator[Page]:
     """A page of a real browser."""
-    if CHROMIUM is None:
-        missing = "Chromium is not installed (Debian: apt-get install chromium)"
-        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
+    with a_browser() as browser:
         one = browser.new_page(base_url=served.url, viewport={"width": 1600, "height": 1000})
         one.set_default_timeout(60_000)
         expect.set_options(timeout=60_000)
         yield one
-        browser.close()
 
 
 def picture(page: Page, name: str) -> None:

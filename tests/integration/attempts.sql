@@ -97,6 +97,10 @@ select * from warehouse.builds
 select marts.chat_events from marts.chat_events
 select (c).* from (select c from marts.chat_events as c) as x
 select * from marts.document_popularity
+select * from marts.documents
+select * from marts.clients where pg_temp.leak(name)
+select * from marts.users where pg_temp.leak(user_id)
+select u.* from marts.users as u full join marts.clients as c on u.client_id = c.client_id
 select warehouse.current_as_of('analytics_daily')
 select * from marts.alert_history
 

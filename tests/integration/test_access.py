@@ -59,7 +59,7 @@ OF_TENANTS = {
         "client_cohorts", "builder_usage_daily", "unit_economics_monthly", "sessions",
         "stats_hourly", "stats_daily", "traffic_countries_daily", "top_pages_daily",
         "traffic_sources_daily", "visitor_funnel_monthly", "restatements",
-        "chat_events", "revenue_events", "api_errors",
+        "chat_events", "revenue_events", "api_errors", "clients", "users",
     },
     "user_id": {
         "user_daily_usage", "user_monthly_usage", "credit_usage_daily", "user_monthly_summary",
@@ -71,10 +71,10 @@ OF_ANALYSTS = {
     "platform_analytics", "plan_adoption_daily", "business_metrics", "revenue_daily",
     "dashboard_usage_daily", "api_performance_hourly", "api_performance_daily",
     "system_metrics_hourly", "ingest_loss_daily", "ingest_reconciliation_daily", "alert_history",
-    "dashboard_summary", "warehouse_events", "mart_status",
+    "dashboard_summary", "warehouse_events", "mart_status", "documents",
 }  # fmt: skip
 # Of these a user's own rows are found, too: one who is mapped to a client and a user sees those.
-OF_USERS = {"chat_events", "revenue_events", "api_errors", *OF_TENANTS["user_id"]}
+OF_USERS = {"chat_events", "revenue_events", "api_errors", "users", *OF_TENANTS["user_id"]}
 
 UPSERTED = {LOADER: "select insert update", TRANSFORMER: "select"}
 TABLES: dict[str, dict[str, str]] = {
@@ -152,10 +152,11 @@ COLUMNS: dict[tuple[str, str, str], str] = {
 }
 # Facts that views and functions of marts read: by tenants, of whom policies hold others' rows back.
 FACTS_READ = {
-    TENANT: {"int_events", "int_revenue_events", "int_lead_events"},
+    TENANT: {"int_events", "int_revenue_events", "int_lead_events", "int_clients", "int_users"},
     ANALYST: {
         "int_events", "int_revenue_events", "int_lead_events", "int_api_request_events",
-        "int_system_metric_events", "int_api_error_windows", "stg_documents",
+        "int_system_metric_events", "int_api_error_windows", "stg_documents", "int_clients",
+        "int_users", "int_documents",
     },
 }  # fmt: skip
 READ_STANDS = {ANALYST, TENANT, TRANSFORMER}

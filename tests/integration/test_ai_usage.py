@@ -147,6 +147,16 @@ def test_a_changed_limit_touches_the_months_of_its_user_alone(warm, january, tmp
     ]
 
 
+def test_a_month_that_ends_is_complete_with_no_chat_in_it(warm, january, tmp_path):
+    land(tmp_path, [chat("2026-03-05T09:00", "ann", "plan", "m5")])
+    build_at(datetime(2026, 3, 31, 23, 59, tzinfo=UTC))
+    complete = "select year_month from marts.user_monthly_summary where not is_complete"
+    assert warm.execute(complete).fetchall() == [("2026-03",)]
+    cells = touched(warm, CELLS, lambda: build_at(datetime(2026, 4, 1, tzinfo=UTC)))
+    assert cells == {mart: set() for mart in CELLS} | {"user_monthly_usage": {"ann 2026-03"}}
+    assert warm.execute(complete).fetchall() == []
+
+
 def test_events_of_other_kinds_touch_nothing(warm, january, tmp_path):
     signup = chat("2026-01-10T12:00", "ann", "plan", "m1") | {"event": "signup", "properties": {}}
     land(tmp_path, [signup])

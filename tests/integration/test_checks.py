@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 import psycopg
 import pytest
+from playwright.sync_api import expect
 
-from expectations.checks import CheckError, CheckResult, docs_page, forget_old_results, run_checks
+from expectations.checks import (
+    ROWS,
+    CheckError,
+    CheckResult,
+    docs_page,
+    forget_old_results,
+    run_checks,
+)
 from ingestion.load.loader import load
 from ingestion.sources.files import open_source
 from tests.conftest import ON_16
+from tests.support.browser import a_browser
 from tests.support.lines import rows
 from warehouse.settings import settings
 
@@ -413,6 +424,73 @@ def test_a_site_replaces_the_last_one_of_the_same_suites(landed: psycopg.Connect
     assert "stale.html" not in names
     assert "event_batches.html" not in names
     assert "platform_stats.html" in names
-    folders = {path.name for path in settings().docs.glob("*/*")}
+    folders = {path.name for path in settings().docs.glob("*/*") if path.is_dir()}
     assert folders == {"platform_stats", "platform_stats-event_batches"}
     assert [path.name for path in settings().docs.iterdir()] == ["checks"]
+
+
+ADDRESS = re.compile(r"""(?:href|src)=["']([^"'#]+)|url\(["']?([^"')]+)""")
+
+
+def test_data_docs_load_nothing_from_elsewhere_and_their_links_lead_somewhere(
+    landed: psycopg.Connection,
+) -> None:
+    run_checks(docs=True)
+    for page in [*settings().data_docs.rglob("*.html"), *settings().data_docs.rglob("*.css")]:
+        for link, style in ADDRESS.findall(page.read_text("utf-8")):
+            address = unquote(link or style)
+            assert not re.match(r"(\w+:)?//", address), (page, address)
+            if link:
+                assert (page.parent / address).exists(), (page, address)
+
+
+def test_the_home_of_data_docs_names_the_latest_run_of_each_suite(
+    landed: psycopg.Connection,
+) -> None:
+    shutil.rmtree(settings().docs, ignore_errors=True)
+    run_checks(docs=True)
+    for statement in FAULTS["raw_events.event_in_plan"]:
+        landed.execute(statement)
+    landed.execute("delete from warehouse.check_results")
+    run_checks(docs=True, suites=["raw_events"])
+    home = (settings().data_docs / "index.html").read_text("utf-8")
+    found = [
+        tuple(re.sub("<[^>]*>", "", cell) for cell in re.findall("<td.*?</td>", row))
+        for row in re.findall("<tr>(.*?)</tr>", home, re.DOTALL)
+    ]
+    runs = {suite: (name, *rest[:4]) for name, suite, *rest in filter(None, found)}
+    assert runs["raw_events"] == ("batches 1 to 2", "staging.raw_events", "failed", "9", "1")
+    assert runs["event_batches"] == ("batches 1 to 2", "staging.event_batches", "passed", "6", "0")
+    assert runs["platform_stats"][0] == "row of batch 1"
+    assert runs.keys() == set(ROWS)
+    # What failed comes first.
+    assert next(iter(runs)) == "raw_events"
+    assert "raw_events/validations/" in home
+    assert "all/validations/event_batches/" in home
+
+
+@pytest.mark.deep
+def test_data_docs_open_and_filter_in_a_browser(landed: psycopg.Connection) -> None:
+    for statement in FAULTS["raw_events.event_in_plan"]:
+        landed.execute(statement)
+    run_checks(docs=True)
+    asked: list[str] = []
+    with a_browser() as browser:
+        page = browser.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto((settings().data_docs / "index.html").as_uri())
+        page.get_by_role("row", name="raw_events").get_by_role("link").first.click()
+        passed = page.get_by_text("No context contains an ip.")
+        expect(passed).to_be_visible()
+        page.get_by_text("Failed Only").click()
+        expect(passed).not_to_be_visible()
+        expect(page.get_by_text("Every event name is in the tracking plan.")).to_be_visible()
+        page.get_by_text("Show All").click()
+        expect(passed).to_be_visible()
+        info = page.get_by_text("Great Expectations Version")
+        expect(info).not_to_be_visible()
+        page.get_by_text("Show more info").click()
+        expect(info).to_be_visible()
+        page.get_by_role("link", name="Home").click()
+        expect(page.get_by_role("heading", name="Checks")).to_be_visible()
+    assert {url.partition(":")[0] for url in asked} == {"file"}

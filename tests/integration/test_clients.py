@@ -162,6 +162,39 @@ def test_a_new_day_without_events_adds_its_rows_and_touches_no_other(warm, janua
     }
 
 
+def test_a_period_that_ends_is_complete_and_compared_with_no_event_in_it(warm, january, tmp_path):
+    of_february = [
+        event("lead_created", "2026-02-02T09:00", "l3"),
+        message("2026-02-02T10:00", "inbound", "l3"),
+        message("2026-02-02T11:00", "outbound", "l3"),
+    ]
+    land(tmp_path, of_february)
+    build_at(AS_OF)
+    months = (
+        "select month, is_complete, previous_month_leads_change_pct from marts.analytics_monthly "
+        "order by month"
+    )
+    # A month of two days against a whole one would be a loss.
+    assert warm.execute(months).fetchall() == [("2026-01", True, None), ("2026-02", False, None)]
+    march = datetime(2026, 3, 1, tzinfo=UTC)
+    cells = touched(warm, CELLS, lambda: build_at(march))
+    # The week of the 23rd is running.
+    weeks = ("2026-02-02", "2026-02-09", "2026-02-16", "2026-02-23")
+    assert cells["analytics_weekly"] == acme(*weeks)
+    assert cells["analytics_monthly"] == acme("2026-02", "2026-03")
+    of_months = ("conversion_funnel", "lead_cohort_funnel", "lead_sources")
+    for mart in (*of_months, "response_time_distribution"):
+        assert cells[mart] == acme("2026-02"), mart
+    assert warm.execute(months).fetchall() == [
+        ("2026-01", True, None),
+        ("2026-02", True, -50),
+        ("2026-03", False, None),
+    ]
+    # February was open when it was published: that it ended is no restatement.
+    assert [row for row in restatements(warm) if row[0] == "analytics_monthly"] == []
+    holds_against_a_rebuild(warm, march)
+
+
 @pytest.mark.deep
 def test_an_entity_that_changes_touches_the_span_and_the_counts_of_clients(warm, january, tmp_path):
     changed = client("acme", "2026-01-03") | {"updated_at": "2026-02-01T00:00:00Z"}
@@ -376,6 +409,8 @@ def test_a_check_shows_in_the_status_of_its_mart(warm, january):
         warm.execute("select mart, last_check_status from marts.mart_status").fetchall()
     )
     assert statuses["analytics_daily"] == "passed"
+    # Nothing but its table's constraints checks this one.
+    assert statuses["lead_sources"] == "constraints only"
     warm.execute(
         "insert into warehouse.check_results "
         "(check_name, source, model, severity, passed, batch_seq) "

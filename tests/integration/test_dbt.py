@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -14,6 +15,8 @@ import pytest
 from ingestion.contract.tracking_plan import tracking_plan
 from orchestration.operations.build import DBT_PROJECT, dbt_command, dbt_environment, environment
 from orchestration.operations.expire import typed_facts
+from orchestration.operations.models_site import OVERVIEW, make_readable
+from orchestration.operations.queries import ready_queries
 from tests.conftest import ON_16, Server
 from tests.support.building import cold_dbt, warm_warehouse
 
@@ -82,8 +85,9 @@ def test_every_model_that_decides_something_has_unit_tests(parsed: tuple[Any, li
     # A fact is its staging view, cut by batches: one of them stands for all.
     cut_alike = {model.name for model in models(manifest) if "facts" in model.fqn}
     assert tested & cut_alike
-    # A list of what was noted elsewhere, passed on as it is.
-    assert {model.name for model in models(manifest)} - cut_alike - {"restatements"} <= tested
+    # What was noted or decided elsewhere, passed on as it is.
+    passed_on = {"restatements", "clients", "users"}
+    assert {model.name for model in models(manifest)} - cut_alike - passed_on <= tested
 
 
 @pytest.mark.deep
@@ -121,6 +125,47 @@ def test_every_model_says_in_its_first_words_what_a_row_is(parsed: tuple[Any, li
     manifest, _ = parsed
     grain = re.compile(r"(One row per|Exactly one row)\b")
     assert [m.name for m in models(manifest) if not grain.match(m.description)] == []
+
+
+def test_the_site_of_models_lists_every_mart_and_every_ready_query(
+    parsed: tuple[Any, list[str]],
+) -> None:
+    manifest, _ = parsed
+    site = json.loads(json.dumps(manifest.writable_manifest().to_dict(), default=str))
+    make_readable(site, ready_queries())
+    overview = site["docs"][OVERVIEW]["block_contents"]
+    marts = [model.name for model in models(manifest) if model.schema == "marts"]
+    assert [name for name in [*marts, *ready_queries()] if f"[{name}](#!/" not in overview] == []
+    # Of the declarations of the mechanism nothing is left.
+    assert "touched_by" not in json.dumps([node["meta"] for node in site["nodes"].values()])
+
+
+# Numbers that are no counts, by a part of their name; what names a unit, there or in words.
+MEASURED = re.compile(
+    r"rate$|cost|avg_|average|latest|minimum|maximum|usage|value|multiple|within|median|revenue|amount"
+    r"|duration|change"
+)
+UNIT_IN_NAME = re.compile(r"_(cents|usd|seconds|ms|percent|pct)$|_hours_|_count$")
+UNIT_IN_WORDS = re.compile(
+    r"percent|basis points|USD|\bcents\b|own unit|in the unit|1 to 5|of 1\b|factor|tokens",
+    re.IGNORECASE,
+)
+
+
+def test_every_measured_column_says_its_unit(parsed: tuple[Any, list[str]]) -> None:
+    manifest, _ = parsed
+    numbers = {"bigint", "integer", "numeric"}
+    silent = [
+        f"{model.name}.{name}: {column.description}"
+        for model in models(manifest)
+        if model.schema == "marts" or model.name == "int_platform_stats"
+        for name, column in model.columns.items()
+        if column.data_type in numbers
+        and MEASURED.search(name)
+        and not UNIT_IN_NAME.search(name)
+        and not UNIT_IN_WORDS.search(column.description)
+    ]
+    assert silent == []
 
 
 def test_every_mart_and_function_declares_who_reads_it(parsed: tuple[Any, list[str]]) -> None:

@@ -240,7 +240,8 @@ def test_a_new_day_adds_its_metrics_and_a_new_month_its_economics(warm, january)
         warm, CELLS, lambda: build_at(datetime(2026, 2, 4, 1, tzinfo=UTC))
     ) == NOTHING | {"business_metrics": {"02-04"}}
     cells = touched(warm, CELLS, lambda: build_at(datetime(2026, 3, 1, tzinfo=UTC)))
-    assert cells["unit_economics_monthly"] == {"acme 2026-03"}
+    # February has ended.
+    assert cells["unit_economics_monthly"] == {"acme 2026-02", "acme 2026-03"}
     assert cells["business_metrics"] == {f"02-{day:02}" for day in range(5, 29)} | {"03-01"}
 
 

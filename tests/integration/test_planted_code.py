@@ -361,6 +361,10 @@ def test_an_owner_who_is_not_the_only_builder_is_asked_to_let_builds_sign_in(
             assert "tim_transformer may build, too" in str(done.exception)
         with pytest.raises(DatabaseError):
             builder_environment()
+        for command in (["query", "freshness_of_marts"], ["psql"]):
+            done = CliRunner().invoke(app, command)
+            assert isinstance(done.exception, DatabaseError), command
+            assert "WAREHOUSE_ANALYST_URL" in str(done.exception)
     # A login that may become the owner is no better.
     owner.execute("create role olga login superuser")
     try:

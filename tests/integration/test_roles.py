@@ -16,7 +16,7 @@ from tests.conftest import WAREHOUSE, settings_of
 from tests.support.lines import clean_file, rows, value
 from tests.support.processes import Finished, finish, run
 from warehouse import embedded
-from warehouse.database import connect_as_builder
+from warehouse.database import connect_as_analyst, connect_as_builder
 from warehouse.schema.access import roles
 from warehouse.schema.migrate import Migrated, migrate
 from warehouse.settings import settings
@@ -163,7 +163,7 @@ def test_init_that_may_not_prints_for_a_dba_what_to_run_and_works_for_its_owner_
 
 
 @pytest.mark.deep
-def test_init_of_the_embedded_server_makes_a_login_for_builds() -> None:
+def test_init_of_the_embedded_server_makes_logins_for_builds_and_for_reading() -> None:
     home = Path(tempfile.mkdtemp(prefix="wh-"))
     with settings_of(home, SERVER_VERSION, None):
         try:
@@ -181,6 +181,12 @@ def test_init_of_the_embedded_server_makes_a_login_for_builds() -> None:
                         builder.execute(f"set role {role}")
             environment = run("environment").output
             assert "export PGUSER=warehouse_builder" in environment
+            with connect_as_analyst() as reader:
+                found = rows(reader, "select session_user::text, current_user::text")
+                assert found == [("warehouse_reader", "warehouse_analyst")]
+                for role in ("postgres", "warehouse_transformer"):
+                    with pytest.raises(psycopg.errors.InsufficientPrivilege), reader.transaction():
+                        reader.execute(f"set role {role}")
         finally:
             embedded.stop()
             shutil.rmtree(home)

@@ -250,10 +250,28 @@ def test_what_psql_shows_is_that_of_every_session(
         if variable.startswith("PG"):
             monkeypatch.setenv(variable, VARIABLES[variable])
     query = "select timestamptz '2026-01-31 12:00Z', interval '1 day 2 hours', current_database()"
-    done = subprocess.run(
-        [*WAREHOUSE, "psql", "--", "-XAtc", query], capture_output=True, text=True, check=True
-    )
-    assert done.stdout == f"2026-01-31 12:00:00+00|1 day 02:00:00|{warehouse.info.dbname}\n"
+    for options in ([], ["--owner"]):
+        done = subprocess.run(
+            [*WAREHOUSE, "psql", *options, "--", "-XAtc", query],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert done.stdout == f"2026-01-31 12:00:00+00|1 day 02:00:00|{warehouse.info.dbname}\n"
+
+
+def test_psql_opens_as_an_analyst_in_marts_and_for_the_owner_on_demand(
+    warehouse: psycopg.Connection,
+) -> None:
+    query = "select current_user, current_setting('search_path')"
+    expected = {
+        "": "warehouse_analyst|marts\n",
+        "--owner": "postgres|pg_catalog,pg_temp\n",
+    }
+    for option, answer in expected.items():
+        command = [*WAREHOUSE, "psql", *filter(None, [option]), "--", "-XAtc", query]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout == answer
+    both = [*WAREHOUSE, "psql", "--owner", "--builder"]
+    assert subprocess.run(both, capture_output=True).returncode == 2
 
 
 def test_the_environment_for_bare_dbt_takes_the_shells_variables_away(

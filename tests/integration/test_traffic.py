@@ -109,6 +109,18 @@ def test_a_late_view_that_joins_two_sessions_touches_their_hours_and_day(warm, j
     }
 
 
+def test_a_month_that_ends_is_complete_with_no_view_in_it(warm, january, tmp_path):
+    land(tmp_path, [view("2026-02-02T09:00", "/february")])
+    build_at(AS_OF)
+    complete = "select distinct is_complete from marts.visitor_funnel_monthly where month = %s"
+    assert warm.execute(complete, ("2026-02",)).fetchall() == [(False,)]
+    march = datetime(2026, 3, 1, tzinfo=UTC)
+    assert touched(warm, CELLS, lambda: build_at(march)) == NOTHING | {
+        "visitor_funnel_monthly": acme("2026-02")
+    }
+    assert warm.execute(complete, ("2026-02",)).fetchall() == [(True,)]
+
+
 def test_a_late_view_that_moves_a_named_start_touches_the_days_of_both_starts(
     warm, january, tmp_path
 ):

@@ -74,6 +74,7 @@ USER_IDS = ("ann", "pia", SHARED_USER, "none")
 CONVERSATION_IDS = ("c-1", "c-2", "c-3", "", None)
 MESSAGE_IDS = ("m-1", "m-2", "m-3", "", None)
 DOCUMENT_IDS = ("d-1", "d-2", None)
+DOWNLOADED_IDS = (*DOCUMENT_IDS, "d-3", "")
 # One is called what chats without a model are counted as.
 MODEL_NAMES = ("small", "unknown", None)
 # More than ten, and in another order by locale, by number or by UTF-16.
@@ -230,9 +231,9 @@ def feedbacks(draw: st.DrawFn, at: st.SearchStrategy[datetime]) -> Event:
 
 @st.composite
 def others(draw: st.DrawFn, at: st.SearchStrategy[datetime]) -> Event:
-    """Events that have a chat's ids but are none, and count nowhere here."""
+    """Events that have a chat's ids but are none; of them only a download uses a document."""
     client_id = draw(st.sampled_from(CLIENT_IDS))
-    name = draw(st.sampled_from(("message", "signup")))
+    name = draw(st.sampled_from(("message", "signup", "pdf_download")))
     event = _event(draw, name, client_id, at)
     if name == "message":
         event["actor"]["lead_id"] = "l-1"
@@ -242,6 +243,8 @@ def others(draw: st.DrawFn, at: st.SearchStrategy[datetime]) -> Event:
             "conversation_id": draw(st.sampled_from(CONVERSATION_IDS)),
             "message_id": draw(st.sampled_from(MESSAGE_IDS)),
         }
+    if name == "pdf_download":
+        event["properties"] = _given({"document_id": draw(_absent_as_well(DOWNLOADED_IDS))})
     return event
 
 

@@ -498,6 +498,9 @@ def user_entities(draw: st.DrawFn, user_id: str, at: Moments) -> Entity:
         "client_id": draw(st.sampled_from((*CLIENT_IDS, None))),
         "role": draw(st.sampled_from(("admin", "member", None))),
         "plan": draw(st.sampled_from(("pro", None))),
+        "monthly_message_limit": draw(st.sampled_from((0, 5, None))),
+        "monthly_token_limit": draw(st.sampled_from((1000, None))),
+        "monthly_cost_limit": draw(st.sampled_from((0.3, None))),
         "created_at": _written(draw(_created(at)), draw(st.sampled_from(OFFSETS))),
         "updated_at": "2025-05-01T00:00:00Z",
     }

@@ -20,6 +20,7 @@ from tests.conftest import Server
 from tests.properties.ai_streams import AS_OFS, Entity, Stream, chat_streams
 from tests.properties.any_path import AnyPath, Entities, few_cases
 from tests.reference.ai_usage import all_marts
+from tests.reference.dimensions import document_rows
 from tests.support.building import build_at, warm_warehouse
 from tests.support.mart_comparison import assert_marts_match
 
@@ -27,6 +28,8 @@ MODELS = (
     "int_chat_events",
     "int_chat_feedback_events",
     "int_rated_chats",
+    "int_pdf_download_events",
+    "int_documents",
     "chat_events",
     "user_daily_usage",
     "user_monthly_usage",
@@ -37,7 +40,7 @@ MODELS = (
 
 @pytest.fixture(scope="module")
 def warm(servers: Callable[[int], Server]) -> Iterator[psycopg.Connection]:
-    with warm_warehouse(servers(18), only=["ai_usage"]) as connection:
+    with warm_warehouse(servers(18), only=["ai_usage", "documents"]) as connection:
         yield connection
 
 
@@ -56,7 +59,9 @@ def test_any_path_ends_like_the_reference_and_like_a_full_refresh(
         Entities(EntityKind.USERS, users, _user_once),
         Entities(EntityKind.DOCUMENTS, documents, lambda _, document: document),
     )
-    expected = all_marts(*map(path.left, stream), as_of)
+    events, users, documents = map(path.left, stream)
+    expected = all_marts(events, users, documents, as_of)
+    expected["documents"] = document_rows(events, documents, as_of)
     assert_marts_match(warm, expected)
     build_at(as_of, full_refresh=True)
     assert_marts_match(warm, expected)

@@ -19,7 +19,7 @@ from ingestion.load.entities import EntityKind
 from tests.conftest import Server
 from tests.properties.any_path import AnyPath, Entities, few_cases
 from tests.properties.client_streams import AS_OFS, Entity, Stream, client_streams
-from tests.reference import clients, platform
+from tests.reference import clients, dimensions, platform
 from tests.support.building import build_at, warm_warehouse
 from tests.support.mart_comparison import assert_marts_match
 
@@ -53,7 +53,7 @@ MODELS = (
 
 @pytest.fixture(scope="module")
 def warm(servers: Callable[[int], Server]) -> Iterator[psycopg.Connection]:
-    with warm_warehouse(servers(18), only=["clients", "platform"]) as connection:
+    with warm_warehouse(servers(18), only=["clients", "platform", "dimensions"]) as connection:
         yield connection
 
 
@@ -73,9 +73,12 @@ def test_any_path_ends_like_the_reference_and_like_a_full_refresh(
         Entities(EntityKind.USERS, users, _once),
     )
     events, tenants, users = map(path.left, stream)
-    expected = clients.all_marts(events, tenants, users, as_of) | platform.all_marts(
-        events, tenants, as_of
-    )
+    expected = {
+        **clients.all_marts(events, tenants, users, as_of),
+        **platform.all_marts(events, tenants, as_of),
+        "clients": dimensions.client_rows(events, tenants, as_of),
+        "users": dimensions.user_rows(events, users, as_of),
+    }
     assert_marts_match(warm, expected)
     build_at(as_of, full_refresh=True)
     assert_marts_match(warm, expected)

@@ -202,6 +202,7 @@ def user_monthly_usage(events: list[Event], users: list[Entity], as_of: datetime
             "cache_hit_rate": _share(month_chats, "cache_hit"),
             "error_rate": _share(month_chats, "error_occurred"),
             "last_activity_at": max(chat["created_at"] for chat in month_chats),
+            "is_complete": datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC) <= as_of,
         }
         limits = _limits(user_id, users, as_of)
         rows.append(key | _usage(month_chats) | activity | _against_limits(month_chats, limits))

@@ -235,6 +235,7 @@ def unit_economics_monthly(
                 "credits_cost_usd": as_decimal(credits_cost),
                 "margin_cents": mrr - api_cost - rounded_whole(100 * (ai_cost + credits_cost)),
                 "new_leads": monthly["new_leads"],
+                "is_complete": monthly["is_complete"],
             }
         )
     return rows

@@ -327,7 +327,9 @@ def analytics_weekly(events: list[Event], clients: list[Entity], as_of: datetime
             appointments = count(of_week, "appointment_booked")
             jobs_won = count(of_week, "job_won")
             revenue = total(of_week, "job_won", "value_cents")
-            previous = weeks.get(week_start - WEEK, {})
+            is_complete = midnight(week_start + WEEK) <= as_of
+            # What a week that is running has come to so far is not compared.
+            previous = weeks.get(week_start - WEEK, {}) if is_complete else {}
             weeks[week_start] = {
                 "client_id": client.id,
                 "week_start": week_start,
@@ -347,6 +349,7 @@ def analytics_weekly(events: list[Event], clients: list[Entity], as_of: datetime
                 ),
                 "leads_change_percent": change(new_leads, previous.get("new_leads")),
                 "revenue_change_percent": change(revenue, previous.get("revenue_attributed_cents")),
+                "is_complete": is_complete,
             }
         rows.extend(weeks.values())
     return rows
@@ -372,7 +375,8 @@ def analytics_monthly(events: list[Event], clients: list[Entity], as_of: datetim
             cost = total(of_month, "api_cost", "cost_cents")
             invoiced = total(to_its_end, "invoice_sent", "value_cents")
             collected = total(to_its_end, "payment_received", "value_cents")
-            previous = months.get(month_after(month, -1), {})
+            # What a month that is running has come to so far is not compared.
+            previous = months.get(month_after(month, -1), {}) if has_ended(month, as_of) else {}
             months[month] = {
                 "client_id": client.id,
                 "month": month,
@@ -403,6 +407,7 @@ def analytics_monthly(events: list[Event], clients: list[Entity], as_of: datetim
                     revenue, previous.get("revenue_attributed_cents")
                 ),
                 "previous_month_leads_change_pct": change(new_leads, previous.get("new_leads")),
+                "is_complete": has_ended(month, as_of),
             }
         rows.extend(months.values())
     return rows
@@ -510,6 +515,7 @@ def conversion_funnel(events: list[Event], as_of: datetime) -> list[Row]:
                         ),
                         # The first stage is measured against itself.
                         "conversion_rate": pct(leads, leads if order == 1 else leads_before),
+                        "is_complete": has_ended(month, as_of),
                     }
                 )
                 leads_before = leads
@@ -544,6 +550,7 @@ def lead_cohort_funnel(events: list[Event], as_of: datetime) -> list[Row]:
                         percentile(hours_to[stage], Fraction(1, 2)), 2
                     ),
                     "is_mature": start_of(month_after(month, 1)) + NINETY_DAYS <= as_of,
+                    "is_complete": has_ended(month, as_of),
                 }
                 for order, stage in enumerate(FUNNEL_STEPS, start=1)
             )
@@ -572,6 +579,7 @@ def lead_sources(events: list[Event], as_of: datetime) -> list[Row]:
                     "conversions": conversions,
                     "revenue_cents": total(of_cell, "job_won", "value_cents"),
                     "conversion_rate": pct(conversions, len(cell)),
+                    "is_complete": has_ended(month, as_of),
                 }
             )
     return rows
@@ -591,6 +599,7 @@ def response_time_distribution(events: list[Event], as_of: datetime) -> list[Row
                     "bucket": bucket,
                     "bucket_order": order,
                     "responses": responses[bucket],
+                    "is_complete": has_ended(month, as_of),
                 }
                 for order, (bucket, _) in enumerate(BUCKETS, start=1)
             )

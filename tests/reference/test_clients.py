@@ -338,7 +338,12 @@ def test_a_week_over_the_years_end_is_one_and_compares_with_the_one_before() -> 
     assert picked(second, "lead_to_appointment_rate", "appointment_to_job_rate") == (1429, 0)
     assert picked(third, "leads_change_percent", "revenue_change_percent") == (-100, None)
     assert picked(third, "overall_conversion_rate", "appointment_to_job_rate") == (None, None)
-    assert picked(fourth, "leads_change_percent", "revenue_change_percent") == (None, -100)
+    # It has just begun: nothing is compared until it ends.
+    assert picked(fourth, "leads_change_percent", "revenue_change_percent") == (None, None)
+    weeks = (first, second, third, fourth)
+    assert [week["is_complete"] for week in weeks] == [True, True, True, False]
+    *_, ended, _ = analytics_weekly(events, [], datetime(2025, 1, 20, tzinfo=UTC))
+    assert picked(ended, "revenue_change_percent", "is_complete") == (-100, True)
 
 
 def test_a_month_adds_up() -> None:
@@ -392,6 +397,7 @@ def test_a_month_adds_up() -> None:
         # 15 is 114.29 % more than 7.
         "previous_month_revenue_change_pct": 114,
         "previous_month_leads_change_pct": -100,
+        "is_complete": True,
     }
     assert picked(march, "month", "outstanding_invoices_cents") == ("2025-03", 70)
     assert picked(march, "avg_job_value_cents", "previous_month_leads_change_pct") == (None, None)

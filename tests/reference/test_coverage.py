@@ -11,7 +11,7 @@ import yaml
 
 from ingestion.load.entities import EntityKind
 from tests.properties.traffic_streams import ingested
-from tests.reference import ai_usage, business, clients, operations, platform, traffic
+from tests.reference import ai_usage, business, clients, dimensions, operations, platform, traffic
 from tests.support.mart_comparison import LEFT_OPEN, NOT_COMPARED, compared_columns
 from tests.support.people import AS_OF, entities_of, story_of
 from warehouse.settings import PROJECT_DIR
@@ -54,10 +54,12 @@ def _events() -> list[dict[str, Any]]:
 def reported() -> dict[str, list[dict[str, Any]]]:
     events, entities = _events(), entities_of(CLIENT)
     tenants, users = entities[EntityKind.CLIENTS], entities[EntityKind.USERS]
+    documents = entities[EntityKind.DOCUMENTS]
     return {
-        **ai_usage.all_marts(events, users, entities[EntityKind.DOCUMENTS], AS_OF),
+        **ai_usage.all_marts(events, users, documents, AS_OF),
         **business.all_marts(events, tenants, AS_OF),
         **clients.all_marts(events, tenants, users, AS_OF),
+        **dimensions.all_marts(events, tenants, users, documents, AS_OF),
         **operations.all_marts(events, users, [], AS_OF),
         **platform.all_marts(events, tenants, AS_OF),
         **traffic.all_marts(ingested(events), AS_OF),

@@ -26,7 +26,7 @@ from fractions import Fraction
 from typing import Any
 
 from tests.reference.ai_usage import grouped, mean, pct2, rounded_whole
-from tests.reference.clients import month_of, seconds
+from tests.reference.clients import has_ended, month_of, seconds
 from tests.reference.intake import instant
 
 Event = dict[str, Any]
@@ -320,6 +320,7 @@ def visitor_funnel_monthly(events: list[Event], as_of: datetime) -> list[Row]:
                 "step_order": order,
                 "visitors": len(reached[step]),
                 "conversion_rate": pct2(len(reached[step]), len(reached["visit"])),
+                "is_complete": has_ended(month, as_of),
             }
             for order, step in enumerate(FUNNEL_STEPS, start=1)
         )

@@ -300,6 +300,20 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
             "and false",
         ),
     ),
+    "a month that ends stays incomplete": (
+        Edit(
+            TOUCHED + "periods.sql",
+            "where\n        {{ is_increment() }}\n        and {{ start_of(unit",
+            "where\n        false\n        and {{ start_of(unit",
+        ),
+    ),
+    "a month that is running is compared with the one before": (
+        Edit(
+            "dbt_project/macros/arithmetic.sql",
+            "case when {{ is_complete }} then",
+            "case when true then",
+        ),
+    ),
     "a month that begins leaves the earnings of cohorts": (
         Edit(
             TOUCHED + "clients.sql",
@@ -485,6 +499,7 @@ TESTS = (
     OF_CLIENTS + "an_earlier_creation_moves_the_lead_with_all_that_is_counted_of_it",
     OF_CLIENTS + "a_new_day_without_events_adds_its_rows_and_touches_no_other",
     OF_CLIENTS + "a_first_build_and_a_new_day_restate_nothing",
+    OF_CLIENTS + "a_period_that_ends_is_complete_and_compared_with_no_event_in_it",
     OF_CLIENTS + "a_window_takes_the_week_and_the_month_that_it_begins_in_whole",
     OF_CLIENTS + "amounts_of_any_size_stop_no_build",
     OF_CLIENTS + "what_comes_late_and_what_comes_to_pass_end_as_a_rebuild_does",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import pty
@@ -13,7 +15,7 @@ from decimal import Decimal
 
 import pytest
 
-from orchestration.cli.output import Table, emit, message
+from orchestration.cli.output import Table, emit, message, print_csv
 
 HOSTILE = "\x1b[2J\r\x9b \u202e[red]x[/red] :smile: \\"
 SHOWN = "\\x1b[2J\\r\\x9b \\u202e[red]x[/red] :smile: \\"
@@ -48,6 +50,24 @@ def test_times_and_ages_are_short(capsys: pytest.CaptureFixture[str]) -> None:
     assert [line.split("  ") for line in capsys.readouterr().out.splitlines()[2:]] == [
         ["2026-01-31 12:30", age] for age in ("119 min", "47 h", "2 d")
     ]
+
+
+def test_csv_is_exact_and_keeps_every_character(capsys: pytest.CaptureFixture[str]) -> None:
+    at = datetime(2026, 1, 31, 12, 30, 59, 123456, tzinfo=UTC)
+    row = (at, Decimal("0.10"), None, True, {"a": [1, None]}, 'x,"y"\n' + HOSTILE)
+    print_csv(["at", "rate", "none", "is_so", "json", "text"], [row])
+    (header, read) = csv.reader(io.StringIO(capsys.readouterr().out, newline=""))
+    assert header == ["at", "rate", "none", "is_so", "json", "text"]
+    assert read == [
+        at.isoformat(), "0.10", "", "true", '{"a": [1, null]}', 'x,"y"\n' + HOSTILE,
+    ]  # fmt: skip
+
+
+def test_a_truth_is_no_number_in_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    emit({}, Table(("name", "is_so"), [("a", True), ("b", False), ("c", None)]), json=False)
+    assert [line.split() for line in capsys.readouterr().out.splitlines()[2:]] == [
+        ["a", "true"], ["b", "false"], ["c", "-"],
+    ]  # fmt: skip
 
 
 def test_nothing_in_a_value_steers_the_terminal_or_is_read_as_markup(

@@ -36,6 +36,21 @@
 {%- endmacro %}
 
 
+{#
+    The model's own cells of weeks or months that ended since the last build: they are complete now.
+    Where none ended, which is known without reading a row, the model is not read.
+#}
+{% macro touched__ended_periods() -%}
+    {% set unit = period_of_cells() %}
+    select {{ model.config.meta.cells | join(', ') }} from {{ this }}
+    where
+        {{ is_increment() }}
+        and {{ start_of(unit, day_of(from_as_of())) }} < {{ start_of(unit, day_of(as_of())) }}
+        and {{ model.config.meta.window_on }} >= {{ start_of(unit, day_of(from_as_of())) }}
+        and {{ model.config.meta.window_on }} < {{ start_of(unit, day_of(as_of())) }}
+{%- endmacro %}
+
+
 {# The days that began since the last build, from the first subscription on. #}
 {% macro touched__new_days_with_subscriptions() -%}
     select days.date::date

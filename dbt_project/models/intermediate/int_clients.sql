@@ -41,6 +41,10 @@ members as (
     select
         seen.client_id,
         entities.client_id is null as is_inferred,
+        entities.name,
+        entities.status,
+        entities.plan,
+        entities.updated_at as entity_updated_at,
         coalesce(entities.created_at, seen.first_seen_at) as created_at,
         case when entities.churned_at < {{ as_of() }} then entities.churned_at end as churned_at,
         seen.first_seen_at,
@@ -54,6 +58,10 @@ clients as (
     select
         client_id,
         is_inferred,
+        name,
+        status,
+        plan,
+        entity_updated_at,
         created_at,
         churned_at,
         first_seen_at,

@@ -32,6 +32,13 @@ users as (
     select
         seen.user_id,
         entities.user_id is null as is_inferred,
+        entities.client_id,
+        entities."role",
+        entities.plan,
+        entities.monthly_message_limit,
+        entities.monthly_token_limit,
+        entities.monthly_cost_limit,
+        entities.updated_at as entity_updated_at,
         coalesce(entities.created_at, seen.first_seen_at) as created_at,
         seen.first_seen_at,
         now() as updated_at

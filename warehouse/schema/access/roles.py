@@ -16,8 +16,8 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from warehouse import database, locks
-from warehouse.database import BUILDER
-from warehouse.embedded import BUILDER_LOGIN
+from warehouse.database import ANALYST, BUILDER
+from warehouse.embedded import BUILDER_LOGIN, READER_LOGIN
 from warehouse.locks import Lock
 from warehouse.sql_files import read_sql
 
@@ -154,9 +154,14 @@ def _create_roles(connection: psycopg.Connection) -> list[str]:
     )
     existing = {name for (name,) in connection.execute("select rolname from pg_roles")}
     missing = {role: "nologin" for role in ROLES if role not in existing}
-    # On the user's own server the user creates the builders' logins, which need passwords.
-    if database.is_embedded() and BUILDER_LOGIN not in existing:
-        missing[BUILDER_LOGIN] = f"login in role {BUILDER}"
+    # On the user's own server the user creates these logins, which need passwords.
+    if database.is_embedded():
+        logins = {BUILDER_LOGIN: BUILDER, READER_LOGIN: ANALYST}
+        missing |= {
+            login: f"login in role {group}"
+            for login, group in logins.items()
+            if login not in existing
+        }
     if missing and not may_create:
         owner = sql.Identifier(connection.info.user).as_string(connection)
         return [

@@ -37,5 +37,6 @@ select
         when {{ has_used(var('approaching_share')) }} then 'approaching'
         else 'normal'
     end as status,
-    updated_at
+    updated_at,
+    is_complete
 from months

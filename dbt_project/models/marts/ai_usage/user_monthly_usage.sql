@@ -75,6 +75,7 @@ measured as (
         limit_reached_at is not null as limit_reached,
         {{ has_used(var('approaching_share')) }} as notified_80_percent,
         {{ has_used(1) }} as notified_100_percent,
+        {{ has_ended('month', 'make_date(year, month, 1)') }} as is_complete,
         now() as updated_at
     from months
 )

@@ -105,12 +105,17 @@ months as (
         ) as roi_multiple,
 
         {{ change(
-            'coalesce(sums.revenue_attributed_cents, 0)', 'previous.revenue_attributed_cents'
+            'coalesce(sums.revenue_attributed_cents, 0)',
+            'previous.revenue_attributed_cents',
+            has_ended('month', 'client_months.month_start')
         ) }} as previous_month_revenue_change_pct,
         {{ change(
-            'coalesce(sums.new_leads, 0)', 'previous.new_leads'
+            'coalesce(sums.new_leads, 0)',
+            'previous.new_leads',
+            has_ended('month', 'client_months.month_start')
         ) }} as previous_month_leads_change_pct,
 
+        {{ has_ended('month', 'client_months.month_start') }} as is_complete,
         now() as updated_at
     from client_months
     left join

@@ -89,12 +89,17 @@ weeks as (
         ) }} as response_within_five_min,
 
         {{ change(
-            'coalesce(sums.new_leads, 0)', 'previous.new_leads'
+            'coalesce(sums.new_leads, 0)',
+            'previous.new_leads',
+            has_ended('week', 'client_weeks.week_start')
         ) }} as leads_change_percent,
         {{ change(
-            'coalesce(sums.revenue_attributed_cents, 0)', 'previous.revenue_attributed_cents'
+            'coalesce(sums.revenue_attributed_cents, 0)',
+            'previous.revenue_attributed_cents',
+            has_ended('week', 'client_weeks.week_start')
         ) }} as revenue_change_percent,
 
+        {{ has_ended('week', 'client_weeks.week_start') }} as is_complete,
         now() as updated_at
     from client_weeks
     left join

@@ -98,8 +98,7 @@ measured as (
             when cohort_months.cohort_type = 'client'
                 then {{ to_bigint('coalesce(earnings.revenue_cents, 0)') }}
         end as revenue_cents,
-        (cohort_months.month_start + interval '1 month') at time zone 'utc'
-        <= {{ as_of() }} as is_complete,
+        {{ has_ended('month', 'cohort_months.month_start') }} as is_complete,
         now() as updated_at
     from cohort_months
     left join

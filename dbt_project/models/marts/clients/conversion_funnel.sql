@@ -78,6 +78,7 @@ converted as (
         {{ pct(
             'leads', 'case when stage_order = 1 then leads else lag(leads) over in_order end'
         ) }} as conversion_rate,
+        {{ has_ended('month', "to_date(month, 'YYYY-MM')") }} as is_complete,
         now() as updated_at
     from stages
     window in_order as (partition by client_id, month order by stage_order)

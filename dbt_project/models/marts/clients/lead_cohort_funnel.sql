@@ -80,6 +80,7 @@ converted as (
         {{ pct('leads', 'first_value(leads) over in_order') }} as conversion_rate,
         round(median_seconds / 3600, 2) as median_hours_from_created,
         {{ matures_at("month_start::timestamp at time zone 'utc'") }} <= {{ as_of() }} as is_mature,
+        {{ has_ended('month', 'month_start') }} as is_complete,
         now() as updated_at
     from counted
     window in_order as (partition by client_id, cohort_month order by stage_order)

@@ -23,6 +23,7 @@ sources as (
         count(leads.job_won_at) as conversions,
         {{ to_bigint('sum(leads.won_value_cents)') }} as revenue_cents,
         {{ pct('count(leads.job_won_at)', 'count(*)') }} as conversion_rate,
+        {{ has_ended('month', 'touched.month_start') }} as is_complete,
         now() as updated_at
     from touched
     inner join
@@ -32,7 +33,8 @@ sources as (
             and touched.month_start::timestamp at time zone 'utc' <= leads.lead_created_at
             and (touched.month_start + interval '1 month') at time zone 'utc'
             > leads.lead_created_at
-    group by touched.client_id, touched.month, coalesce(leads.source, 'other')
+    group by
+        touched.client_id, touched.month, touched.month_start, coalesce(leads.source, 'other')
 )
 
 select * from sources

@@ -53,6 +53,7 @@ buckets as (
         buckets.bucket,
         buckets.bucket_order,
         coalesce(counted.responses, 0) as responses,
+        {{ has_ended('month', "to_date(months.month, 'YYYY-MM')") }} as is_complete,
         now() as updated_at
     from months
     cross join {{ response_buckets() }} as buckets (bucket, bucket_order)

@@ -63,7 +63,8 @@ amounts as (
         coalesce(costs.ai_cost_usd, 0) as ai_cost_usd,
         client_months.platform_cost_cents as api_cost_cents,
         coalesce(costs.credits_cost_usd, 0) as credits_cost_usd,
-        client_months.new_leads
+        client_months.new_leads,
+        {{ has_ended('month', 'client_months.month_start') }} as is_complete
     from client_months
     left join
         subscribed

@@ -120,6 +120,7 @@ rated as (
         step_order,
         visitors,
         {{ pct2('visitors', 'visit') }} as conversion_rate,
+        {{ has_ended('month', "to_date(month, 'YYYY-MM')") }} as is_complete,
         now() as updated_at
     from counted
 )

@@ -70,11 +70,15 @@ statuses as (
         built.built_as_of,
         built.batch_seq,
         built.row_count,
-        checked.last_check_status,
+        coalesce(
+            checked.last_check_status,
+            case when tested.model is null then 'constraints only' end
+        ) as last_check_status,
         checked.last_check_at,
         extract(epoch from now() - built.built_as_of)::bigint as freshness_seconds
     from built
     left join checked on built.mart = checked.mart
+    left join {{ models_with_tests() }} as tested (model) on built.mart = tested.model
 )
 
 select * from statuses
