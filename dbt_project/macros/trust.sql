@@ -22,8 +22,7 @@
     {% set found = [] %}
     {% if execute %}
         {% for node in graph.nodes.values() if node.resource_type == 'test' %}
-            {% set tested = node.attached_node or (node.depends_on.nodes | first) or '' %}
-            {% do found.append("('" ~ tested.split('.')[-1] ~ "')") %}
+            {% do found.append("('" ~ tested_model(node) ~ "')") %}
         {% endfor %}
     {% endif %}
     (values {{ found | unique | sort | join(', ') or "('')" }})

@@ -1035,7 +1035,7 @@ def test_dbt_runs_where_something_must_be_compiled_and_the_build_says_so(
 def test_what_the_project_no_longer_has_is_forgotten(built: psycopg.Connection) -> None:
     built.execute(
         "insert into warehouse.stored_models "
-        "select (jsonb_populate_record(m, '{\"model\": \"int_gone\"}')).* "
+        'select (jsonb_populate_record(m, \'{"model": "int_gone"}\')).* '
         "from warehouse.stored_models as m where m.model = 'int_platform_stats'"
     )
     build_at(AS_OF, with_dbt=True)
