@@ -240,17 +240,26 @@ class _Workers:
     def __init__(self, builder: int) -> None:
         self._builder = builder
         self._free: queue.SimpleQueue[psycopg.Connection] = queue.SimpleQueue()
+        self._busy: set[psycopg.Connection] = set()
 
     @contextmanager
     def started(self) -> Iterator[Callable[..., Future[TestResult | None]]]:
-        """Yield a function that submits a model or a test, and close all connections at the end."""
+        """Yield a function that submits a model or a test, and close all connections at the end.
+
+        After an exception, such as Ctrl-C, statements that are running are cancelled.
+        """
         with ThreadPoolExecutor(MODELS_AT_A_TIME) as pool:
             try:
                 yield lambda invocation="", *, model="", test="": pool.submit(
                     self._run, invocation, model, test
                 )
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for connection in tuple(self._busy):
+                    connection.cancel_safe()
+                raise
             finally:
-                pool.shutdown(cancel_futures=True)
+                pool.shutdown()
                 while not self._free.empty():
                     self._free.get().close()
 
@@ -262,6 +271,7 @@ class _Workers:
                 autocommit=True, application_name="warehouse build"
             )
         began = time.monotonic()
+        self._busy.add(connection)
         try:
             with (
                 database.watch_blockers(
@@ -276,6 +286,7 @@ class _Workers:
                 )
         finally:
             print(f"{model or test}: {time.monotonic() - began:.2f} s", file=sys.stderr)
+            self._busy.remove(connection)
             self._free.put(connection)
 
     def _run_model(self, connection: psycopg.Connection, invocation: str, model: str) -> None:

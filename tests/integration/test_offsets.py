@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -44,6 +45,7 @@ from tests.support.building import (
 )
 from tests.support.killed_builds import (
     PATIENCE,
+    backends_of_builds,
     blocked_at,
     kill_in,
     start_build,
@@ -1042,6 +1044,22 @@ def test_what_the_project_no_longer_has_is_forgotten(built: psycopg.Connection) 
     assert set(MODELS) == {
         model for (model,) in rows(built, "select model from warehouse.stored_models")
     }
+
+
+@pytest.mark.deep
+def test_an_interrupted_build_ends_at_once_with_all_that_it_ran(
+    built: psycopg.Connection, tmp_path: Path
+) -> None:
+    land(tmp_path, SECOND_BATCH)
+    with blocked_at("int_platform_activity_daily", "rows"):
+        process = start_build("--as-of", AS_OF.isoformat())
+        until(lambda: waiting_for_a_lock(built) or process.poll() is not None, what="it waits")
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=PATIENCE)
+        assert "Interrupted" in said
+        assert backends_of_builds(built) == 0
+    build_at(AS_OF)
+    assert_right(built, FIRST + SECOND_BATCH)
 
 
 @pytest.mark.deep
