@@ -1,5 +1,3 @@
-drop function if exists warehouse.condition_of_holding(regclass, boolean);
-
 -- The SQL condition for rows of a table that name or mention identifier $1 (only_named: only rows that
 -- name it) and, if the erasure is for one client, belong to client $2. NULL if no row of the table can.
 create or replace function warehouse.condition_of_holding(
