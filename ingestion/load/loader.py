@@ -7,7 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
@@ -17,11 +17,11 @@ import psycopg
 
 from ingestion.contract.validator import Receipt
 from ingestion.load import ledger
-from ingestion.load.chunks import Offset, RawChunk, cut
+from ingestion.load.chunks import CHUNK_BYTES, Offset, RawChunk, cut
 from ingestion.load.intake import Intake
 from ingestion.load.ledger import Counts, LastBatch
 from ingestion.load.validation import ValidatedChunk, validate_raw
-from ingestion.load.workers import WorkerEndedError, Workers
+from ingestion.load.workers import CHUNKS_HERE, WorkerEndedError, Workers
 from ingestion.privacy import visitors
 from ingestion.privacy.suppression import Erased
 from ingestion.sources.files import Source, SourceError, drop
@@ -72,16 +72,6 @@ class Receipts:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Submitted:
-    """A chunk that is being validated; ``position`` is how far its file was read for it."""
-
-    raw: RawChunk
-    receipt: Receipt
-    validated: Future[ValidatedChunk]
-    position: int
-
-
 def load(
     source: Source,
     progress: Callable[[int, Counts], None] | None = None,
@@ -100,6 +90,9 @@ def load(
         database.connect(autocommit=True, application_name="warehouse load") as data,
         _thread_switches_every(SWITCH_SECONDS),
     ):
+        if (source.size or 0) > CHUNKS_HERE * CHUNK_BYTES:
+            # It will need them, so they start while it begins.
+            pool.start()
         head, blocks = _head(source)
         load_key = (ledger.EVENTS, source.name, hashlib.sha256(head).digest())
         last = None
@@ -113,8 +106,8 @@ def load(
             offset = last.end if last else Offset()
             done = ledger.counts_of(control, load_id)
             intake = Intake(data, load_id, source.name)
-            submitted = _submit_all(source, cut(blocks, offset), Receipts(control), intake, pool)
-            with closing(_land_all(submitted, intake)) as landed:
+            chunks = cut(blocks, offset)
+            with closing(_land_all(source, chunks, Receipts(control), intake, pool)) as landed:
                 for position, counts in landed:
                     done += counts
                     if progress:
@@ -131,47 +124,53 @@ def load(
     return LoadResult(source.name, load_id, done, offset.lines + 1 if last else None)
 
 
-def _submit_all(
+def _land_all(
     source: Source,
     chunks: Iterator[RawChunk],
     receipts: Receipts,
     intake: Intake,
     workers: Workers,
-) -> Iterator[_Submitted]:
-    """Submit the chunks for validation, some ahead of those that are yielded, in order.
+) -> Iterator[tuple[int, Counts]]:
+    """Land the chunks in order, while others are read and validated.
 
-    What comes before an error, such as damage in a file, is yielded before it is raised.
+    Yields the counts of each, and how far its file was read for it. What comes before an error,
+    such as damage in the file, is landed before it is raised.
     """
-    ahead: deque[_Submitted] = deque()
     failure: Exception | None = None
-    try:
-        for raw in chunks:
-            receipt = receipts.next(intake.erased)
-            validated = workers.submit(raw, receipt)
-            ahead.append(_Submitted(raw, receipt, validated, source.position()))
-            while len(ahead) > workers.ahead:
-                yield ahead.popleft()
-    except Exception as error:
-        failure = error
-    while ahead:
-        yield ahead.popleft()
-    if failure:
-        raise failure
+    under_way: deque[tuple[int, Future[Counts]]] = deque()
+    before: Future[Counts] | None = None
+    with ExitStack() as stack:
+        landing = ThreadPoolExecutor(1, thread_name_prefix="intake")
+        # At an error: a chunk that waits for the one that is being landed is not begun.
+        stack.callback(landing.shutdown, cancel_futures=True)
+        try:
+            for raw in chunks:
+                receipt = receipts.next(intake.erased)
+                validated = workers.submit(raw, receipt)
+                before = landing.submit(_land, intake, before, raw, receipt, validated)
+                under_way.append((source.position(), before))
+                while len(under_way) > workers.count + 1:
+                    position, counts = under_way.popleft()
+                    yield position, counts.result()
+        except Exception as error:
+            failure = error
+        for position, counts in under_way:
+            yield position, counts.result()
+        if failure:
+            raise failure
 
 
-def _land_all(submitted: Iterator[_Submitted], intake: Intake) -> Iterator[tuple[int, Counts]]:
-    """Let the server write one chunk while the next are validated; yield the counts of each."""
-    with ThreadPoolExecutor(1, thread_name_prefix="intake") as landing:
-        before: tuple[int, Future[Counts]] | None = None
-        for one in submitted:
-            validated = one.validated.result()
-            if before:
-                yield before[0], before[1].result()
-            validate = partial(validate_raw, one.raw)
-            counts = landing.submit(intake.land, validated, one.receipt, validate)
-            before = one.position, counts
-        if before:
-            yield before[0], before[1].result()
+def _land(
+    intake: Intake,
+    before: Future[Counts] | None,
+    raw: RawChunk,
+    receipt: Receipt,
+    validated: Future[ValidatedChunk],
+) -> Counts:
+    if before:
+        # If that failed, so does this: a load is resumed after its last chunk, and would skip it.
+        before.result()
+    return intake.land(validated.result(), receipt, partial(validate_raw, raw))
 
 
 def _head(source: Source) -> tuple[bytes, Iterator[bytes]]:

@@ -1,4 +1,4 @@
-"""Validates chunks in worker processes, so that a load is not bound to one interpreter.
+"""Validates chunks in several processes, so that a load is not bound to one interpreter.
 
 `subprocess` starts a worker, and not multiprocessing: that would fork beside threads, or import the
 main module of this process again in each worker, which takes Dagster's seconds; and its workers
@@ -16,7 +16,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Event
 from typing import Self
 
 from ingestion.contract.validator import Receipt
@@ -26,10 +25,10 @@ from ingestion.load.worker import receive, send
 from ingestion.privacy.suppression import Erased
 from warehouse.errors import WarehouseError
 
-# A process takes as long to start as a chunk or two take to be validated, so a load of few chunks
-# starts none.
+# A process takes as long to start as a chunk takes to be validated, so a load of few chunks starts
+# none.
 CHUNKS_HERE = 2
-# One connection lands the chunks, and more workers validate faster than the server can write.
+# One connection lands the chunks: more would validate faster than the server can write.
 MOST_WORKERS = 4
 _PROJECT = Path(__file__).resolve().parents[2]
 # -P: Python does not look for modules in the current folder, which may be anybody's.
@@ -57,18 +56,17 @@ def _cores() -> int:
 
 
 class Workers:
-    """Validates chunks in ``count`` processes, which start with the third chunk of a load.
+    """Validates chunks in this process and in ``count`` others, for one load after the other.
 
-    Until they have started, and if there are none, chunks are validated in this process. Several
-    loads may use them one after the other. When the context is left they are killed: they hold
-    nothing that would be lost.
+    The processes start with the third chunk of a load, or by ``start``. A chunk goes to one that
+    is idle; it is validated here if there is none. When the context is left they are killed: they
+    hold nothing that would be lost.
     """
 
     def __init__(self, count: int | None = None) -> None:
         self.count = default_count() if count is None else count
         self._workers: list[_Worker] = []
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
-        self._has_started = Event()
         # Each thread waits for one worker.
         self._threads = ThreadPoolExecutor(max(self.count, 1), thread_name_prefix="worker")
 
@@ -85,23 +83,19 @@ class Workers:
             worker.close()
 
     @property
-    def ahead(self) -> int:
-        """How many chunks to submit after one whose result is waited for.
-
-        So many that each process has its next chunk when it is done with one; none until one has
-        started.
-        """
-        return self.count if self._has_started.is_set() else 0
+    def has_idle(self) -> bool:
+        """Whether a process waits for a chunk."""
+        return not self._idle.empty()
 
     def submit(self, raw: RawChunk, receipt: Receipt) -> Future[ValidatedChunk]:
-        """Validate a chunk.
+        """Validate a chunk; the caller must be the only one.
 
         The future, or this method, raises the validator's exception or WorkerEndedError.
         """
         if raw.start.chunks >= CHUNKS_HERE:
             self.start()
-        if self._has_started.is_set():
-            return self._threads.submit(self._validate, raw, receipt)
+        if self.has_idle:
+            return self._threads.submit(self._validate, self._idle.get(), raw, receipt)
         done: Future[ValidatedChunk] = Future()
         done.set_result(validate_raw(raw, receipt))
         return done
@@ -119,10 +113,8 @@ class Workers:
         finally:
             # Also if it has ended: whoever uses it finds out why.
             self._idle.put(worker)
-            self._has_started.set()
 
-    def _validate(self, raw: RawChunk, receipt: Receipt) -> ValidatedChunk:
-        worker = self._idle.get()
+    def _validate(self, worker: _Worker, raw: RawChunk, receipt: Receipt) -> ValidatedChunk:
         try:
             return worker.validate(raw, receipt)
         finally:

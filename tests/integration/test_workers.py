@@ -54,7 +54,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def started(pool: Workers) -> Workers:
     pool.start()
-    until(lambda: pool.ahead)
+    until(lambda: pool.has_idle)
     return pool
 
 
@@ -179,12 +179,14 @@ def test_a_dropped_file_stays_for_the_next_run_where_a_worker_is_killed(
     file.rename(waiting)
     os.utime(waiting, (0, 0))
 
+    killed: list[psutil.Process] = []
+
     def start_and_kill(self: Workers, start: Callable[[Workers], None] = Workers.start) -> None:
-        if not self.ahead:
-            start(self)
-            (worker,) = workers_of(os.getpid())
-            worker.kill()
-            until(lambda: self.ahead)
+        start(self)
+        while not killed:
+            killed.extend(workers_of(os.getpid()))
+            killed[0].kill()
+        until(lambda: self.has_idle)
 
     monkeypatch.setattr(workers, "default_count", lambda: 1)
     with monkeypatch.context() as patch:
@@ -203,6 +205,7 @@ class Spoiling(Workers):
 
     def submit(self, raw: RawChunk, receipt: Receipt) -> Future[ValidatedChunk]:
         """Submit the chunk, or one that nobody has foreseen."""
+        until(lambda: self.has_idle)
         end: Any = None if raw.start.chunks == HELD_CHUNK else raw.end
         return super().submit(replace(raw, end=end), receipt)
 
@@ -251,7 +254,7 @@ def test_a_worker_that_cannot_start_is_reported(
     monkeypatch.setattr(workers, "_COMMAND", (sys.executable, "-c", "raise SystemExit(7)"))
     with Workers(1) as pool:
         pool.start()
-        until(lambda: pool.ahead)
+        until(lambda: pool.has_idle)
         with pytest.raises(WorkerEndedError, match="a worker process ended with exit code 7"):
             pool.submit(RAW, RECEIPT).result()
     monkeypatch.setattr(workers, "_COMMAND", ("/no/such/python",))

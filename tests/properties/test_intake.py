@@ -54,7 +54,7 @@ def pools() -> Iterator[dict[int, Workers]]:
         started = {count: stack.enter_context(Workers(count)) for count in WORKERS}
         for count, workers in started.items():
             workers.start()
-            until(lambda n=count, w=workers: w.ahead or not n)
+            until(lambda n=count, w=workers: w.has_idle or not n)
         yield started
 
 

@@ -20,9 +20,8 @@ from tests.support.lines import value
 from warehouse import private_files
 
 CHUNK_LINES = 200
-# The command as a person types it, but for its chunks, so that small files have many of them. As
-# they take no time to validate, the third waits for a worker process, instead of being validated
-# while it starts.
+# The command as a person types it, but for its chunks, so that small files have many of them. From
+# the third on they wait for a worker process, as they take no time to validate otherwise.
 _IN_SMALL_CHUNKS = (
     sys.executable,
     "-c",
@@ -34,7 +33,7 @@ from orchestration.cli.app import main
 
 def start_and_wait(self, start=Workers.start):
     start(self)
-    while self.count and not self.ahead:
+    while self.count and not self.has_idle:
         time.sleep(0.001)
 
 chunks.CHUNK_LINES, Workers.start = {CHUNK_LINES}, start_and_wait
