@@ -198,21 +198,21 @@ def start_afresh(connection: psycopg.Connection, *, keeps_code: bool = False) ->
     With ``keeps_code`` to what dbt leaves, if it has run: tables without rows, and their code.
     """
     schemas = ["staging", "warehouse", "export"]
-    kept = ["migrations"]
+    kept = ["warehouse.migrations"]
     if keeps_code:
         schemas += ["intermediate", "marts"]
         seeds = connection.execute(
-            "select split_part(relation, '.', 2) from warehouse.compiled_nodes as n "
+            "select relation from warehouse.compiled_nodes as n "
             "where relation is not null and node not in (select model from warehouse.stored_models)"
         ).fetchall()
-        kept += [*COMPILED, *(name for (name,) in seeds)]
+        kept += [*(f"warehouse.{name}" for name in COMPILED), *(name for (name,) in seeds)]
     else:
         for schema in ("intermediate", "marts"):
             connection.execute(f"drop schema if exists {schema} cascade")
             connection.execute(f"create schema {schema} authorization {roles.BUILDER}")
     tables = connection.execute(
         "select schemaname, tablename from pg_tables "
-        "where schemaname = any(%s) and not tablename = any(%s)",
+        "where schemaname = any(%s) and not schemaname || '.' || tablename = any(%s)",
         (schemas, kept),
     ).fetchall()
     connection.execute(
