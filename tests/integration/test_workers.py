@@ -274,10 +274,15 @@ def test_a_worker_imports_nothing_from_the_current_folder(
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """Let processes that are started feel Ctrl-C, even where this one was told not to."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Let processes that are started feel Ctrl-C and SIGTERM, even where this one was told not to.
+
+    A process in the background ignores Ctrl-C, and Dagster then lets SIGTERM be ignored as well.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.SIG_DFL) for number in numbers]
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
