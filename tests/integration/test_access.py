@@ -831,7 +831,7 @@ def test_a_builder_builds_and_neither_reads_payloads_nor_checks_nor_exports(
     before = rights_and_policies(owner)
     land(tmp_path, [event(9001)])
     with servers(18).environment(url_of(owner, "tim_transformer")):
-        assert build_at(AS_OF).ran_dbt
+        build_at(AS_OF, with_dbt=True)
         assert not build_at(AS_OF + timedelta(minutes=5)).ran_dbt
         with pytest.raises(LockError, match="as the warehouse's owner"):
             run_checks()
@@ -998,9 +998,12 @@ NEW_YML = """
 version: 2
 models:
   - name: new_mart
-    config: {contract: {enforced: false}}
+    columns: &columns
+      - {name: client_id, data_type: text}
+      - {name: chats, data_type: bigint}
+      - {name: updated_at, data_type: timestamptz}
   - name: silent_mart
-    config: {contract: {enforced: false}}
+    columns: *columns
 """
 RUN_COLUMN = """      - name: run
         data_type: text
