@@ -543,10 +543,10 @@ def test_a_build_beside_an_erasure_keeps_nothing_of_the_subject(
                 "select warehouse.lock_model('int_rated_chats')",
             )
             running = threads.submit(build, beside)
-            until(lambda: value(small, WAITING, ["warehouse dbt"]), what="the build waits")
+            builders = ["warehouse build", "warehouse dbt"]
+            until(lambda: value(small, WAITING, builders), what="the build waits")
             erasure = threads.submit(erase, SUBJECTS["user"], "dpo")
-            waits = ["warehouse erase", "warehouse build"]
-            until(lambda: value(small, WAITING, waits), what="the erasure waits")
+            until(lambda: value(small, WAITING_TO_BUILD), what="the erasure waits")
         running.result(timeout=120)
         assert erasure.result(timeout=120).state == "verified"
     assert rows(small, HER_TEXT) == [(None,)]
@@ -555,6 +555,10 @@ def test_a_build_beside_an_erasure_keeps_nothing_of_the_subject(
     assert rows_of_models(small) == after
 
 
+WAITING_TO_BUILD = (
+    "select exists (select from pg_locks "
+    "where relation = 'warehouse.lock_build'::regclass and not granted)"
+)
 WAITING = (
     "select exists (select from pg_stat_activity where datname = current_database() "
     "and application_name = any(%s) and wait_event_type = 'Lock')"
