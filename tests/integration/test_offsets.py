@@ -152,8 +152,8 @@ def build_without_dbt(*arguments: str) -> subprocess.CompletedProcess[str]:
 # The build that is killed, and the one that goes on, with dbt or without.
 @pytest.mark.parametrize(
     "ways",
-    [(False, False), DEEP((False, True)), DEEP((True, False)), DEEP((True, True))],
-    ids=["stored", "stored_then_dbt", "dbt_then_stored", "dbt"],
+    [(False, False), DEEP((False, True)), DEEP((True, False))],
+    ids=["stored", "stored_then_dbt", "dbt_then_stored"],
 )
 @pytest.mark.parametrize("point", ["rows", DEEP("offset")])
 @pytest.mark.parametrize(

@@ -237,5 +237,5 @@ def test_loads_and_builds_in_any_order_end_like_one_full_rebuild_and_like_the_re
     Warehouse.connection, Warehouse.directory = warm, tmp_path
     run_state_machine_as_test(
         Warehouse,
-        settings=settings(few_cases(8), stateful_step_count=12),
+        settings=settings(few_cases(6), stateful_step_count=12),
     )
