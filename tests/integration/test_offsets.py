@@ -853,10 +853,14 @@ def test_indexes_follow_what_a_model_declares_and_those_of_others_stay(
     # As dbt named them.
     built.execute(f'create index "{"ab" * 16}" on intermediate.int_pdf_download_events (batch_seq)')
     before = declared_by(built, "int_pdf_download_events")
+    indexes = (
+        "  - name: int_pdf_download_events\n    config:\n      indexes:\n"
+        "        - {columns: [%s]}\n        - {columns: [occurred_on]}\n"
+    )
     edit(
-        project / "dbt_project.yml",
-        "[{columns: [batch_seq]}, {columns: [occurred_on]}]",
-        "[{columns: [occurred_on]}, {columns: ['occurred_at', 'lower(client_id)']}]",
+        project / "models/intermediate/_intermediate__models.yml",
+        indexes % "batch_seq",
+        indexes % "occurred_at, lower(client_id)",
     )
     build_at(AS_OF)
     after = declared_by(built, "int_pdf_download_events")
