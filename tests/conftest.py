@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -183,3 +184,16 @@ def warehouse(
     with server.environment(url), psycopg.connect(url, autocommit=True) as connection:
         yield connection
     server.drop_database(url)
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let processes that are started feel Ctrl-C and SIGTERM, even where this one was told not to.
+
+    A process in the background ignores Ctrl-C, and Dagster then lets SIGTERM be ignored as well.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.SIG_DFL) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)

@@ -1052,7 +1052,7 @@ def test_what_the_project_no_longer_has_is_forgotten(built: psycopg.Connection) 
 
 @pytest.mark.deep
 def test_an_interrupted_build_ends_at_once_with_all_that_it_ran(
-    built: psycopg.Connection, tmp_path: Path
+    built: psycopg.Connection, tmp_path: Path, interruptible: None
 ) -> None:
     land(tmp_path, SECOND_BATCH)
     with blocked_at("int_platform_activity_daily", "rows"):

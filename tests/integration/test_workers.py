@@ -272,19 +272,6 @@ def test_a_worker_imports_nothing_from_the_current_folder(
         assert started(pool).submit(RAW, RECEIPT).result() == validate_raw(RAW, RECEIPT)
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Let processes that are started feel Ctrl-C and SIGTERM, even where this one was told not to.
-
-    A process in the background ignores Ctrl-C, and Dagster then lets SIGTERM be ignored as well.
-    """
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, signal.SIG_DFL) for number in numbers]
-    yield
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_however_a_load_is_ended_its_workers_end_too_and_say_nothing(
     warehouse: psycopg.Connection, file: Path, interruptible: None, number: signal.Signals
