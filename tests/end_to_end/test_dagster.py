@@ -111,7 +111,7 @@ def test_whatever_builds_waits_in_one_pool_and_all_else_has_room_beside_it(defin
 
     pools = {job.name: {op.pool for op in job.all_node_defs} for job in _jobs(definitions)}
     beside = {name for name, of in pools.items() if "builds" not in of}
-    assert beside == {"landing", "expiry", "watch"}
+    assert beside == {"landing", "expiry", "verification", "watch"}
     assert {assets.op.pool for assets in DBT_ASSETS} == {"builds"}
     concurrency = instance_config()["concurrency"]
     assert concurrency["pools"] == {"granularity": "run", "default_limit": 1}

@@ -37,7 +37,8 @@ to warehouse_transformer;
 grant select, insert, update on
     warehouse.model_offsets,
     warehouse.view_digests,
-    warehouse.lock_models
+    warehouse.lock_models,
+    warehouse.verifications
 to warehouse_transformer;
 
 grant select, insert on
@@ -71,6 +72,7 @@ grant execute on function
     warehouse.advance_models,
     warehouse.run_model,
     warehouse.run_test,
+    warehouse.verify_model,
     warehouse.is_building,
     warehouse.finish_build,
     warehouse.last_as_of,
