@@ -65,7 +65,8 @@ built as (
         bool_and(offsets.is_fact or verifications.model is not null) as is_verified
     from marts
     left join offsets on marts.model = offsets.model
-    left join {{ source('warehouse', 'verifications') }} as verifications on marts.model = verifications.model
+    left join {{ source('warehouse', 'verifications') }} as verifications
+        on marts.model = verifications.model
     group by marts.mart
 ),
 
