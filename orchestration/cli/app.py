@@ -21,6 +21,7 @@ from orchestration.cli.erase import erase
 from orchestration.cli.expire import expire
 from orchestration.cli.export import export
 from orchestration.cli.init import init
+from orchestration.cli.keys import keys
 from orchestration.cli.load import load
 from orchestration.cli.load_entities import load_entities
 from orchestration.cli.output import message
@@ -56,6 +57,7 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "environment": environment,
     },
     "Delete data": {"erase": erase, "expire": expire},
+    "Let others in": {"keys": keys},
     "Run": {"serve": serve, "stop": stop},
 }
 
