@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from orchestration.cli.alerts import alerts
 from orchestration.cli.build import build
 from orchestration.cli.check import check
+from orchestration.cli.collect import collect
 from orchestration.cli.demo import demo
 from orchestration.cli.docs import docs
 from orchestration.cli.environment import environment
@@ -57,8 +58,7 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "environment": environment,
     },
     "Delete data": {"erase": erase, "expire": expire},
-    "Let others in": {"keys": keys},
-    "Run": {"serve": serve, "stop": stop},
+    "Run": {"keys": keys, "collect": collect, "serve": serve, "stop": stop},
 }
 
 
