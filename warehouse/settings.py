@@ -10,12 +10,13 @@ from __future__ import annotations
 from datetime import date
 from enum import IntEnum
 from functools import cache
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from warehouse import session
 from warehouse.errors import WarehouseError
@@ -40,6 +41,13 @@ def _not_empty(given: object) -> object:
     """Refuse an empty path, which would mean the current folder."""
     if isinstance(given, str) and not given.strip():
         raise PydanticCustomError("empty_path", "It is empty: name a path, or unset it")
+    return given
+
+
+def _networks(given: object) -> object:
+    """Return networks that are separated by commas."""
+    if isinstance(given, str):
+        return [part.strip() for part in given.split(",") if part.strip()]
     return given
 
 
@@ -159,6 +167,30 @@ class Settings(BaseSettings):
         description="MaxMind DB file that maps an IP address to its country; default: none.",
     )
 
+    spool: GivenPath | None = Field(
+        default=None,
+        description="Folder in which the collector keeps events until they have landed; default: "
+        "home/spool.",
+    )
+    spool_limit_bytes: int = Field(
+        default=4 << 30,
+        ge=1 << 16,
+        description="Largest size of that folder in bytes. When it is full, the collector answers "
+        "503 until events have landed.",
+    )
+    trusted_proxies: Annotated[
+        tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)
+    ] = Field(
+        default=(),
+        description="Networks of the proxies before the collector, such as 10.0.0.0/8, separated "
+        "by commas: their X-Forwarded-For is believed. Default: none, and the header is ignored.",
+    )
+    tracker_path: str = Field(
+        default="/tracker.js",
+        pattern=r"^/[A-Za-z0-9._~/-]*$",
+        description="Path under which the collector serves the tracker, beside /tracker.js.",
+    )
+
     retention_days: int = Field(
         default=365,
         ge=1,
@@ -205,6 +237,11 @@ class Settings(BaseSettings):
     def drop(self) -> Path:
         """The drop folder: the one that is set, or the default."""
         return self.drop_folder or self.home / "drop"
+
+    @property
+    def spool_folder(self) -> Path:
+        """The folder of the spool: the one that is set, or the default."""
+        return self.spool or self.home / "spool"
 
     @property
     def cluster(self) -> Path:

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from orchestration.cli.alerts import alerts
 from orchestration.cli.build import build
 from orchestration.cli.check import check
+from orchestration.cli.collect import collect
 from orchestration.cli.demo import demo
 from orchestration.cli.docs import docs
 from orchestration.cli.environment import environment
@@ -21,6 +22,7 @@ from orchestration.cli.erase import erase
 from orchestration.cli.expire import expire
 from orchestration.cli.export import export
 from orchestration.cli.init import init
+from orchestration.cli.keys import keys
 from orchestration.cli.load import load
 from orchestration.cli.load_entities import load_entities
 from orchestration.cli.output import message
@@ -56,7 +58,7 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "environment": environment,
     },
     "Delete data": {"erase": erase, "expire": expire},
-    "Run": {"serve": serve, "stop": stop},
+    "Run": {"keys": keys, "collect": collect, "serve": serve, "stop": stop},
 }
 
 

@@ -122,6 +122,7 @@ TABLES: dict[str, dict[str, str]] = {
     "warehouse.notifications": {},
     "warehouse.erasures": {},
     "warehouse.erasure_key": {LOADER: "select"},
+    "warehouse.keys": {LOADER: "select"},
     "staging.dropped_months": {LOADER: "select", TRANSFORMER: "select"},
     "warehouse.objects": {TRANSFORMER: "select"},
     "warehouse.granted": {TRANSFORMER: "select"},

@@ -9,7 +9,8 @@ grant usage on sequence staging.batch_ids to warehouse_loader;
 
 grant select on
     staging.dropped_months,
-    warehouse.erasure_key
+    warehouse.erasure_key,
+    warehouse.keys
 to warehouse_loader;
 
 grant select (erasure_id, is_of_one_client, subject_hash, identifier_length, identifier_hash)
