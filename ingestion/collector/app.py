@@ -315,6 +315,8 @@ def _answering(collector: Collector, answer: Answer) -> Answer:
             response = Response(status_code=400)
         if request.state.origin:
             response.headers["Access-Control-Allow-Origin"] = request.state.origin
+            # Else a page could not read when it may try again.
+            response.headers["Access-Control-Expose-Headers"] = "Retry-After"
         if request.url.path == "/api/track":
             response.headers["Vary"] = "Origin"
         collector.traffic.count(response.status_code, time.perf_counter() - started)

@@ -139,12 +139,13 @@ class Network:
         network = self
 
         class Handler(_Handler):
+            def do_POST(self) -> None:
+                self.do_GET()
+
+            def do_OPTIONS(self) -> None:
+                self.do_GET()
+
             def do_GET(self) -> None:
-                self._serve()
-
-            do_POST = do_OPTIONS = do_GET
-
-            def _serve(self) -> None:
                 at = time.monotonic()
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 status, headers, content = network._answer(self, body)
