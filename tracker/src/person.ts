@@ -23,7 +23,7 @@ let earlyUser: string | undefined;
 /** Returns whether the browser itself refuses, for all sites. */
 export function browserRefuses(): boolean {
   const { globalPrivacyControl, doNotTrack } = navigator as any;
-  return globalPrivacyControl === true || doNotTrack === "1" || doNotTrack === "yes";
+  return globalPrivacyControl || /^(1|yes)$/.test(doNotTrack);
 }
 
 /** Returns whether the person has opted in, in this tab or another, and not refused since. */

@@ -12,7 +12,6 @@ const BATCH_EVENTS = 30;
 const BATCH_BYTES = 30_000;
 const BATCH_AGE = 3_000;
 const QUEUE_BYTES = 500_000;
-const EVENT_BYTES = QUEUE_BYTES / 2;
 /** A browser sends at most 64 KiB for pages that are gone. */
 const LAST_BYTES = 60_000;
 const ADOPTION = 15_000;
@@ -23,11 +22,13 @@ const GIVEN_UP = [400, 401, 403, 413, 415];
 
 interface Queued extends Entry {
   slot: Slot;
-  sequence: number;
-  size: number;
+  number: number;
+  weight: number;
   isStored?: boolean;
   isSending?: boolean;
 }
+
+type Answer = Response & { content: string };
 
 export interface Site {
   url: string;
@@ -75,10 +76,10 @@ export function start(started: Site): void {
 
 /** Takes the answer of the person, or returns it: undefined before there is one. */
 export function consent(answer?: boolean): boolean | undefined {
-  if (answer) {
+  if (answer === true) {
     optIn();
     admit();
-  } else if (answer === false) {
+  } else if (answer !== undefined) {
     stop();
   }
   return consents() || (isRefused ? false : undefined);
@@ -87,9 +88,7 @@ export function consent(answer?: boolean): boolean | undefined {
 /** Takes an event. Until there is consent it waits in memory. */
 export function add(event: object): void {
   if (isRefused) return;
-  const text = JSON.stringify(event);
-  if (bytes(text) > EVENT_BYTES) lost++;
-  else waiting.push(text);
+  waiting.push(JSON.stringify(event));
   while (bytes(waiting.join()) > QUEUE_BYTES) {
     waiting.shift();
     lost++;
@@ -154,24 +153,21 @@ function admit(): void {
       consent: { analytics: true },
       producer: location.hostname + slot.id.slice(site.key.length),
       sequence: slot.next,
-      dropped: slot.dropped + lost || undefined,
+      dropped: slot.unreported + lost || undefined,
     };
-    lost = slot.dropped = 0;
+    lost = slot.unreported = 0;
     clock.correct(event);
     return enqueue(slot, `${slot.id}/${FIRST_KEY + slot.next++}`, JSON.stringify(event));
   });
   if (!entered[0]) return;
   save(slot);
-  guarded(async () => {
-    await write(entered);
-    entered.forEach((item) => (item.isStored = true));
-  })();
+  guarded(write)(entered);
   hasEnded ? sendLast() : schedule();
 }
 
 function enqueue(slot: Slot, key: string, text: string): Queued {
-  const sequence = +key.slice(slot.id.length + 1) - FIRST_KEY;
-  const item = { slot, key, sequence, text, size: bytes(text) };
+  const number = +key.slice(slot.id.length + 1) - FIRST_KEY;
+  const item = { slot, key, number, text, weight: bytes(text) };
   queue.push(item);
   return item;
 }
@@ -187,8 +183,6 @@ async function load(slot: Slot): Promise<void> {
 /** Takes over what closed tabs have left. */
 async function adopt(): Promise<void> {
   const begun = epoch;
-  // A slot that has nothing left is free for a new tab.
-  if (!queue[0]) held.forEach((slot) => slot !== own && letGo(slot));
   const left = await (await store!).list(site.key + "/");
   for (const id of new Set(left.map(({ key }) => key.slice(0, key.lastIndexOf("/"))))) {
     const slot = await hold(id);
@@ -256,9 +250,9 @@ async function settle(): Promise<boolean> {
       backoff.failed(answer);
       return false;
     }
-    clock.compare((await answer!.json().catch(() => 0)).now, asked);
+    clock.compare(guarded(JSON.parse)(answer!.content)?.now, asked);
   }
-  const raw = queue.filter((item) => item.sequence >= item.slot.settled);
+  const raw = queue.filter((item) => item.number >= item.slot.settled);
   if (clock.skew && raw[0]) {
     for (const item of raw) {
       const event = JSON.parse(item.text);
@@ -287,7 +281,7 @@ function next(): Queued[] {
   const batch: Queued[] = [];
   for (const item of idle()) {
     if (batch.length >= limit || (batch[0] && total([...batch, item]) > BATCH_BYTES)) break;
-    if (item.sequence < item.slot.settled) batch.push(item);
+    if (item.number < item.slot.settled) batch.push(item);
   }
   return batch;
 }
@@ -318,14 +312,14 @@ async function post(batch: Queued[]): Promise<number> {
 }
 
 /** Returns the answer, if there is one. What is asked outlives the page. */
-async function ask(path: string, body?: string): Promise<Response | undefined> {
+async function ask(path: string, body?: string): Promise<Answer | undefined> {
   const url = site.url + path;
   try {
     if (hasEnded && !("keepalive" in Request.prototype)) {
       navigator.sendBeacon(url, body);
       return await new Promise(() => {});
     }
-    return await fetch(url, {
+    const answer = await fetch(url, {
       method: body && "POST",
       body,
       keepalive: bytes(body!) < LAST_BYTES,
@@ -333,6 +327,8 @@ async function ask(path: string, body?: string): Promise<Response | undefined> {
       cache: "no-store",
       signal: AbortSignal.timeout?.(TIMEOUT),
     });
+    // What is not read to its end still counts towards what may outlive a page.
+    return Object.assign(answer, { content: await answer.text() });
   } catch {
     return undefined;
   }
@@ -342,17 +338,20 @@ async function ask(path: string, body?: string): Promise<Response | undefined> {
 function drop(items: Queued[]): void {
   remove(items);
   const slot = own ?? items[0]!.slot;
-  for (const { text } of items) slot.dropped += 1 + (JSON.parse(text).context.dropped ?? 0);
+  for (const { text } of items) slot.unreported += 1 + (JSON.parse(text).context.dropped ?? 0);
   save(slot);
 }
 
 function remove(items: Queued[]): void {
   queue = queue.filter((item) => !items.includes(item));
+  // A slot that has nothing left is free for a new tab.
+  if (!queue[0]) held.forEach((slot) => slot !== own && letGo(slot));
   store?.then((open) => open.remove(items)).catch(() => {});
 }
 
-async function write(entries: Entry[]): Promise<unknown> {
-  return (await store!).write(entries);
+async function write(items: Queued[]): Promise<void> {
+  await (await store!).write(items);
+  items.forEach((item) => (item.isStored = true));
 }
 
 function leave(): void {
@@ -367,13 +366,14 @@ function comeBack(): void {
   hasEnded = false;
   queue = queue.filter((item) => !item.isStored);
   queue.forEach((item) => (item.isSending = false));
-  if (consents()) guarded(begin)();
-  else if (store) stop();
+  // Not at once: the page that was left has just given its slot back, and a request for a lock that
+  // it still had would throw it out of the cache.
+  setTimeout(guarded(() => (consents() ? begin() : store && stop())), 100);
 }
 
 function idle(): Queued[] {
   return queue.filter((item) => !item.isSending);
 }
 
-const total = (items: Queued[]): number => items.reduce((sum, { size }) => sum + size + 1, 0);
+const total = (items: Queued[]): number => items.reduce((sum, { weight }) => sum + weight + 1, 0);
 const bytes = (text: string): number => new Blob([text]).size;

@@ -15,7 +15,7 @@ export interface Slot {
   /** Events before this number have been sent as they are, or may have been: they stay so. */
   settled: number;
   /** Events that were lost and are not reported yet. */
-  dropped: number;
+  unreported: number;
   release(): void;
 }
 
@@ -38,20 +38,20 @@ export async function claim(key: string): Promise<Slot> {
 export async function hold(id: string, fresh?: Slot): Promise<Slot | undefined> {
   const release = navigator.locks ? await lock(id) : () => {};
   if (!release || held.has(id)) return undefined;
-  const [next, settled, dropped] = recall(RECORD + id) ?? [0, Infinity, 0];
-  const slot = { id, next, settled, dropped, ...fresh, release };
+  const [next, settled, unreported] = recall(RECORD + id) ?? [0, Infinity, 0];
+  const slot = { id, next, settled, unreported, ...fresh, release };
   held.set(id, slot);
   return slot;
 }
 
 /** Returns a new slot that nothing protects: for what is tracked while the page goes away. */
 export function unlocked(key: string): Slot {
-  return { id: key + "/" + uuid(), next: 0, settled: 0, dropped: 0, release() {} };
+  return { id: key + "/" + uuid(), next: 0, settled: 0, unreported: 0, release() {} };
 }
 
 /** Stores the numbers. A record that cannot be kept is removed: no number may be used twice. */
-export function save({ id, next, settled, dropped }: Slot): void {
-  if (held.has(id) && navigator.locks && !remember(RECORD + id, [next, settled, dropped])) {
+export function save({ id, next, settled, unreported }: Slot): void {
+  if (held.has(id) && navigator.locks && !remember(RECORD + id, [next, settled, unreported])) {
     forget(RECORD + id);
   }
 }
@@ -65,6 +65,6 @@ function lock(id: string): Promise<(() => void) | undefined> {
   return new Promise((resolve) => {
     const wait = (granted: unknown) =>
       granted ? new Promise<void>((release) => resolve(release)) : resolve(undefined);
-    navigator.locks.request("wh/" + id, { ifAvailable: true }, wait).catch(() => wait(null));
+    navigator.locks.request(id, { ifAvailable: true }, wait).catch(() => wait(null));
   });
 }

@@ -27,6 +27,9 @@ export interface Tracker {
   reset(): void;
 }
 
+/** A module may be rendered on a server; the script never is. */
+declare const IN_MODULE: boolean;
+
 declare global {
   interface Window {
     warehouse?: Tracker;
@@ -35,6 +38,10 @@ declare global {
 
 /** Starts the tracker. A page has one: later calls return it. On a server it does nothing. */
 export function init({ url, key, source = "web", consent: mode }: Options): Tracker {
+  if (IN_MODULE && typeof document === "undefined") {
+    const nothing = () => undefined;
+    return { track: nothing, identify: nothing, consent: nothing, reset: nothing };
+  }
   if (window.warehouse) return window.warehouse;
 
   let referrer: string | undefined = document.referrer || undefined;
@@ -59,7 +66,7 @@ export function init({ url, key, source = "web", consent: mode }: Options): Trac
   };
   const begin = (): void => {
     on(window, "pagehide", () => view?.());
-    start({ url, key, source });
+    start({ url: url.replace(/\/$/, ""), key, source });
     if (mode === "given") consent(true);
     watch(see);
   };
