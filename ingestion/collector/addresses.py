@@ -11,19 +11,17 @@ from ingestion.privacy.visitors import address_of
 Network = IPv4Network | IPv6Network
 
 
-def client_address(
-    peer: str | None, forwarded: list[str], trusted: Sequence[Network]
-) -> str | None:
+def client_address(peer: str | None, forwarded: str, trusted: Sequence[Network]) -> str | None:
     """Return the address of whoever sent a request.
 
-    ``forwarded`` holds the values of the headers `X-Forwarded-For`, in order. Each proxy appends
+    ``forwarded`` is the header `X-Forwarded-For`, addresses separated by commas. Each proxy appends
     the address that it was reached from, so they are read from the end, as long as the address
     before belongs to a trusted proxy. The others may be forged.
     """
     address = address_of(peer) if peer else None
     if not trusted or address is None:
         return address
-    hops = [hop.strip() for value in forwarded for hop in value.split(",")]
+    hops = forwarded.split(",") if forwarded else []
     while hops and is_trusted(address, tuple(trusted)):
         before = address_of(hops.pop())
         if before is None:

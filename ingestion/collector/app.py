@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ingestion.collector.addresses import client_address
 from ingestion.collector.answers import RefusedError, retry_later
@@ -32,6 +33,7 @@ from ingestion.collector.bodies import (
     encoding_of,
     read_events,
 )
+from ingestion.collector.incoming import Incoming
 from ingestion.collector.judging import Judge, Judged, Sender
 from ingestion.collector.lander import read_state
 from ingestion.collector.room import Quotas
@@ -50,7 +52,8 @@ RETRY_SECONDS = 5
 SERVERS = frozenset({KeyKind.SERVER, KeyKind.PLATFORM})
 _encode = msgspec.json.Encoder().encode
 
-Answer = Callable[[Request], Awaitable[Response]]
+ENTITIES = "/api/entities/"
+Answer = Callable[[Incoming], Awaitable[Response]]
 
 
 @dataclass
@@ -67,24 +70,24 @@ class Collector:
     _judges: dict[str, tuple[Segment, Judge]] = field(default_factory=dict)
     _waiting: tuple[float, Waiting] | None = None
 
-    async def events(self, request: Request) -> Response:
+    async def events(self, request: Incoming) -> Response:
         """`POST /api/events`: events from servers."""
         key = self._bearer(request, SERVERS)
-        kind = content_type(request.headers.get("content-type"), (JSON, NDJSON))
+        kind = content_type(request.headers.get(b"content-type"), (JSON, NDJSON))
         body = await self._read(request, kind)
         return await self._take_events(request, key, body, takes_legacy=True)
 
-    async def track(self, request: Request) -> Response:
+    async def track(self, request: Incoming) -> Response:
         """`POST /api/track`: events from browsers; the key is in the body."""
-        origin = request.headers.get("origin")
+        origin = request.headers.get(b"origin")
         if origin and self.keys.has_origin(origin):
             # Until the key is known: a page must be able to read why it was refused.
-            request.state.origin = origin
-        content_type(request.headers.get("content-type"), (TEXT, JSON))
+            request.origin = origin
+        content_type(request.headers.get(b"content-type"), (TEXT, JSON))
         body = await self._read(request, JSON)
         key = self._valid(body.key or "", frozenset({KeyKind.BROWSER}))
-        request.state.origin = origin if origin in key.origins else None
-        if request.state.origin is None:
+        request.origin = origin if origin in key.origins else None
+        if request.origin is None:
             raise RefusedError(
                 403,
                 "origin_not_allowed",
@@ -92,29 +95,26 @@ class Collector:
             )
         return await self._take_events(request, key, body, takes_legacy=False)
 
-    async def entities(self, request: Request) -> Response:
+    async def entities(self, request: Incoming) -> Response:
         """`POST /api/entities/{kind}`: what clients, units, users or documents are now."""
-        try:
-            kind = EntityKind(request.path_params["kind"])
-        except ValueError:
-            raise HTTPException(404) from None
+        kind = EntityKind(request.path.removeprefix(ENTITIES))
         key = self._bearer(request, frozenset({KeyKind.PLATFORM}))
-        body_kind = content_type(request.headers.get("content-type"), (JSON, NDJSON))
+        body_kind = content_type(request.headers.get(b"content-type"), (JSON, NDJSON))
         body = await self._read(request, body_kind)
         self._charge(key, body)
         segment = self.spool.segment(kind)
         return await self._keep(segment, self._judge_of(segment).entities(kind, body.events))
 
-    async def preflight(self, request: Request) -> Response:
+    async def preflight(self, request: Incoming) -> Response:
         """`OPTIONS /api/track`: whether a page of this origin may send events at all."""
-        origin = request.headers.get("origin", "")
+        origin = request.headers.get(b"origin", "")
         if not self.keys.has_origin(origin):
             raise RefusedError(
                 403,
                 "origin_not_allowed",
                 "No key works on this site: make a browser key with --origin for it.",
             )
-        request.state.origin = origin
+        request.origin = origin
         headers = {
             "Access-Control-Allow-Methods": "POST",
             "Access-Control-Allow-Headers": "content-type, content-encoding",
@@ -170,11 +170,11 @@ class Collector:
             self._waiting = (now, await asyncio.to_thread(waiting, self.folder))
         return self._waiting[1]
 
-    def report_traffic(self, oldest_seconds: float) -> None:
+    def report_traffic(self, found: Waiting) -> None:
         """Append what was counted in the last minute to the spool, as any other event."""
         segment = self.spool.segment(EVENTS)
         sender = Sender(_OWN_KEY, None, None)
-        judged = self._judge_of(segment).events(self.traffic.report(oldest_seconds), sender)
+        judged = self._judge_of(segment).events(self.traffic.report(found), sender)
         if judged.records:
             done = self.spool.append(segment, b"".join(judged.records))
             # If there is no room, the next minute is reported.
@@ -187,8 +187,8 @@ class Collector:
             return "no keys are known yet: the database was never reached"
         return self.spool.problem
 
-    def _bearer(self, request: Request, kinds: frozenset[KeyKind]) -> Key:
-        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    def _bearer(self, request: Incoming, kinds: frozenset[KeyKind]) -> Key:
+        scheme, _, key = request.headers.get(b"authorization", "").partition(" ")
         return self._valid(key.strip() if scheme.lower() == "bearer" else "", kinds)
 
     def _valid(self, given: str, kinds: frozenset[KeyKind]) -> Key:
@@ -215,14 +215,14 @@ class Collector:
             )
         return key
 
-    async def _read(self, request: Request, kind: str) -> Body:
-        encoding = encoding_of(request.headers.get("content-encoding"))
+    async def _read(self, request: Incoming, kind: str) -> Body:
+        encoding = encoding_of(request.headers.get(b"content-encoding"))
         if self.is_stopping:
             raise retry_later(
                 503, "stopping", "The collector is shutting down: try again.", RETRY_SECONDS
             )
         content = await self.arriving.body(request)
-        request.state.has_arrived = True
+        request.is_read = True
         try:
             return read_events(decompress(content, encoding), kind)
         finally:
@@ -239,15 +239,15 @@ class Collector:
             )
 
     async def _take_events(
-        self, request: Request, key: Key, body: Body, *, takes_legacy: bool
+        self, request: Incoming, key: Key, body: Body, *, takes_legacy: bool
     ) -> Response:
         self._charge(key, body)
         address = client_address(
-            request.client.host if request.client else None,
-            request.headers.getlist("x-forwarded-for"),
+            request.peer,
+            request.headers.get(b"x-forwarded-for", ""),
             settings().trusted_proxies,
         )
-        sender = Sender(key, address, request.headers.get("user-agent"), takes_legacy)
+        sender = Sender(key, address, request.headers.get(b"user-agent"), takes_legacy)
         segment = self.spool.segment(EVENTS)
         return await self._keep(segment, self._judge_of(segment).events(body.events, sender))
 
@@ -276,53 +276,67 @@ class Collector:
 _OWN_KEY = Key("", KeyKind.PLATFORM, b"", None, frozenset(), None, 1, None)
 
 
-def create_app(collector: Collector) -> Starlette:
-    """Return the application."""
-    counted = partial(_answering, collector)
-    routes = [
-        Route("/api/events", counted(collector.events), methods=["POST"]),
-        Route("/api/track", counted(collector.track), methods=["POST"]),
-        Route("/api/track", counted(collector.preflight), methods=["OPTIONS"]),
-        Route("/api/entities/{kind}", counted(collector.entities), methods=["POST"]),
-        Route("/health", collector.health),
-        Route("/ready", collector.ready),
-        Route("/tracker.js", collector.tracker),
-        Route(settings().tracker_path, collector.tracker),
-    ]
-    return Starlette(
-        routes=routes,
+def create_app(collector: Collector) -> ASGIApp:
+    """Return the application: the endpoints that take events, and all others in Starlette."""
+    posted: dict[str, Answer] = {
+        "/api/events": collector.events,
+        "/api/track": collector.track,
+        **{f"{ENTITIES}{kind}": collector.entities for kind in EntityKind},
+    }
+    others = Starlette(
+        routes=[
+            Route("/health", collector.health),
+            Route("/ready", collector.ready),
+            Route("/tracker.js", collector.tracker),
+            Route(settings().tracker_path, collector.tracker),
+        ],
         exception_handlers={HTTPException: _refuse_path, Exception: _fail},
     )
 
-
-def _answering(collector: Collector, answer: Answer) -> Answer:
-    """Return an endpoint that answers refusals in one form, and is counted."""
-
-    async def endpoint(request: Request) -> Response:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        answer = posted.get(scope["path"])
+        if answer is None:
+            await others(scope, receive, send)
+            return
         started = time.perf_counter()
-        request.state.origin = None
-        request.state.has_arrived = False
-        try:
-            response = await answer(request)
-        except RefusedError as refused:
-            response = _refusal(refused)
-            if not request.state.has_arrived and request.method == "POST":
-                is_slow = refused.status == 408
-                if is_slow or not await discard(request):
-                    response.headers["Connection"] = "close"
-        except ClientGoneError:
-            # Nobody is there to read it.
-            response = Response(status_code=400)
-        if request.state.origin:
-            response.headers["Access-Control-Allow-Origin"] = request.state.origin
-            # Else a page could not read when it may try again.
-            response.headers["Access-Control-Expose-Headers"] = "Retry-After"
-        if request.url.path == "/api/track":
-            response.headers["Vary"] = "Origin"
+        request = Incoming(scope, receive)
+        if request.method == "OPTIONS" and request.path == "/api/track":
+            answer = collector.preflight
+        elif request.method != "POST":
+            answer = _refuse_method
+        response = await _answered(request, answer)
         collector.traffic.count(response.status_code, time.perf_counter() - started)
-        return response
+        await response(scope, receive, send)
 
-    return endpoint
+    return app
+
+
+async def _answered(request: Incoming, answer: Answer) -> Response:
+    """Return what an endpoint answers, refusals in one form."""
+    try:
+        response = await answer(request)
+    except RefusedError as refused:
+        response = _refusal(refused)
+        is_open = request.method == "POST" and not request.is_read
+        if is_open and (refused.status == 408 or not await discard(request)):
+            response.headers["Connection"] = "close"
+    except ClientGoneError:
+        # Nobody is there to read it.
+        response = Response(status_code=400)
+    except Exception:
+        logging.getLogger("uvicorn.error").exception("a request failed")
+        response = _refusal(_failed())
+    if request.origin:
+        response.headers["Access-Control-Allow-Origin"] = request.origin
+        # Else a page could not read when it may try again.
+        response.headers["Access-Control-Expose-Headers"] = "Retry-After"
+    if request.path == "/api/track":
+        response.headers["Vary"] = "Origin"
+    return response
+
+
+async def _refuse_method(request: Incoming) -> Response:
+    raise RefusedError(405, "method_not_allowed", "Send events with POST.", {"Allow": "POST"})
 
 
 def _json(
@@ -348,8 +362,12 @@ async def _refuse_path(request: Request, error: Exception) -> Response:
 
 
 async def _fail(request: Request, error: Exception) -> Response:
-    return _refusal(
-        retry_later(500, "failed", "The collector failed: send the request again.", RETRY_SECONDS)
+    return _refusal(_failed())
+
+
+def _failed() -> RefusedError:
+    return retry_later(
+        500, "failed", "The collector failed: send the request again.", RETRY_SECONDS
     )
 
 

@@ -6,11 +6,10 @@ import asyncio
 from collections import OrderedDict
 from contextlib import suppress
 
-from starlette.requests import Request
-
 from ingestion.collector.answers import RefusedError, retry_later
 from ingestion.collector.bodies import LARGEST_BODY, too_large
-from ingestion.collector.protocol import ARRIVAL_SECONDS, BEGAN
+from ingestion.collector.incoming import Incoming
+from ingestion.collector.protocol import ARRIVAL_SECONDS
 
 # In bytes, of the bodies that arrive or wait for the disk. Beyond it the one that has been arriving
 # longest is refused: a slow client never keeps the others out.
@@ -31,16 +30,29 @@ class Arriving:
         self._limits: OrderedDict[asyncio.Timeout, None] = OrderedDict()
         self._shed: set[asyncio.Timeout] = set()
 
-    async def body(self, request: Request) -> bytes:
+    async def body(self, request: Incoming) -> bytes:
         """Return a request's body. Raises RefusedError (408, 413, 503) or ClientGoneError.
 
         Call ``release`` with its length when it is dealt with.
         """
-        length = request.headers.get("content-length", "")
+        length = request.headers.get(b"content-length", "")
         if length.isdigit() and int(length) > LARGEST_BODY:
             raise too_large()
+        if request.has_arrived:
+            # So it is for nearly all, and there is nothing to wait for.
+            part = (await request.receive()).get("body", b"")
+            if self._bytes > 2 * LARGEST_ARRIVING:
+                raise _busy()
+            if len(part) > LARGEST_BODY:
+                raise too_large()
+            self._bytes += len(part)
+            return part
+        return await self._slow_body(request)
+
+    async def _slow_body(self, request: Incoming) -> bytes:
+        began = request.began
         loop = asyncio.get_running_loop()
-        deadline = request.scope.get(BEGAN, loop.time()) + ARRIVAL_SECONDS
+        deadline = (loop.time() if began is None else began) + ARRIVAL_SECONDS
         parts: list[bytes] = []
         size = 0
         limit = asyncio.timeout_at(deadline)
@@ -96,12 +108,12 @@ def _busy() -> RefusedError:
     return retry_later(503, "busy", "Too much arrives at once: send the request again later.", 5)
 
 
-async def discard(request: Request) -> bool:
+async def discard(request: Incoming) -> bool:
     """Read the rest of a refused request, within limits; return whether it has arrived.
 
     Otherwise the connection has to be closed, and the client may miss the answer.
     """
-    if "expect" in request.headers:
+    if b"expect" in request.headers:
         # It waits for the answer before it sends the body.
         return False
     size = 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
-from email.message import Message
 
 import msgspec
 import zstandard
@@ -17,8 +16,9 @@ LARGEST_BODY = 1 << 20
 MOST_EVENTS = 1_000
 # zstd may return 128 KiB for 4 bytes, and returns all output of its input at once.
 ZSTD_BYTES = 64
-# The memory of a decompressor: a frame may ask for 128 MiB.
-LARGEST_WINDOW = 1 << 20
+# The memory of a decompressor, as RFC 8878 recommends: a frame may ask for 128 MiB.
+LARGEST_WINDOW = 8 << 20
+_UTF8 = frozenset({"utf-8", "utf8", "us-ascii"})
 JSON, NDJSON, TEXT = "application/json", "application/x-ndjson", "text/plain"
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _list = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -39,11 +39,9 @@ class Body:
 
 def content_type(header: str | None, taken: tuple[str, ...]) -> str:
     """Return the type of a body. Raises RefusedError (415) if it is not one of those taken."""
-    message = Message()
-    message["content-type"] = header or ""
-    kind = (header or "").partition(";")[0].strip().lower()
-    charset = str(message.get_param("charset", "utf-8")).lower()
-    if kind not in taken or charset not in ("utf-8", "utf8", "us-ascii"):
+    kind, *parameters = (part.strip().lower() for part in (header or "").split(";"))
+    charsets = [one.partition("=")[2].strip('"') for one in parameters if one[:8] == "charset="]
+    if kind not in taken or not _UTF8.issuperset(charsets):
         raise RefusedError(
             415,
             "unsupported_media_type",
@@ -74,7 +72,9 @@ def decompress(body: bytes, encoding: str) -> bytes:
         return body
     try:
         content = _gunzip(body) if encoding == "gzip" else _unzstd(body)
-    except (zlib.error, zstandard.ZstdError, EOFError):
+    except (zlib.error, zstandard.ZstdError, EOFError) as error:
+        if "too much memory" in str(error):
+            raise too_large() from None
         raise RefusedError(
             400, "invalid_encoding", f"The body is no complete {encoding} data: send it whole."
         ) from None

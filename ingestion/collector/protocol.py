@@ -18,6 +18,8 @@ MOST_CONNECTIONS = 1_000
 SWEEP_SECONDS = 1.0
 # The member of a request's scope that says when it began to arrive, by the event loop's clock.
 BEGAN = "warehouse.began"
+# The member that says whether all of it has arrived.
+HAS_ARRIVED = "warehouse.has_arrived"
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -76,6 +78,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Take the end of a request."""
         if not self._is_refused:
+            self.scope[HAS_ARRIVED] = True  # type: ignore[typeddict-unknown-key]
             super().on_message_complete()
 
     def on_response_complete(self) -> None:

@@ -1,4 +1,4 @@
-"""Starts and stops Dagster on one machine: code server, web servers and daemon, as one."""
+"""Starts and stops Dagster and the collector on one machine: all their processes, as one."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from orchestration.definitions.instance import dagster_environment, end_lost_run
 from orchestration.serve.postgres_port import open_port
 from warehouse import database, embedded, private_files
 from warehouse.errors import WarehouseError
+from warehouse.key_store import example_keys
 from warehouse.schema.migrate import migrate
 from warehouse.settings import settings
 
 DEFINITIONS = "orchestration.definitions.code_location"
 CODE_SERVER = "code server"
 WEB = (sys.executable, "-m", "orchestration.serve.web")
+COLLECTOR = (sys.executable, "-m", "orchestration.cli", "collect")
 # How long runs may take to end after SIGTERM. They cancel the statements that they wait for.
 STOP_SECONDS = 60
 POLL_SECONDS = 0.2
@@ -37,16 +39,17 @@ def serve(
     host: str,
     port: int,
     docs_port: int,
+    collector_port: int,
     postgres_port: int | None = None,
     *,
     dev: bool = False,
 ) -> None:
-    """Run Dagster and the docs it links to, until SIGTERM or SIGINT or until a process ends.
+    """Run Dagster, its docs and the collector, until SIGTERM or SIGINT or until a process ends.
 
     Meanwhile BI tools reach the embedded PostgreSQL by ``postgres_port``. With ``dev`` the UI's
-    "Reload definitions" loads changed code. Raises ServeError where one of the processes ends by
-    itself, where Dagster already runs on this instance, or where a port is asked for of a server
-    that is not the embedded one.
+    "Reload definitions" loads changed code, and the first time keys are made and printed. Raises
+    ServeError where one of the processes ends by itself, where Dagster already runs on this
+    instance, or where a port is asked for of a server that is not the embedded one.
     """
     if postgres_port is not None and not database.is_embedded():
         raise ServeError(
@@ -62,8 +65,11 @@ def serve(
         )
     private_files.tighten_home(settings().home)
     _prepare()
+    if dev:
+        for line in example_keys():
+            print(line, file=sys.stderr)
     with port_for_tools(postgres_port):
-        _run(host, port, docs_port, lock, dev=dev)
+        _run(host, port, docs_port, collector_port, lock, dev=dev)
 
 
 @contextlib.contextmanager
@@ -82,7 +88,9 @@ def port_for_tools(port: int | None) -> Iterator[None]:
         embedded.close_port()
 
 
-def _run(host: str, port: int, docs_port: int, lock: IO[str], *, dev: bool) -> None:
+def _run(
+    host: str, port: int, docs_port: int, collector_port: int, lock: IO[str], *, dev: bool
+) -> None:
     environment = dagster_environment()
     end_lost_runs(environment)
     stopping: list[int] = []
@@ -98,6 +106,7 @@ def _run(host: str, port: int, docs_port: int, lock: IO[str], *, dev: bool) -> N
             "web server": [*WEB, "dagster", host, str(port), str(workspace)],
             "daemon": [_program("dagster-daemon"), "run", "-w", str(workspace)],
             "docs server": [*WEB, "docs", host, str(docs_port)],
+            "collector": [*COLLECTOR, "--host", host, "--port", str(collector_port)],
         }
         processes: dict[str, subprocess.Popen[bytes]] = {}
         docs = _write_docs()
