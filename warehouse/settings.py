@@ -7,6 +7,7 @@ the project holds secrets.
 
 from __future__ import annotations
 
+import ipaddress
 from datetime import date
 from enum import IntEnum
 from functools import cache
@@ -15,7 +16,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from warehouse import session
 from warehouse.errors import WarehouseError
@@ -55,6 +56,29 @@ def _utf8(path: Path) -> Path:
 GivenPath = Annotated[Path, BeforeValidator(_not_empty)]
 
 
+def _names(given: object) -> object:
+    """Return the names of a list that is separated by commas."""
+    if isinstance(given, str):
+        return tuple(name for part in given.split(",") if (name := part.strip()))
+    return given
+
+
+def _networks(given: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse what is no network in CIDR form."""
+    for network in given:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError:
+            raise PydanticCustomError(
+                "network", "It must name networks such as 10.0.0.0/8 or ::1/128"
+            ) from None
+    return given
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
+Networks = Annotated[Names, AfterValidator(_networks)]
+
+
 class Settings(BaseSettings):
     """All settings; the defaults need no set-up."""
 
@@ -82,6 +106,14 @@ class Settings(BaseSettings):
         "member of warehouse_analyst and of no other role.",
     )
     analyst_url_file: GivenPath | None = Field(
+        default=None, description="File that holds this URL instead."
+    )
+    api_database_url: SecretStr | None = Field(
+        default=None,
+        description="libpq URL of the same database for the HTTP API, with a login that is a "
+        "member of warehouse_api and of no other role.",
+    )
+    api_database_url_file: GivenPath | None = Field(
         default=None, description="File that holds this URL instead."
     )
     home: Annotated[GivenPath, AfterValidator(_utf8)] = Field(
@@ -147,6 +179,38 @@ class Settings(BaseSettings):
         default="http://localhost:3001",
         description="URL of the docs of checks and models: Dagster links to it.",
     )
+    api_url: str = Field(
+        default="http://localhost:8001",
+        description="URL at which people and programs reach the HTTP API; a path in it is the "
+        "prefix that a proxy adds.",
+    )
+    api_timeout_seconds: float = Field(
+        default=10, gt=0, le=300, description="How long the API's database may take for a page."
+    )
+    api_csv_timeout_seconds: float = Field(
+        default=600, gt=0, le=3600, description="How long the API may stream all rows of a mart."
+    )
+    api_connections: int = Field(
+        default=16,
+        ge=2,
+        le=50,
+        description="Most connections of the API to the database; half of them may stream CSV.",
+    )
+    marketing_origins: Names = Field(
+        default=(),
+        description="Origins of the marketing site, such as https://www.example.com, whose pages "
+        "may read its row, separated by commas.",
+    )
+    marketing_networks: Networks = Field(
+        default=(),
+        description="Networks in CIDR form that may read the marketing row without a key, "
+        "separated by commas.",
+    )
+    trusted_proxies: Networks = Field(
+        default=(),
+        description="Networks in CIDR form of the proxies whose forwarded headers are believed, "
+        "separated by commas.",
+    )
 
     earliest_event: date | None = Field(
         default=None,
@@ -184,6 +248,11 @@ class Settings(BaseSettings):
     def analyst_server_url(self) -> SecretStr | None:
         """The URL of reading marts, set directly or read from its file. Raises SettingError."""
         return _secret(self.analyst_url, self.analyst_url_file, "ANALYST_URL_FILE")
+
+    @property
+    def api_server_url(self) -> SecretStr | None:
+        """The URL of the HTTP API, set directly or read from its file. Raises SettingError."""
+        return _secret(self.api_database_url, self.api_database_url_file, "API_DATABASE_URL_FILE")
 
     @property
     def web_password(self) -> str | None:
