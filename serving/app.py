@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache, partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from serving import alerts, docs, marketing, mart_endpoints, reports
+from serving.answers import json_answer
 from serving.errors import ApiError, bad_request, not_found
 from serving.middleware import AccessLog, CorsOf, SafeHeaders
 from serving.service import Service
@@ -44,8 +46,6 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        # Where a proxy adds a prefix, addresses in answers have it.
-        root_path=urlsplit(settings.api_url).path.rstrip("/"),
         lifespan=lifespan,
         routes=docs.routes(),
     )
@@ -54,11 +54,11 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(mart_endpoints.router_of(service.marts))
     app.include_router(reports.router)
     app.include_router(alerts.router_of(service.marts[alerts.ALERTS]))
-    description = _openapi(app)
+    description = cache(partial(_openapi, app, prefix_of(settings)))
 
     @app.get("/openapi.json", include_in_schema=False)
-    async def openapi() -> dict[str, Any]:
-        return description
+    def openapi() -> Response:
+        return json_answer(description(), {"Cache-Control": "no-cache"})
 
     app.add_exception_handler(ApiError, _refused)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _invalid)  # type: ignore[arg-type]
@@ -71,14 +71,19 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _openapi(app: FastAPI) -> dict[str, Any]:
+def prefix_of(settings: Settings) -> str:
+    """Return the path that a proxy removes from addresses before it asks the API."""
+    return urlsplit(settings.api_url).path.rstrip("/")
+
+
+def _openapi(app: FastAPI, prefix: str) -> dict[str, Any]:
     """Return the description of the API: every endpoint needs a key."""
     description = get_openapi(
         title=app.title,
         version=app.version,
         description=app.description,
         routes=app.routes,
-        servers=[{"url": app.root_path or "/"}],
+        servers=[{"url": prefix or "/"}],
     )
     description["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     description["security"] = [{"key": []}]

@@ -7,7 +7,7 @@ nothing. Role and timeout are set for the transaction, so they end with it, howe
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
@@ -34,6 +34,7 @@ class _RawJson(Loader):
         return msgspec.Raw(bytes(data))
 
 
+_OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 _REFUSED = (psycopg.errors.InsufficientPrivilege, psycopg.errors.InvalidParameterValue)
 
 
@@ -80,9 +81,7 @@ class Connections:
                 yield connection
                 await connection.rollback()
             finally:
-                # Also where the client has gone, which cancels all that waits here.
-                with anyio.CancelScope(shield=True):
-                    await self._pool.putconn(connection)
+                await self._give_back(connection)
         except psycopg.errors.QueryCanceled:
             raise unavailable(
                 "too_slow",
@@ -105,15 +104,21 @@ class Connections:
                 return connection
             except BaseException as error:
                 is_broken = connection.broken
-                with anyio.CancelScope(shield=True):
-                    if not connection.closed:
-                        await connection.rollback()
-                    await self._pool.putconn(connection)
+                await self._give_back(connection)
                 if isinstance(error, _REFUSED):
                     raise refused_role(role) from None
                 if not is_broken:
                     raise
         raise database_away()
+
+    async def _give_back(self, connection: psycopg.AsyncConnection) -> None:
+        """Return a connection, its transaction ended; one that still works is closed."""
+        # Also where the client has gone, which cancels all that waits here.
+        with anyio.CancelScope(shield=True):
+            if connection.info.transaction_status in _OPEN:
+                with suppress(psycopg.Error):
+                    await connection.rollback()
+            await self._pool.putconn(connection)
 
 
 def refused_role(role: str) -> ApiError:

@@ -6,7 +6,7 @@ import logging
 
 import uvicorn
 
-from serving.app import create_app
+from serving.app import create_app, prefix_of
 from warehouse import database, embedded
 from warehouse.settings import settings
 
@@ -21,7 +21,12 @@ def serve(host: str, port: int) -> None:
     logging.getLogger("warehouse.api").setLevel(logging.INFO)
     if database.is_embedded():
         embedded.start()
-    uvicorn.run(
+    uvicorn.Server(config(host, port)).run()
+
+
+def config(host: str, port: int) -> uvicorn.Config:
+    """Return how the API is served. Raises SettingError, DatabaseError or CatalogueError."""
+    return uvicorn.Config(
         create_app(settings()),
         host=host,
         port=port,
@@ -29,6 +34,7 @@ def serve(host: str, port: int) -> None:
         # It would log values of parameters.
         access_log=False,
         server_header=False,
+        root_path=prefix_of(settings()),
         proxy_headers=bool(settings().trusted_proxies),
         forwarded_allow_ips=list(settings().trusted_proxies),
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
