@@ -15,7 +15,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from serving import alerts, docs, marketing, mart_endpoints, reports
+from serving import alerts, docs, marketing, mart_endpoints, reports, sign_in
 from serving.answers import json_answer
 from serving.errors import ApiError, bad_request, not_found
 from serving.middleware import AccessLog, CorsOf, SafeHeaders
@@ -53,6 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(marketing.router)
     app.include_router(mart_endpoints.router_of(service.marts))
     app.include_router(reports.router)
+    app.include_router(sign_in.router)
     app.include_router(alerts.router_of(service.marts[alerts.ALERTS]))
     description = cache(partial(_openapi, app, prefix_of(settings)))
 

@@ -21,6 +21,7 @@ from psycopg import sql
 
 from serving import service
 from serving.catalogue import Access, Mart, Type, marts
+from serving.sign_in import new_link
 from tests.conftest import Server
 from tests.support.api import READERS, Api, served, with_keys_of_readers
 from tests.support.building import build_at, warm_warehouse
@@ -56,7 +57,9 @@ def owner(
     ):
         assert roles.set_up() == []
         # As whom an analyst's key reads.
-        connection.execute(TAKEN.format(sql.Identifier("ann_analyst"), sql.Identifier("api")))
+        connection.execute(
+            TAKEN.format(sql.Identifier("ann_analyst"), sql.Identifier("warehouse_api"))
+        )
         land_both_tenants(tmp_path_factory.mktemp("events"))
         build_at(AS_OF)
         yield connection
@@ -750,3 +753,43 @@ def test_a_plan_that_lacks_a_mart_is_told_which_ones_have_it(operated: Api) -> N
     listed = {one["mart"] for one in data(operated.get("/v1/marts", "acme"))}
     assert "lead_sources" not in listed
     assert data(operated.get("/v1/marts/lead_sources", "ann"))
+
+
+def test_a_link_signs_in_once_on_this_machine_alone(api: Api, operated: Api) -> None:
+    link = new_link(api.owner, api.home, api.url).removeprefix(api.url)
+    api.look()
+    assert {path.stat().st_mode & 0o077 for path in (api.home / "sign-in").iterdir()} == {0}
+    answer = api.get(link, allow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    cookie = answer.headers["set-cookie"]
+    assert {"HttpOnly", "SameSite=lax", "Path=/"} <= set(cookie.split("; "))
+    assert "expires=" in cookie
+    signed_in = {"Cookie": cookie.partition(";")[0]}
+    assert data(api.get("/v1/marts/analytics_daily", headers=signed_in))
+    assert api.get(link, allow_redirects=False).status_code == 401
+    assert list((api.home / "sign-in").iterdir()) == []
+    link = new_link(operated.owner, operated.home, "")
+    operated.look()
+    through_proxy = {"X-Forwarded-For": "10.9.9.9", "X-Forwarded-Proto": "https"}
+    assert operated.get(link, headers=through_proxy).status_code == 403
+    answer = operated.get(link, headers={"X-Forwarded-Proto": "https"}, allow_redirects=False)
+    assert {"Secure", "Path=/analytics/"} <= set(answer.headers["set-cookie"].split("; "))
+
+
+def test_people_sign_in_with_a_key_and_out_again(api: Api) -> None:
+    def post(path: str, **form: str) -> requests.Response:
+        own = {"Origin": api.url, "Content-Type": "application/x-www-form-urlencoded"}
+        return api.request("POST", path, headers=own, data=form, allow_redirects=False)
+
+    answer = post("/sign-in", key=api.keys["acme"], next="/somewhere?x=1")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/somewhere?x=1")
+    assert api.keys["acme"] in answer.headers["set-cookie"]
+    for elsewhere in ("https://evil.example/", "//evil.example", "/\\evil.example", "evil"):
+        answer = post("/sign-in", key=api.keys["acme"], next=elsewhere)
+        assert answer.headers["location"] == "/"
+    for wrong in ("site", "revoked", "expired"):
+        answer = post("/sign-in", key=api.keys[wrong])
+        assert (answer.status_code, "set-cookie" in answer.headers) == (401, False)
+    assert post("/sign-in", key="x" * 10_000).status_code == 400
+    assert api.request("POST", "/sign-in", data={"key": api.keys["acme"]}).status_code == 403
+    assert "Max-Age=0" in post("/sign-out").headers["set-cookie"]
