@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 
 import psycopg
@@ -218,13 +218,13 @@ def refuse_other_sites(request: Request) -> None:
         raise forbidden("Requests from pages of other sites are refused.")
 
 
-def is_from(request: Request, networks: Collection[str]) -> bool:
-    """Return whether a request's address is in one of some networks in CIDR form."""
+def is_from(request: Request, networks: Collection[IPv4Network | IPv6Network]) -> bool:
+    """Return whether a request's address is in one of some networks."""
     if request.client is None:
         return False
     with suppress(ValueError):
-        address = ipaddress.ip_address(request.client.host)
-        return any(address in ipaddress.ip_network(network) for network in networks)
+        address = ip_address(request.client.host)
+        return any(address in network for network in networks)
     return False
 
 

@@ -36,7 +36,7 @@ def config(host: str, port: int) -> uvicorn.Config:
         server_header=False,
         root_path=prefix_of(settings()),
         proxy_headers=bool(settings().trusted_proxies),
-        forwarded_allow_ips=list(settings().trusted_proxies),
+        forwarded_allow_ips=[str(network) for network in settings().trusted_proxies],
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS,
     )

@@ -7,10 +7,10 @@ the project holds secrets.
 
 from __future__ import annotations
 
-import ipaddress
 from datetime import date
 from enum import IntEnum
 from functools import cache
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -44,6 +44,13 @@ def _not_empty(given: object) -> object:
     return given
 
 
+def _split(given: object) -> object:
+    """Return the parts of a list that is separated by commas."""
+    if isinstance(given, str):
+        return [part.strip() for part in given.split(",") if part.strip()]
+    return given
+
+
 def _utf8(path: Path) -> Path:
     """Refuse a path that logs and the URL of the embedded server's socket can't contain."""
     try:
@@ -56,27 +63,9 @@ def _utf8(path: Path) -> Path:
 GivenPath = Annotated[Path, BeforeValidator(_not_empty)]
 
 
-def _names(given: object) -> object:
-    """Return the names of a list that is separated by commas."""
-    if isinstance(given, str):
-        return tuple(name for part in given.split(",") if (name := part.strip()))
-    return given
-
-
-def _networks(given: tuple[str, ...]) -> tuple[str, ...]:
-    """Refuse what is no network in CIDR form."""
-    for network in given:
-        try:
-            ipaddress.ip_network(network)
-        except ValueError:
-            raise PydanticCustomError(
-                "network", "It must name networks such as 10.0.0.0/8 or ::1/128"
-            ) from None
-    return given
-
-
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
-Networks = Annotated[Names, AfterValidator(_networks)]
+# Lists are separated by commas.
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
@@ -206,11 +195,6 @@ class Settings(BaseSettings):
         description="Networks in CIDR form that may read the marketing row without a key, "
         "separated by commas.",
     )
-    trusted_proxies: Networks = Field(
-        default=(),
-        description="Networks in CIDR form of the proxies whose forwarded headers are believed, "
-        "separated by commas.",
-    )
 
     earliest_event: date | None = Field(
         default=None,
@@ -221,6 +205,29 @@ class Settings(BaseSettings):
     country_database: GivenPath | None = Field(
         default=None,
         description="MaxMind DB file that maps an IP address to its country; default: none.",
+    )
+
+    spool: GivenPath | None = Field(
+        default=None,
+        description="Folder in which the collector keeps events until they have landed; default: "
+        "home/spool.",
+    )
+    spool_limit_bytes: int = Field(
+        default=4 << 30,
+        ge=1 << 16,
+        description="Largest size of that folder in bytes. When it is full, the collector answers "
+        "503 until events have landed.",
+    )
+    trusted_proxies: Networks = Field(
+        default=(),
+        description="Networks of the proxies before the collector and the API, such as 10.0.0.0/8, "
+        "separated by commas: their forwarded headers are believed. Default: none, and the headers "
+        "are ignored.",
+    )
+    tracker_path: str = Field(
+        default="/tracker.js",
+        pattern=r"^/[A-Za-z0-9._~/-]*$",
+        description="Path under which the collector serves the tracker, beside /tracker.js.",
     )
 
     retention_days: int = Field(
@@ -274,6 +281,11 @@ class Settings(BaseSettings):
     def drop(self) -> Path:
         """The drop folder: the one that is set, or the default."""
         return self.drop_folder or self.home / "drop"
+
+    @property
+    def spool_folder(self) -> Path:
+        """The folder of the spool: the one that is set, or the default."""
+        return self.spool or self.home / "spool"
 
     @property
     def cluster(self) -> Path:

@@ -107,12 +107,12 @@ def may_hold_unbounded_number(lines: bytes) -> bool:
     )
 
 
-def read_text(line: bytes) -> str:
+def read_text(line: bytes, largest: int = LARGEST_LINE) -> str:
     """Return the line's text. Raises RejectError if the line is too large or not UTF-8."""
-    if len(line) > LARGEST_LINE:
+    if len(line) > largest:
         reject(
             Reason.TOO_LARGE,
-            f"the line has {len(line):,} bytes; at most {LARGEST_LINE:,} are accepted",
+            f"the line has {len(line):,} bytes; at most {largest:,} are accepted",
         )
     try:
         return line.decode()

@@ -24,6 +24,7 @@ from ingestion.contract.envelope import IP_MEMBER, Slices, event_shapes, event_u
 from ingestion.contract.line import (
     EPOCH,
     FIRST_TIMESTAMP,
+    LARGEST_LINE,
     Reason,
     RejectError,
     has_common_format,
@@ -145,13 +146,20 @@ class Validator:
     """Validates the lines of one chunk.
 
     ``numbers_are_bounded`` skips the check for unbounded numbers in each line: the caller has
-    checked all lines at once, which is faster.
+    checked all lines at once, which is faster. ``largest_line`` is the limit of a line in bytes.
     """
 
-    def __init__(self, receipt: Receipt, *, numbers_are_bounded: bool = False) -> None:
+    def __init__(
+        self,
+        receipt: Receipt,
+        *,
+        numbers_are_bounded: bool = False,
+        largest_line: int = LARGEST_LINE,
+    ) -> None:
         self._received_at = receipt.at
         self._erased = receipt.erased
         self._numbers_are_bounded = numbers_are_bounded
+        self._largest_line = largest_line
         self._earliest = earliest_event(receipt.at, receipt.earliest_event)
         self._first_microseconds = since_epoch(self._earliest)
         self._last_microseconds = since_epoch(receipt.at + FURTHEST_AHEAD)
@@ -206,7 +214,7 @@ class Validator:
     def _accept(self, line: bytes, event: Any, name: str, microseconds: int) -> Accepted:
         """Return a valid event as its row. Raises NotAUuidError if its event_id is not a UUID."""
         event_id = (
-            _derived_id(self._original_line)
+            derived_id(self._original_line)
             if event.event_id is None
             else _uuid_bytes(event.event_id)
         )
@@ -269,7 +277,7 @@ class Validator:
         if content is None:
             # msgspec rejects some numbers that the contract accepts.
             try:
-                content = parse_object(read_text(line))
+                content = parse_object(read_text(line, self._largest_line))
             except RejectError:
                 return None
         if not isinstance(content, dict):
@@ -287,7 +295,7 @@ class Validator:
         """Validate step by step, in the contract's order (the slow path)."""
         content: Any = None
         try:
-            text = read_text(line)
+            text = read_text(line, self._largest_line)
             content = parse_object(text)
             name = content.get("event")
             shape = self._shapes.get(name) if isinstance(name, str) else None
@@ -416,8 +424,11 @@ def _without_ip(context: Any) -> bytes:
     return _encode(members)
 
 
-def _derived_id(line: bytes) -> bytes:
-    """Return the UUIDv5 of the event's canonical JSON without ``context.ip``, as 16 bytes."""
+def derived_id(line: bytes) -> bytes:
+    """Return the UUIDv5 of the event's canonical JSON without ``context.ip``, as 16 bytes.
+
+    Raises ValueError, RecursionError or AttributeError if the line is no JSON object.
+    """
     content = json.loads(line)
     if isinstance(content.get("context"), dict):
         content["context"].pop(IP_MEMBER, None)

@@ -14,6 +14,8 @@ from warehouse.locks import Lock
 
 EVENTS = "events"
 ERASURE = "erasure"
+# The source of what the collector lands; the digest of a load names the segment.
+COLLECTOR = "collector"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +116,18 @@ def resume_load(
         ).fetchone()
         if taken:
             return load_id
-        connection.execute("select pg_advisory_unlock(%s)", (_load_key(load_id),))
+        release_load(connection, load_id)
     return None
 
 
 def hold_load(connection: psycopg.Connection, load_id: int) -> None:
     """Keep others from resuming the load until this transaction, which writes for it, ends."""
     connection.execute("select from staging.loads where load_id = %s for share", (load_id,))
+
+
+def release_load(connection: psycopg.Connection, load_id: int) -> None:
+    """Release the load's advisory lock, on a connection that goes on to other loads."""
+    connection.execute("select pg_advisory_unlock(%s)", (_load_key(load_id),))
 
 
 def end_load(
@@ -140,6 +147,15 @@ def finished_load(connection: psycopg.Connection, kind: str, source: str) -> int
         "select load_id from staging.loads where kind = %s and source = %s and state = 'finished' "
         "order by load_id desc limit 1",
         (kind, source),
+    ).fetchone()
+    return row[0] if row else None
+
+
+def state_of_segment(connection: psycopg.Connection, digest: bytes) -> str | None:
+    """Return the state of the load of a segment of the collector, None if it was never loaded."""
+    row = connection.execute(
+        "select state from staging.loads where source = %s and head_digest = %s",
+        (COLLECTOR, digest),
     ).fetchone()
     return row[0] if row else None
 

@@ -56,12 +56,14 @@ class Receipts:
         self._connection = connection
         self._salts: dict[date, bytes] = {}
 
-    def next(self, erased: Erased | None) -> Receipt:
-        """Return the receipt of a chunk that has just come."""
-        received_at = datetime.now(UTC)
+    def next(self, erased: Erased | None, received_at: datetime | None = None) -> Receipt:
+        """Return the receipt of a chunk that has just come, or that came at ``received_at``."""
+        received_at = received_at or datetime.now(UTC)
         day = received_at.date()
         if day not in self._salts:
-            self._salts = {day: visitors.salt_of(self._connection, day)}
+            # In a transaction, for nobody destroys an old day's salt between its parts.
+            with self._connection.transaction():
+                self._salts = {day: visitors.salt_of(self._connection, day)}
         return Receipt(
             received_at,
             self._salts[day],

@@ -120,16 +120,32 @@ def validate_chunk(chunk: Chunk, receipt: Receipt) -> ValidatedChunk:
         receipt,
         numbers_are_bounded=not may_hold_unbounded_number(chunk.content),
     ).validate
+    # The kept part of a line that is too large may look complete, so it is not validated.
+    lengths = chunk.full_lengths
+    outcomes = (
+        (number, line, validate(line) if number not in lengths else _too_large(number, chunk, line))
+        for number, line in chunk.lines
+    )
+    return collect(outcomes, receipt, chunk.start, chunk.end, chunk.digest)
+
+
+def collect(
+    outcomes: Iterable[tuple[int, bytes, Outcome]],
+    receipt: Receipt,
+    start: Offset,
+    end: Offset,
+    digest: bytes,
+) -> ValidatedChunk:
+    """Collect the outcomes of a chunk's lines, given as (number, line, outcome)."""
+    received = 0
     accepted: list[Accepted] = []
     rejected: list[tuple[int, bytes, Rejected]] = []
     suppressed: Counter[tuple[str, date]] = Counter()
     suppressed_erased = 0
     used: list[Sequence] = []
-    erased, lengths = receipt.erased, chunk.full_lengths
-    for number, line in chunk.lines:
-        # The kept part of a line that is too large may look complete, so it is not validated.
-        length = lengths.get(number)
-        outcome = validate(line) if length is None else _too_large(length, len(line))
+    erased = receipt.erased
+    for number, line, outcome in outcomes:
+        received += 1
         if type(outcome) is Accepted:
             accepted.append(outcome)
             continue
@@ -145,13 +161,14 @@ def validate_chunk(chunk: Chunk, receipt: Receipt) -> ValidatedChunk:
     first, repeats = _first_of_each(accepted)
     used += [event.sequence for event in repeats if event.sequence]
     return ValidatedChunk(
-        chunk.start, chunk.end, chunk.digest, len(chunk.lines), Events.of(first), len(repeats),
+        start, end, digest, received, Events.of(first), len(repeats),
         rejected, suppressed, suppressed_erased, used,
     )  # fmt: skip
 
 
-def _too_large(length: int, kept: int) -> Outcome:
-    return Rejected(Reason.TOO_LARGE, too_large_message(length, kept))
+def _too_large(number: int, chunk: Chunk, line: bytes) -> Outcome:
+    length = chunk.full_lengths[number]
+    return Rejected(Reason.TOO_LARGE, too_large_message(length, len(line)))
 
 
 def _first_of_each(accepted: list[Accepted]) -> tuple[list[Accepted], list[Accepted]]:

@@ -15,6 +15,7 @@ from orchestration.cli.alerts import alerts
 from orchestration.cli.api import WithSettings, api
 from orchestration.cli.build import build
 from orchestration.cli.check import check
+from orchestration.cli.collect import collect
 from orchestration.cli.demo import demo
 from orchestration.cli.docs import docs
 from orchestration.cli.environment import environment
@@ -58,8 +59,13 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "environment": environment,
     },
     "Delete data": {"erase": erase, "expire": expire},
-    "Let others in": {"keys": keys},
-    "Run": {"serve": serve, "api": api, "stop": stop},
+    "Run": {
+        "keys": keys,
+        "collect": collect,
+        "api": api,
+        "serve": serve,
+        "stop": stop,
+    },
 }
 
 

@@ -60,11 +60,14 @@ create table staging.loads (
 comment on table staging.loads is
 'One row per load of a file. The next load of the same source resumes a running or failed load whose loader is gone, or abandons it if the source has other content by then.';
 comment on column staging.loads.kind is 'What was loaded: events, or the entity (clients, units, users, documents).';
-comment on column staging.loads.source is 'The absolute path, or - for standard input.';
+comment on column staging.loads.source is
+'The absolute path, - for standard input, or collector for events that came over HTTP.';
 comment on column staging.loads.head_digest is
-'SHA-256 of the first 64 KiB that were read (decompressed, mapped): identifies the content of a source.';
+'SHA-256 of the first 64 KiB that were read (decompressed, mapped): identifies the content of a source. Of the collector, SHA-256 of the segment''s name.';
 
 create index loads_unfinished on staging.loads (source, kind) where state in ('running', 'failed');
+-- The collector looks up each segment, of which there are thousands a day.
+create index loads_of_segments on staging.loads (head_digest) where source = 'collector';
 
 create sequence staging.batch_ids;
 
