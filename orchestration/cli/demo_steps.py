@@ -22,6 +22,7 @@ from warehouse import database, private_files
 from warehouse.errors import WarehouseError
 from warehouse.schema.migrate import migrate
 from warehouse.settings import settings
+from warehouse.sign_in_links import new_link
 
 
 class DemoError(WarehouseError):
@@ -42,7 +43,7 @@ class DemoResult:
 
 
 NEXT_COMMANDS = {
-    "make dev": "open the Dagster UI",
+    "make dev": "start the Dagster UI and the HTTP API",
     "source .venv/bin/activate": "make the command `warehouse` available, then",
     "warehouse psql": "query the marts with SQL",
     "warehouse status": "see how fresh each mart is",
@@ -98,6 +99,12 @@ def run_demo() -> DemoResult:
             docs=checks.docs_page(),
             next_commands=NEXT_COMMANDS,
         )
+
+
+def sign_in_link() -> str:
+    """Return a link that signs an analyst in once."""
+    with database.connect() as connection:
+        return new_link(connection, settings().home, settings().api_url.rstrip("/"))
 
 
 def _load(files: generate.SampleFiles, connection: psycopg.Connection) -> None:

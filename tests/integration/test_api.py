@@ -21,7 +21,6 @@ from psycopg import sql
 
 from serving import service
 from serving.catalogue import Access, Mart, Type, marts
-from serving.sign_in import new_link
 from tests.conftest import Server
 from tests.support.api import READERS, Api, served, with_keys_of_readers
 from tests.support.building import build_at, warm_warehouse
@@ -38,6 +37,7 @@ from tests.support.people import (
 from tests.support.processes import until
 from warehouse import key_store
 from warehouse.schema.access import roles
+from warehouse.sign_in_links import new_link
 
 ENDPOINTS = ("/v1/marts", "/v1/marts/analytics_daily", "/v1/dashboard", "/v1/alerts",
              "/v1/funnel?from=2026-01-01&to=2026-02-01&client_id=acme")  # fmt: skip
