@@ -92,9 +92,20 @@ def _openapi(app: FastAPI, prefix: str) -> dict[str, Any]:
         for operation in path.values():
             # Wrong parameters are answered as all errors are: 400.
             operation["responses"].pop("422", None)
+            for parameter in operation.get("parameters", ()):
+                parameter["schema"] = _given(parameter["schema"])
     for name in ("HTTPValidationError", "ValidationError"):
         description["components"]["schemas"].pop(name, None)
     return description
+
+
+def _given(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a parameter that is given: one that is left out has no value."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(kinds) == 1:
+        rest = {name: value for name, value in schema.items() if name != "anyOf"}
+        return kinds[0] | rest
+    return schema | {"anyOf": kinds} if kinds else schema
 
 
 async def _refused(_: Request, error: ApiError) -> Response:
