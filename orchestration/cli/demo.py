@@ -32,6 +32,7 @@ def demo(json: Json = False) -> None:
         row_table(done.row),
         "",
         f"{done.checks_passed} checks passed. Data Docs: {done.docs}",
+        *(("", *done.keys) if done.keys else ()),
         "",
         "Next",
         *(f"  {command:<42} {what}" for command, what in done.next_commands.items()),

@@ -20,6 +20,7 @@ from orchestration.operations.build import BuildOptions, build
 from orchestration.operations.export import StatsRow, export_row
 from warehouse import database, private_files
 from warehouse.errors import WarehouseError
+from warehouse.key_store import example_keys
 from warehouse.schema.migrate import migrate
 from warehouse.settings import settings
 from warehouse.sign_in_links import new_link
@@ -39,11 +40,12 @@ class DemoResult:
     row: StatsRow
     checks_passed: int
     docs: Path
+    keys: list[str]
     next_commands: dict[str, str]
 
 
 NEXT_COMMANDS = {
-    "make dev": "start the Dagster UI and the HTTP API",
+    "make dev": "start the Dagster UI, the collector and the HTTP API",
     "source .venv/bin/activate": "make the command `warehouse` available, then",
     "warehouse psql": "query the marts with SQL",
     "warehouse status": "see how fresh each mart is",
@@ -97,6 +99,7 @@ def run_demo() -> DemoResult:
             row=row,
             checks_passed=sum(result.passed for result in results),
             docs=checks.docs_page(),
+            keys=example_keys(),
             next_commands=NEXT_COMMANDS,
         )
 
