@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from orchestration.cli.alerts import alerts
+from orchestration.cli.api import WithSettings, api
 from orchestration.cli.build import build
 from orchestration.cli.check import check
 from orchestration.cli.collect import collect
@@ -64,7 +65,13 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "environment": environment,
     },
     "Delete data": {"erase": erase, "expire": expire},
-    "Run": {"keys": keys, "collect": collect, "serve": serve, "stop": stop},
+    "Run": {
+        "keys": keys,
+        "collect": collect,
+        "api": api,
+        "serve": serve,
+        "stop": stop,
+    },
 }
 
 
@@ -84,7 +91,8 @@ for panel, commands in PANELS.items():
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name, rich_help_panel=panel)
         else:
-            app.command(name, rich_help_panel=panel)(command)
+            kind = WithSettings if command is api else None
+            app.command(name, cls=kind, rich_help_panel=panel)(command)
 
 
 @app.callback(
