@@ -189,7 +189,7 @@ FUNCTIONS: dict[str, set[str]] = {
             "why_dbt", "models_with_unread_input", "advance_models", "run_model", "run_test",
             "is_building", "finish_build", "grant_differences", "policy_statements",
             "apply_access",
-            "declared_differences", "follow_declaration",
+            "declared_differences", "follow_declaration", "follow_descriptions",
         )
     },
     "staging.take_statistics": {TRANSFORMER},

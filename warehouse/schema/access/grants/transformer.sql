@@ -66,6 +66,7 @@ grant execute on function
     warehouse.end_model,
     warehouse.declared_differences,
     warehouse.follow_declaration,
+    warehouse.follow_descriptions,
     warehouse.why_dbt,
     warehouse.models_with_unread_input,
     warehouse.advance_models,
