@@ -41,6 +41,7 @@ from ingestion.contract.line import (
 )
 from ingestion.contract.messages import explain
 from ingestion.contract.tracking_plan import LARGEST_NUMBER, Member, tracking_plan
+from ingestion.contract.unknown_members import UnknownNames, unknown_names
 from ingestion.privacy.countries import country_lookup
 from ingestion.privacy.name_forms import Presence
 from ingestion.privacy.suppression import Erased
@@ -114,6 +115,7 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
     row: bytes
     producer: str | None
     number: int | None
+    unknown: UnknownNames | None = None
 
     @property
     def sequence(self) -> Sequence | None:
@@ -157,11 +159,15 @@ class Validator:
         self._last_microseconds = since_epoch(receipt.at + FURTHEST_AHEAD)
         self._salt = receipt.salt
         self._batch_id = receipt.batch_id
-        self._decode = msgspec.json.Decoder(event_union()).decode
+        # Almost every line has known members only. Another one is decoded twice.
+        unions = event_union(only_known=True), event_union()
+        self._decode_known, self._decode = (msgspec.json.Decoder(union).decode for union in unions)
         self._slice = msgspec.json.Decoder(Slices).decode
         self._shapes = event_shapes()
         self._shape_of = {
-            type_: self._shapes[type_.__struct_config__.tag] for type_ in get_args(event_union())
+            type_: self._shapes[type_.__struct_config__.tag]
+            for union in unions
+            for type_ in get_args(union)
         }
         # The line before erased subjects are cut out of it: an event without id gets one derived
         # from this.
@@ -184,7 +190,10 @@ class Validator:
                 not self._numbers_are_bounded and may_hold_unbounded_number(line)
             ):
                 return self._validate_step_by_step(line)
-            event = self._decode(line)
+            try:
+                event, may_hold_unknown = self._decode_known(line), False
+            except msgspec.ValidationError:
+                event, may_hold_unknown = self._decode(line), True
             timestamp = event.timestamp
             if not has_common_format(timestamp):
                 if not is_rfc3339(timestamp):
@@ -198,12 +207,14 @@ class Validator:
                 or not self._first_microseconds <= microseconds <= self._last_microseconds
             ):
                 return self._validate_step_by_step(line)
-            return self._accept(line, event, shape.name, microseconds)
+            return self._accept(line, event, shape.name, microseconds, may_hold_unknown)
         except (ValueError, RecursionError):
             # msgspec's errors are ValueErrors as well. The slow path finds the reason.
             return self._validate_step_by_step(line)
 
-    def _accept(self, line: bytes, event: Any, name: str, microseconds: int) -> Accepted:
+    def _accept(
+        self, line: bytes, event: Any, name: str, microseconds: int, may_hold_unknown: bool
+    ) -> Accepted:
         """Return a valid event as its row. Raises NotAUuidError if its event_id is not a UUID."""
         event_id = (
             _derived_id(self._original_line)
@@ -248,7 +259,8 @@ class Validator:
             )
         )  # fmt: skip
         key = b"%b\0%b%b" % (client_id, event_id, _instant(microseconds))
-        return Accepted(key, microseconds, row, producer, number)
+        unknown = unknown_names(name, slices) if may_hold_unknown else None
+        return Accepted(key, microseconds, row, producer, number, unknown)
 
     def _visitor(self, client_id: str, ip: str, user_agent: str) -> bytes:
         """Return the column visitor_hash. Cached, because a visitor usually sends several lines."""
@@ -303,7 +315,7 @@ class Validator:
             microseconds = read_instant(event.timestamp)
             self._refuse_out_of_range(microseconds, event.timestamp)
             try:
-                return self._accept(line, event, shape.name, microseconds)
+                return self._accept(line, event, shape.name, microseconds, may_hold_unknown=True)
             except NotAUuidError:
                 reject(
                     Reason.INVALID_FIELD,

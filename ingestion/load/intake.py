@@ -11,7 +11,7 @@ from uuid import UUID
 import psycopg
 
 from ingestion.contract.validator import COPY_COLUMNS, EPOCH, Receipt, Rejected
-from ingestion.load import ledger
+from ingestion.load import ledger, unknown_members
 from ingestion.load.ledger import Batch, Counts
 from ingestion.load.validation import Events, ValidatedChunk
 from ingestion.privacy.erasures import block_erasures, read_erased
@@ -111,6 +111,7 @@ class Intake:
             validated.received, len(new), duplicates,
             validated.suppressed.total(), len(validated.rejected), validated.suppressed_erased,
         )  # fmt: skip
+        unknown = unknown_members.rows_of(unknown_members.count_by_member(new.unknown.values()))
         instants = new.microseconds
         batch_seq = ledger.commit_batch(
             self._connection,
@@ -131,6 +132,12 @@ class Intake:
             self._connection,
             'copy staging.used_sequences (batch_seq, producer, "sequence", day) from stdin',
             [(batch_seq, *sequence) for sequence in used],
+        )
+        _write_rows(
+            self._connection,
+            "copy staging.unknown_members (batch_seq, event, path, name, events, nearest_known) "
+            "from stdin",
+            [(batch_seq, *row) for row in unknown],
         )
         return counts
 

@@ -15,8 +15,12 @@ from warehouse.errors import ExitCode
 if TYPE_CHECKING:
     from ingestion.load.ledger import Counts
     from ingestion.load.loader import LoadResult
+    from ingestion.load.unknown_members import UnknownMember
 
 Loaded = TypeVar("Loaded")
+
+# How many unknown members of a file people see; --json and marts.unknown_members have all.
+MOST_UNKNOWN = 10
 
 OUTCOMES = ("received", "accepted", "duplicates", "suppressed", "rejected")
 
@@ -101,6 +105,7 @@ def _emit_results(results: list[LoadResult], json: bool) -> None:
                     "source": result.source,
                     "resumed_at_line": result.resumed_at_line,
                     **asdict(result.counts),
+                    "unknown_members": result.unknown_members,
                 }
                 for result in results
             ],
@@ -115,8 +120,27 @@ def _emit_results(results: list[LoadResult], json: bool) -> None:
                 if result.resumed_at_line
             ),
             *notes_on(total),
+            *(
+                note
+                for result in results
+                for note in notes_on_unknown_members(result.source, result.unknown_members)
+            ),
         ],
     )
+
+
+def notes_on_unknown_members(source: str, members: list[UnknownMember]) -> list[str]:
+    """Return what people need to know about members of their events that are not in the plan."""
+    if not members:
+        return []
+    notes = [f"{source}: these members are not in the tracking plan (they are kept):"]
+    for member in members[:MOST_UNKNOWN]:
+        times = "once" if member.events == 1 else f"{member.events:,} times"
+        meant = f"; did you mean {member.nearest_known}?" if member.nearest_known else ""
+        notes.append(f"  {member.event}: {member.member} {times}{meant}")
+    if more := len(members[MOST_UNKNOWN:]):
+        notes.append(f"  … and {more:,} more: see --json, or marts.unknown_members.")
+    return notes
 
 
 def outcome_cells(counts: Counts) -> list[int]:

@@ -11,16 +11,25 @@ from orchestration.cli.output import Table, emit
 def status(json: Json = False) -> None:
     """Show each mart: its rows, batches it has not read yet, age and last checks.
 
-    Times are in UTC. --json also shows the last batch and the time as of which
-    each mart is built.
+    Also lists clients that only events mention. Times are in UTC. --json also
+    shows the last batch and the time as of which each mart is built.
     """
-    from orchestration.operations.status import mart_statuses
+    from orchestration.operations.status import MOST_INFERRED, inferred_clients, mart_statuses
     from warehouse import database
 
     with database.connect_as_builder() as connection:
         marts = mart_statuses(connection)
+        inferred = inferred_clients(connection)
+    notes = []
+    if inferred.count:
+        names = ", ".join(inferred.client_ids)
+        more = ", …" if inferred.count > MOST_INFERRED else ""
+        notes.append(
+            f"Clients known from events alone ({inferred.count:,}): {names}{more}. Is a client_id "
+            "misspelt, or `warehouse load-entities clients` due?"
+        )
     emit(
-        {"marts": marts},
+        {"marts": marts, "inferred_clients": inferred},
         Table(
             ("mart", "rows", "unread", "age", "checks", "checked at"),
             [
@@ -38,4 +47,5 @@ def status(json: Json = False) -> None:
             ],
         ),
         json=json,
+        notes=notes,
     )

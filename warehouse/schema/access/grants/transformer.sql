@@ -11,6 +11,7 @@ grant select on
     staging.loads,
     staging.suppressed_events,
     staging.used_sequences,
+    staging.unknown_members,
     staging.clients,
     staging.units,
     staging.users,
