@@ -13,6 +13,7 @@ from orchestration.cli.output import Table, emit, load_progress, message
 from warehouse.errors import ExitCode
 
 if TYPE_CHECKING:
+    from ingestion.load.dry_run import DryRun
     from ingestion.load.ledger import Counts
     from ingestion.load.loader import LoadResult
     from ingestion.load.unknown_members import UnknownMember
@@ -21,6 +22,8 @@ Loaded = TypeVar("Loaded")
 
 # How many unknown members of a file people see; --json and marts.unknown_members have all.
 MOST_UNKNOWN = 10
+# How many characters of a line people see; a line may have a quarter of a million.
+MOST_SHOWN = 4_000
 
 OUTCOMES = ("received", "accepted", "duplicates", "suppressed", "rejected")
 
@@ -45,6 +48,14 @@ def load(
             show_default=False,
         ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Load nothing; show the counts, why lines would be rejected, the first events, "
+            "and members that are not in the plan.",
+        ),
+    ] = False,
     strict: Strict = False,
     json: Json = False,
 ) -> None:
@@ -52,12 +63,23 @@ def load(
 
     Loading a file again adds nothing. An interrupted load resumes where it stopped.
     """
+    from ingestion.load.dry_run import dry_run as show_load
     from ingestion.load.loader import load as load_source
     from ingestion.load.workers import Workers
     from ingestion.sources import mapping as mappings
     from ingestion.sources.files import open_source
 
     found = mappings.find_mapping(mapping) if mapping else None
+
+    def try_one(file: str) -> DryRun:
+        source = open_source(file, found)
+        with load_progress(source) as progress:
+            return show_load(source, progress)
+
+    if dry_run:
+        tried = load_each(files, try_one, lambda runs: _emit_dry_runs(runs, json))
+        exit_if_rejected(sum(run.counts.rejected for run in tried), strict)
+        return
 
     def load_one(file: str) -> LoadResult:
         source = open_source(file, found)
@@ -141,6 +163,39 @@ def notes_on_unknown_members(source: str, members: list[UnknownMember]) -> list[
     if more := len(members[MOST_UNKNOWN:]):
         notes.append(f"  … and {more:,} more: see --json, or marts.unknown_members.")
     return notes
+
+
+def _emit_dry_runs(runs: list[DryRun], json: bool) -> None:
+    rejected = [
+        (run.source, reason, why.lines, f"line {why.first_line:,}: {why.detail}")
+        for run in runs
+        for reason, why in run.rejected.items()
+    ]
+    emit(
+        {"dry_run": True, "files": [asdict(run) for run in runs]},
+        Table(("source", *OUTCOMES), [(run.source, *outcome_cells(run.counts)) for run in runs]),
+        Table(("source", "rejected for", "lines", "the first"), rejected),
+        *(
+            line
+            for run in runs
+            for line in (f"The first events of {run.source}:", *map(_shortened, run.envelopes))
+            if run.envelopes
+        ),
+        json=json,
+        notes=[
+            *(
+                note
+                for run in runs
+                for note in notes_on_unknown_members(run.source, run.unknown_members)
+            ),
+            "Nothing was loaded: this was a dry run.",
+        ],
+    )
+
+
+def _shortened(line: str) -> str:
+    """Return a line for people; --json shows all of it."""
+    return line if len(line) <= MOST_SHOWN else f"{line[:MOST_SHOWN]}…"
 
 
 def outcome_cells(counts: Counts) -> list[int]:
