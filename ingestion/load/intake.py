@@ -32,7 +32,7 @@ _DAY = 86_400_000_000
 # its start; each attempt finds more of its events landed by the other loader.
 MAX_ATTEMPTS = 20
 # In characters. Details quote names and timestamps, which may be as long as their line.
-LONGEST_DETAIL = 500
+LONGEST_DETAIL = 2_000
 
 
 class _ErasedSinceError(Exception):
