@@ -22,7 +22,6 @@
         select warehouse.run_model('{{ invocation_id }}', '{{ model.name }}', {{ 'true' if existing is none else 'false' }});
         {{ follow_declaration(is_written=true) }}
     {% endcall %}
-    {% do persist_docs(target_relation, model) %}
     {{ run_hooks(post_hooks, inside_transaction=True) }}
     {{ adapter.commit() }}
     {{ run_hooks(post_hooks, inside_transaction=False) }}

@@ -28,7 +28,7 @@ from warehouse.settings import settings
 DEFINITIONS = Path(__file__).with_name("definitions.txt")
 STAGING = {
     f"staging/{name}" for name in (
-        "raw_events", "event_batches", "loads", "used_sequences",
+        "raw_events", "event_batches", "loads", "used_sequences", "unknown_members",
         "clients", "units", "users", "documents",
     )
 }  # fmt: skip
