@@ -17,7 +17,12 @@ import dagster as dg
 import psycopg
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject, dbt_assets
 
-from orchestration.definitions.partitions import PARTITIONS, Period, period_of
+from orchestration.definitions.partitions import (
+    Period,
+    first_partitioned_day,
+    partitions_from,
+    period_of,
+)
 from orchestration.operations.build import (
     DBT_PROJECT,
     EXCLUDED,
@@ -32,6 +37,7 @@ from warehouse import database
 from warehouse.settings import settings
 
 OWNERS = ["team:data"]
+PARTITIONS = partitions_from(first_partitioned_day())
 # Every op that builds is in this pool. Dagster starts one run of it at a time: see instance.py.
 BUILDS = "builds"
 # Runs under the lock of builds, so that no other build has started meanwhile.

@@ -63,8 +63,7 @@ def load_files(
             note_quarantined_file(run_id, f"{one.kind}/{one.name}", one.error)
         dropped.append(one)
     for name in STAGING:
-        kind = name if name in KINDS else ledger.EVENTS
-        yield dg.MaterializeResult(["staging", name], metadata=_metadata(dropped, kind))
+        yield dg.MaterializeResult(["staging", name], metadata=_metadata(dropped, kind_of(name)))
     failed = {one.name: one.error for one in dropped if one.error}
     yield dg.AssetCheckResult(
         asset_key=dg.AssetKey(["staging", "event_batches"]),
@@ -73,6 +72,11 @@ def load_files(
         severity=dg.AssetCheckSeverity.WARN,
         metadata=failed,
     )
+
+
+def kind_of(table: str) -> str:
+    """Return the kind of batches that write to a table of staging."""
+    return table if table in KINDS else ledger.EVENTS
 
 
 def _metadata(dropped: list[Dropped], kind: str) -> dict[str, int]:

@@ -8,7 +8,6 @@ run reports a materialization of each partition that it wrote, those of late eve
 from collections.abc import Iterable, Iterator
 
 import dagster as dg
-import psycopg
 from dagster_dbt import DbtCliResource
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
@@ -23,8 +22,11 @@ from orchestration.definitions.dbt_assets import (
     with_query,
 )
 from orchestration.definitions.landing import load_files
-from orchestration.definitions.marketing_row import export_result
-from orchestration.definitions.partitions import PARTITIONS, key_of, period_of
+from orchestration.definitions.reporting import (
+    everything_built,
+    exported,
+    only_written,
+)
 from orchestration.operations import stored_build
 from orchestration.operations.build import (
     BuildError,
@@ -33,13 +35,11 @@ from orchestration.operations.build import (
     raise_failures,
     why_dbt,
 )
+from orchestration.operations.export import export_row
 from orchestration.operations.lineage import manifest, with_ancestors
 from orchestration.operations.notifications import note_checks
 from orchestration.operations.stored_build import TestResult
 from warehouse import database
-from warehouse.sql_files import read_sql
-
-UNREPORTED = read_sql(__file__, "unreported_periods")
 
 Result = dg.MaterializeResult | dg.AssetCheckResult
 Event = dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.Output
@@ -94,10 +94,9 @@ def check_marketing_row() -> Iterator[Event]:
 
 
 @dg.op(ins=AFTER, out=DONE)
-def export_marketing_row(context: dg.OpExecutionContext) -> Iterator[Event]:
+def export_marketing_row(context: dg.OpExecutionContext) -> None:
     """Write the marketing row, if every blocking check has passed."""
-    yield from _as_events([export_result(context.run_id)])
-    yield dg.Output(None)
+    export_row(run=context.run_id)
 
 
 @dg.op(out=DONE)
@@ -132,25 +131,30 @@ def _build_op(job: str, target: str | None) -> dg.OpDefinition:
                     raise_failures(built.failed)
             except (BuildError, DagsterDbtCliRuntimeError):
                 # A build that failed may have written some models.
-                yield from _materializations(connection, models)
+                yield from only_written(connection, models)
                 raise
         yield dg.Output(None)
 
     return build_unread_input
 
 
-def _report_op(job: str, target: str | None) -> dg.OpDefinition:
-    """Return the op that reports what the job's build has written."""
+def _report_op(job: str, target: str | None, *, exports: bool) -> dg.OpDefinition:
+    """Return the op that reports what the job has written."""
 
     # After the export, which has waited long enough: Dagster writes each of these on its own.
     @dg.op(name=f"report_{job}", ins=AFTER, out=DONE, tags={"dagster/priority": "-1"})
-    def report_what_was_built() -> Iterator[Event]:
-        """Report a materialization of each partition that was written."""
+    def report_what_was_built(context: dg.OpExecutionContext) -> Iterator[Event]:
+        """Report a materialization of each partition that was written, and of the row.
+
+        Inputs before what is built from them: Dagster compares when they were reported.
+        """
         models = None if target is None else _lineage_of(target)
         with database.connect_as_builder(
             autocommit=True, application_name="warehouse dagster"
         ) as connection:
-            yield from _materializations(connection, models)
+            yield from everything_built(connection, context.instance, models)
+            if exports:
+                yield from exported(connection, context.instance)
         yield dg.Output(None)
 
     return report_what_was_built
@@ -175,7 +179,7 @@ def _check_evaluations(tests: Iterable[TestResult]) -> Iterator[dg.AssetCheckEva
 
 
 def _run_dbt(dbt: DbtCliResource, target: str | None) -> Iterator[dg.AssetCheckEvaluation]:
-    """Run dbt and yield the results of its tests; `_materializations` reports the models."""
+    """Run dbt and yield the results of its tests; the models are reported afterwards."""
     selection = ["--select", f"+{target}", "--indirect-selection", "buildable"] if target else []
     invocation = dbt.cli(
         [*dbt_command("build"), *selection],
@@ -202,54 +206,10 @@ def _lineage_of(target: str) -> set[str]:
     return {name for name in with_ancestors(named, parents()) if "." not in name}
 
 
-def _materializations(
-    connection: psycopg.Connection, models: set[str] | None
-) -> Iterator[dg.AssetMaterialization]:
-    """Yield what builds wrote of some models, or of all, as materializations.
-
-    One of each partition, or one of a model without partitions.
-    """
-    nodes = {node["name"]: node for node in manifest()["nodes"].values()}
-    unreported = connection.execute(
-        UNREPORTED, {"models": None if models is None else sorted(models)}
-    ).fetchall()
-    reported: list[int] = []
-    for model, period_start, row_count, rows_written, from_batch, to_batch, ids in unreported:
-        reported += ids
-        if model not in nodes:
-            continue
-        node = nodes[model]
-        period = period_of(node)
-        if (period is None) != (period_start is None):
-            continue
-        key = None
-        if period:
-            key = key_of(period_start)
-            # The data may begin before the first partition.
-            if not PARTITIONS[period].has_partition_key(key):
-                continue
-        yield dg.AssetMaterialization(
-            Translator().get_asset_key(node),
-            partition=key,
-            metadata={
-                "dagster/row_count": row_count,
-                "rows_written": rows_written,
-                "from_batch": from_batch,
-                "to_batch": to_batch,
-            },
-        )
-    # Last: after a run that is killed before this, the next run reports the same again.
-    connection.execute(
-        "update warehouse.touched_periods set reported_to_dagster = true "
-        "where touched_period_id = any(%s)",
-        (reported,),
-    )
-
-
 def _job(
     name: str, description: str, target: str | None, *, lands: bool = False, exports: bool = False
 ) -> dg.JobDefinition:
-    build, report = _build_op(name, target), _report_op(name, target)
+    build, report = _build_op(name, target), _report_op(name, target, exports=exports)
 
     @dg.job(
         name=name,
