@@ -10,6 +10,7 @@ from ingestion.load import ledger
 from ingestion.load.entities import EntityKind
 from ingestion.sources.drop_folder import Dropped, load_dropped
 from orchestration.definitions.dbt_assets import OWNERS
+from orchestration.definitions.timetable import EVERYTHING, shown
 from orchestration.operations.notifications import note_quarantined_file
 from warehouse.settings import settings
 
@@ -24,6 +25,7 @@ STAGING = {
     "documents": "The current version of each document.",
 }
 
+KEPT_FRESH_BY = f"job landing, as files come (sensor dropped_files); {shown(EVERYTHING)}"
 KINDS = {kind.value for kind in EntityKind}
 
 
@@ -32,7 +34,11 @@ KINDS = {kind.value for kind in EntityKind}
     description="Loads the files in the drop folder and moves them to done/ or failed/.",
     specs=[
         dg.AssetSpec(
-            ["staging", name], description=description, group_name="staging", owners=OWNERS
+            ["staging", name],
+            description=description,
+            group_name="staging",
+            owners=OWNERS,
+            metadata={"kept_fresh_by": KEPT_FRESH_BY},
         )
         for name, description in STAGING.items()
     ],

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from orchestration.definitions.dbt_assets import OWNERS
+from orchestration.definitions.timetable import EVERYTHING, MARKETING_ROW, shown
 from orchestration.operations.export import export_row
 
 ROW = dg.AssetKey(["export", "analytics_platform_stats"])
@@ -28,6 +29,7 @@ class ExportConfig(dg.Config):
     owners=OWNERS,
     description="The one row that the marketing site shows; `active_users` are units with a "
     "session in the last 30 days. A failed check leaves it unchanged.",
+    metadata={"kept_fresh_by": f"{shown(MARKETING_ROW)}; {shown(EVERYTHING)}"},
 )
 def analytics_platform_stats(
     context: dg.AssetExecutionContext, config: ExportConfig

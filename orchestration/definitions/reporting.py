@@ -19,9 +19,10 @@ import sqlalchemy
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from psycopg.rows import dict_row
 
-from orchestration.definitions.dbt_assets import PARTITIONS, Translator, parents
+from orchestration.definitions.dbt_assets import PARTITIONS, Translator
 from orchestration.definitions.marketing_row import ROW, row_metadata
 from orchestration.definitions.partitions import key_of, period_of
+from orchestration.definitions.timetable import parents
 from orchestration.operations.lineage import manifest
 from warehouse.sql_files import read_sql
 

@@ -8,6 +8,7 @@ run reports a materialization of each partition that it wrote, those of late eve
 from collections.abc import Iterable, Iterator
 
 import dagster as dg
+import psycopg
 from dagster_dbt import DbtCliResource
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
@@ -16,9 +17,8 @@ from orchestration.definitions.dbt_assets import (
     BUILDS,
     CHECKS,
     Translator,
-    as_query,
     building,
-    parents,
+    check_result,
     with_query,
 )
 from orchestration.definitions.landing import load_files
@@ -26,6 +26,14 @@ from orchestration.definitions.reporting import (
     everything_built,
     exported,
     only_written,
+)
+from orchestration.definitions.timetable import (
+    EVERYTHING,
+    MARKETING_ROW,
+    TRAFFIC,
+    BuildJob,
+    lineage_of,
+    parents,
 )
 from orchestration.operations import stored_build
 from orchestration.operations.build import (
@@ -36,9 +44,8 @@ from orchestration.operations.build import (
     why_dbt,
 )
 from orchestration.operations.export import export_row
-from orchestration.operations.lineage import manifest, with_ancestors
+from orchestration.operations.lineage import manifest
 from orchestration.operations.notifications import note_checks
-from orchestration.operations.stored_build import TestResult
 from warehouse import database
 
 Result = dg.MaterializeResult | dg.AssetCheckResult
@@ -55,17 +62,21 @@ def _as_events(results: Iterable[Result]) -> Iterator[Event]:
         if isinstance(result, dg.MaterializeResult):
             yield dg.AssetMaterialization(result.asset_key, metadata=dict(result.metadata or {}))
             continue
-        yield dg.AssetCheckEvaluation(
-            asset_key=result.asset_key,
-            check_name=result.check_name,
-            passed=result.passed,
-            severity=result.severity,
-            metadata=dict(result.metadata or {}),
-        )
+        yield _as_evaluation(result)
         if not result.passed and result.severity is dg.AssetCheckSeverity.ERROR:
             failed.append(result.check_name)
     if failed:
         raise dg.Failure(f"Checks failed: {', '.join(failed)}. Downstream models were not rebuilt.")
+
+
+def _as_evaluation(result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
+    return dg.AssetCheckEvaluation(
+        asset_key=result.asset_key,
+        check_name=result.check_name,
+        passed=result.passed,
+        severity=result.severity,
+        metadata=dict(result.metadata or {}),
+    )
 
 
 AFTER = {"after": dg.In(dg.Nothing)}
@@ -114,20 +125,22 @@ def _build_op(job: str, target: str | None) -> dg.OpDefinition:
     @dg.op(name=f"build_{job}", ins=AFTER, out=DONE, pool=BUILDS)
     def build_unread_input(context: dg.OpExecutionContext, dbt: DbtCliResource) -> Iterator[Event]:
         """Build from unread input: by what dbt has stored, or with dbt where it must compile."""
-        nodes = None if target is None else _lineage_of(target)
+        nodes = None if target is None else lineage_of(target)
         models = nodes and nodes & parents().keys()
         with building(models, BuildOptions()) as (connection, builder):
             try:
                 if reason := why_dbt(connection, BuildOptions(), nodes):
                     context.log.info(f"dbt runs: {reason}.")
-                    yield from _run_dbt(dbt, target)
+                    yield from _run_dbt(connection, dbt, target)
                 else:
                     # The job of all models runs every test, also without unread input: somebody
                     # may have changed a table by hand.
                     built = stored_build.run(
                         connection, BuildOptions(), builder, models, every_test=target is None
                     )
-                    yield from _check_evaluations(built.tests)
+                    # A test of several models that is named for none is no check of an asset.
+                    checks = [test for test in built.tests if test.test in CHECKS]
+                    yield from map(_as_evaluation, (check_result(connection, t) for t in checks))
                     raise_failures(built.failed)
             except (BuildError, DagsterDbtCliRuntimeError):
                 # A build that failed may have written some models.
@@ -148,7 +161,7 @@ def _report_op(job: str, target: str | None, *, exports: bool) -> dg.OpDefinitio
 
         Inputs before what is built from them: Dagster compares when they were reported.
         """
-        models = None if target is None else _lineage_of(target)
+        models = None if target is None else lineage_of(target)
         with database.connect_as_builder(
             autocommit=True, application_name="warehouse dagster"
         ) as connection:
@@ -160,25 +173,9 @@ def _report_op(job: str, target: str | None, *, exports: bool) -> dg.OpDefinitio
     return report_what_was_built
 
 
-def _check_evaluations(tests: Iterable[TestResult]) -> Iterator[dg.AssetCheckEvaluation]:
-    """Yield results of dbt's tests, as dagster-dbt does for those that dbt has run."""
-    for test in tests:
-        # A test of several models that none of them is named for is no check of an asset.
-        if spec := CHECKS.get(test.test):
-            yield dg.AssetCheckEvaluation(
-                asset_key=spec.asset_key,
-                check_name=spec.name,
-                passed=test.outcome == "pass",
-                severity=dg.AssetCheckSeverity[test.severity.upper()],
-                metadata={
-                    "status": test.outcome,
-                    "dagster_dbt/failed_row_count": test.failures,
-                    "query": as_query(test.failing_rows),
-                },
-            )
-
-
-def _run_dbt(dbt: DbtCliResource, target: str | None) -> Iterator[dg.AssetCheckEvaluation]:
+def _run_dbt(
+    connection: psycopg.Connection, dbt: DbtCliResource, target: str | None
+) -> Iterator[dg.AssetCheckEvaluation]:
     """Run dbt and yield the results of its tests; the models are reported afterwards."""
     selection = ["--select", f"+{target}", "--indirect-selection", "buildable"] if target else []
     invocation = dbt.cli(
@@ -191,28 +188,17 @@ def _run_dbt(dbt: DbtCliResource, target: str | None) -> Iterator[dg.AssetCheckE
             manifest(), Translator(), target_path=invocation.target_path
         ):
             if isinstance(event, dg.AssetCheckEvaluation):
-                yield with_query(event, invocation.target_path)
-
-
-def _lineage_of(target: str) -> set[str]:
-    """Return a model, or the marts of a folder, with all nodes that they are built from."""
-    named = [
-        node["name"]
-        for node in manifest()["nodes"].values()
-        if node["resource_type"] == "model"
-        and target in {node["name"], ".".join(node["fqn"][1:-1])}
-    ]
-    # Without sources, which have a schema before their name.
-    return {name for name in with_ancestors(named, parents()) if "." not in name}
+                yield with_query(connection, event, invocation.target_path)
 
 
 def _job(
-    name: str, description: str, target: str | None, *, lands: bool = False, exports: bool = False
+    of: BuildJob, description: str, *, lands: bool = False, exports: bool = False
 ) -> dg.JobDefinition:
-    build, report = _build_op(name, target), _report_op(name, target, exports=exports)
+    build = _build_op(of.name, of.target)
+    report = _report_op(of.name, of.target, exports=exports)
 
     @dg.job(
-        name=name,
+        name=of.name,
         description=description,
         # One process, so that dbt and Great Expectations are imported once.
         executor_def=dg.in_process_executor,
@@ -228,19 +214,17 @@ def _job(
 
 
 everything = _job(
-    "everything",
+    EVERYTHING,
     "Loads the drop folder, builds all models, runs all checks and exports the marketing row.",
-    None,
     lands=True,
     exports=True,
 )
 marketing_row = _job(
-    "marketing_row",
+    MARKETING_ROW,
     "Builds the marketing row with the models it needs, checks it and exports it.",
-    "int_platform_stats",
     exports=True,
 )
-traffic = _job("traffic", "Builds the traffic marts with the models they need.", "marts.traffic")
+traffic = _job(TRAFFIC, "Builds the traffic marts with the models they need.")
 
 
 @dg.job(executor_def=dg.in_process_executor)

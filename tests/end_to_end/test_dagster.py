@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import re
+import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
@@ -25,7 +26,7 @@ from orchestration.definitions.instance import dagster_environment, instance_con
 from orchestration.operations.build import build
 from orchestration.operations.export import export_row
 from orchestration.serve import processes
-from tests.conftest import Server
+from tests.conftest import WAREHOUSE, Server
 from tests.support.building import made_once
 from warehouse.settings import settings
 
@@ -414,21 +415,63 @@ def test_chosen_partitions_recompute_that_window_and_move_no_offset(definitions,
     assert warehouse.execute(usage).fetchall() == right
 
 
-@pytest.mark.deep
-def test_a_check_of_a_partitioned_mart_runs_alone(definitions, warehouse, built):
+def test_a_check_of_a_partitioned_mart_runs_alone_and_without_dbt(
+    definitions, warehouse, built, monkeypatch
+):
+    monkeypatch.setattr("dagster_dbt.DbtCliResource.cli", lambda *_, **__: _cut_off())
     builds = "select count(*) from warehouse.builds"
     before = warehouse.execute(builds).fetchone()
-    chosen = dg.AssetCheckKey(
-        dg.AssetKey(["marts", "analytics_daily"]), "assert_leads_by_source_add_up"
-    )
-    job = definitions.get_implicit_global_asset_job_def()
-    with dg.DagsterInstance.ephemeral() as instance:
-        run = job.get_subset(
-            asset_selection=set(), asset_check_selection={chosen}
-        ).execute_in_process(instance=instance)
-    (result,) = run.get_asset_check_evaluations()
-    assert (result.check_name, result.passed) == (chosen.name, True)
+    result = _check(definitions, "analytics_daily", "assert_leads_by_source_add_up")
+    assert result.passed
     assert warehouse.execute(builds).fetchone() == before
+
+
+def test_a_failed_check_shows_which_rows_and_how_to_repair_them_but_no_client(
+    definitions, warehouse, built
+):
+    days = ["2026-02-03", "2026-02-05"]
+    spoil = "update marts.analytics_daily set new_leads = 99 where date::text = any(%s)"
+    assert warehouse.execute(spoil, (days,)).rowcount == 2
+    result = _check(definitions, "analytics_daily", "assert_leads_by_source_add_up")
+    shown = {name: value.value for name, value in result.metadata.items()}
+    assert not result.passed
+    assert shown["failing_rows"] == "- date 2026-02-03\n- date 2026-02-05"
+    assert "new_leads" in shown["query"]
+    command = "warehouse build --select analytics_daily --start 2026-02-03 --end 2026-02-06"
+    assert f"`{command}`" in shown["repair"]
+    assert "acme" not in str(shown)
+    subprocess.run([*WAREHOUSE, *command.split()[1:]], check=True)
+    assert _check(definitions, "analytics_daily", "assert_leads_by_source_add_up").passed
+
+
+def _check(definitions: dg.Definitions, mart: str, name: str) -> dg.AssetCheckEvaluation:
+    """Run one check of a mart as the UI does."""
+    chosen = dg.AssetCheckKey(dg.AssetKey(["marts", mart]), name)
+    job = definitions.get_implicit_global_asset_job_def().get_subset(
+        asset_selection=set(), asset_check_selection={chosen}
+    )
+    run = job.execute_in_process(instance=INSTANCE, raise_on_error=False)
+    (result,) = run.get_asset_check_evaluations()
+    return result
+
+
+def test_asset_pages_name_the_jobs_and_schedules_that_keep_them_fresh(definitions):
+    from orchestration.definitions import timetable
+
+    graph = definitions.resolve_asset_graph()
+    of = {
+        key.path[-1]: graph.get(key).metadata.get("kept_fresh_by")
+        for key in graph.materializable_asset_keys
+    }
+    daily = "job everything, daily at 02:15 UTC (everything_schedule)"
+    assert of["user_daily_usage"] == daily
+    assert of["stats_daily"] == f"job traffic, hourly at :05 (traffic_schedule); {daily}"
+    row = f"job marketing_row, every 10 minutes (marketing_row_schedule); {daily}"
+    assert of["analytics_platform_stats"] == of["int_platform_stats"] == row
+    assert "sensor dropped_files" in of["raw_events"]
+    assert [name for name, jobs in of.items() if not jobs] == []
+    names = {one.name for one in definitions.get_repository_def().schedule_defs}
+    assert {job.schedule for job in timetable.BUILD_JOBS} <= names
 
 
 @pytest.mark.deep
