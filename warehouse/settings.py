@@ -118,9 +118,10 @@ class Settings(BaseSettings):
         description="Folder of new event and entity files for Dagster to load; default: home/drop.",
     )
 
-    partitions_start: date = Field(
-        default=date(2025, 1, 1),
-        description="Day in the first partition of each kind (day, week, month) in Dagster.",
+    partitions_start: date | None = Field(
+        default=None,
+        description="Day in the first partition of each kind (day, week, month) in Dagster; "
+        "default: that of the first event.",
     )
     schedules_run: bool = Field(
         default=False,

@@ -25,4 +25,6 @@ defs = dg.Definitions(
     schedules=SCHEDULES,
     sensors=[dropped_files, *SENSORS],
     resources={"dbt": dbt_resource()},
+    # One process for each run: importing all of this takes longer than most steps.
+    executor=dg.in_process_executor,
 )

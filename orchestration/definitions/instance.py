@@ -23,6 +23,12 @@ def instance_config() -> dict[str, Any]:
             "pools": {"granularity": "run", "default_limit": 1},
             "runs": {"max_concurrent_runs": 5},
         },
+        # A person waits for the run of one check: the default is 5 seconds.
+        "run_coordinator": {
+            "module": "dagster.core.run_coordinator",
+            "class": "QueuedRunCoordinator",
+            "config": {"dequeue_interval_seconds": 1},
+        },
         # A run that never starts, or hangs, must not block the others.
         "run_monitoring": {
             "enabled": True,
