@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from orchestration.cli.alerts import alerts
 from orchestration.cli.api import WithSettings, api
+from orchestration.cli.backup import backup, restore
 from orchestration.cli.build import build
 from orchestration.cli.check import check
 from orchestration.cli.collect import collect
@@ -64,6 +65,7 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "docs": docs,
         "environment": environment,
     },
+    "Keep": {"backup": backup, "restore": restore},
     "Delete data": {"erase": erase, "expire": expire},
     "Run": {
         "keys": keys,
