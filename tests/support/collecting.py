@@ -124,7 +124,7 @@ def _answers(running: RunningCollector) -> bool:
     assert running.process.poll() is None, "the collector ended"
     try:
         return running.session.get(f"{running.url}/health", timeout=5).ok
-    except requests.ConnectionError:
+    except requests.RequestException:
         return False
 
 
