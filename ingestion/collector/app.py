@@ -42,7 +42,8 @@ from ingestion.collector.spool import Segment, Spool, SpoolError
 from ingestion.collector.traffic import Traffic
 from ingestion.load.entities import EntityKind
 from ingestion.load.ledger import EVENTS
-from warehouse.keys import Key, KeyKind, KnownKeys
+from warehouse.key_kinds import KeyKind
+from warehouse.keys import Key, KnownKeys
 from warehouse.settings import PROJECT_DIR, settings
 
 TRACKER = PROJECT_DIR / "tracker" / "dist" / "tracker.js"

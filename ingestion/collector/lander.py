@@ -35,6 +35,7 @@ RECOUNT_SECONDS = 5
 RETRY_SECONDS = 10
 LONGEST_PAUSE = 5
 STATE_FILE = ".lander"
+NICENESS = 5
 # An unfinished file of this age was left by a killed process.
 LEFT_SECONDS = 60
 # How long it still lands when it is stopped; the rest is left for the next start.
@@ -191,6 +192,8 @@ def _remove_left(folder: Path) -> None:
 
 def main() -> None:
     """Land until SIGTERM, or until standard input ends as its parent does."""
+    # Who waits for an answer comes first.
+    os.nice(NICENESS)
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
