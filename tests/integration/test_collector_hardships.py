@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import shutil
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ from ingestion.collector.segments import (
     waiting,
 )
 from ingestion.collector.spool import Segment, Spool, SpoolError, SpoolFullError
-from tests.conftest import Server, settings_of
+from tests.conftest import DEEP, Server, settings_of
 from tests.support.collecting import (
     NO_DATABASE,
     RunningCollector,
@@ -92,6 +93,7 @@ def test_events_are_taken_without_a_database_and_land_as_of_when_they_came(
     assert value(warehouse, "select count(*) from staging.visitor_salts") == 1
 
 
+@pytest.mark.deep
 def test_an_outage_of_the_database_is_recorded_when_it_is_over(
     warehouse: psycopg.Connection, servers: Any
 ) -> None:
@@ -226,6 +228,7 @@ def test_two_collectors_share_a_spool(warehouse: psycopg.Connection) -> None:
     assert rows(warehouse, "select from staging.loads where state <> 'finished'") == []
 
 
+@pytest.mark.deep
 def test_a_clock_that_was_set_back_loses_nothing(warehouse: psycopg.Connection) -> None:
     key = make_key(warehouse, "server", client="acme")
     folder = settings().spool_folder
@@ -249,6 +252,7 @@ def test_a_clock_that_was_set_back_loses_nothing(warehouse: psycopg.Connection) 
     assert ahead in received
 
 
+@pytest.mark.deep
 def test_the_end_that_a_kill_tore_is_left_out(warehouse: psycopg.Connection) -> None:
     key = make_key(warehouse, "server", client="acme")
     folder = settings().spool_folder
@@ -341,7 +345,7 @@ def test_a_flood_is_answered_in_bounded_memory_and_a_bounded_spool(
         settings().spool_folder.mkdir()
 
 
-@pytest.mark.parametrize("number", [2, 15])
+@pytest.mark.parametrize("number", [DEEP(signal.SIGINT), signal.SIGTERM])
 def test_a_stopped_collector_is_gone_within_half_a_minute(
     warehouse: psycopg.Connection, number: int, interruptible: None
 ) -> None:
