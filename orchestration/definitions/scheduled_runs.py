@@ -6,6 +6,7 @@ run reports a materialization of each partition that it wrote, those of late eve
 
 # No postponed annotations: Dagster evaluates the annotation of `context` itself.
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 
 import dagster as dg
 import psycopg
@@ -45,7 +46,7 @@ from orchestration.operations.build import (
 )
 from orchestration.operations.export import export_row
 from orchestration.operations.lineage import manifest
-from orchestration.operations.notifications import note_checks
+from orchestration.operations.notifications import note_checks, note_digest
 from warehouse import database
 
 Result = dg.MaterializeResult | dg.AssetCheckResult
@@ -115,6 +116,7 @@ def run_monitoring_checks(context: dg.OpExecutionContext) -> Iterator[Event]:
     """Check freshness, volume and staging's columns, and notify of each check that fails."""
     results = list(monitoring_results())
     note_checks(context.run_id, problems_by_check(results))
+    note_digest(datetime.now(UTC))
     yield from _as_events(results)
     yield dg.Output(None)
 
