@@ -44,7 +44,7 @@ class DemoResult:
 
 
 NEXT_COMMANDS = {
-    "make dev": "open the Dagster UI; send events over HTTP",
+    "make dev": "open the Dagster UI, and a demo site whose clicks are events: port 8000, /demo/",
     "source .venv/bin/activate": "make the command `warehouse` available, then",
     "warehouse psql": "query the marts with SQL",
     "warehouse status": "see how fresh each mart is",
