@@ -324,7 +324,6 @@ async function ask(path: string, body?: string): Promise<Answer | undefined> {
       body,
       keepalive: bytes(body!) < LAST_BYTES,
       credentials: "omit",
-      cache: "no-store",
       signal: AbortSignal.timeout?.(TIMEOUT),
     });
     // What is not read to its end still counts towards what may outlive a page.
