@@ -21,7 +21,8 @@ from psycopg.rows import class_row
 
 from warehouse import database, private_files
 from warehouse.errors import WarehouseError
-from warehouse.keys import Key, KeyKind, copy_of_keys, digest_of, encode_keys, origin_of
+from warehouse.key_kinds import KeyKind
+from warehouse.keys import Key, copy_of_keys, digest_of, encode_keys, origin_of
 from warehouse.settings import settings
 from warehouse.sql_files import read_sql
 

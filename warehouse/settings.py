@@ -44,8 +44,8 @@ def _not_empty(given: object) -> object:
     return given
 
 
-def _networks(given: object) -> object:
-    """Return networks that are separated by commas."""
+def _split(given: object) -> object:
+    """Return the parts of a list that is separated by commas."""
     if isinstance(given, str):
         return [part.strip() for part in given.split(",") if part.strip()]
     return given
@@ -61,6 +61,11 @@ def _utf8(path: Path) -> Path:
 
 
 GivenPath = Annotated[Path, BeforeValidator(_not_empty)]
+
+
+# Lists are separated by commas.
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
@@ -92,6 +97,14 @@ class Settings(BaseSettings):
     analyst_url_file: GivenPath | None = Field(
         default=None, description="File that holds this URL instead."
     )
+    api_database_url: SecretStr | None = Field(
+        default=None,
+        description="libpq URL of the same database for the HTTP API, with a login that is a "
+        "member of warehouse_api and of no other role.",
+    )
+    api_database_url_file: GivenPath | None = Field(
+        default=None, description="File that holds this URL instead."
+    )
     home: Annotated[GivenPath, AfterValidator(_utf8)] = Field(
         default=PROJECT_DIR / ".warehouse",
         description="Folder of all files that the warehouse writes.",
@@ -105,9 +118,10 @@ class Settings(BaseSettings):
         description="Folder of new event and entity files for Dagster to load; default: home/drop.",
     )
 
-    partitions_start: date = Field(
-        default=date(2025, 1, 1),
-        description="Day in the first partition of each kind (day, week, month) in Dagster.",
+    partitions_start: date | None = Field(
+        default=None,
+        description="Day in the first partition of each kind (day, week, month) in Dagster; "
+        "default: that of the first event.",
     )
     schedules_run: bool = Field(
         default=False,
@@ -155,6 +169,33 @@ class Settings(BaseSettings):
         default="http://localhost:3001",
         description="URL of the docs of checks and models: Dagster links to it.",
     )
+    api_url: str = Field(
+        default="http://localhost:8001",
+        description="URL at which people and programs reach the HTTP API; a path in it is the "
+        "prefix that a proxy adds.",
+    )
+    api_timeout_seconds: float = Field(
+        default=10, gt=0, le=300, description="How long the API's database may take for a page."
+    )
+    api_csv_timeout_seconds: float = Field(
+        default=600, gt=0, le=3600, description="How long the API may stream all rows of a mart."
+    )
+    api_connections: int = Field(
+        default=16,
+        ge=2,
+        le=50,
+        description="Most connections of the API to the database; half of them may stream CSV.",
+    )
+    marketing_origins: Names = Field(
+        default=(),
+        description="Origins of the marketing site, such as https://www.example.com, whose pages "
+        "may read its row, separated by commas.",
+    )
+    marketing_networks: Networks = Field(
+        default=(),
+        description="Networks in CIDR form that may read the marketing row without a key, "
+        "separated by commas.",
+    )
 
     earliest_event: date | None = Field(
         default=None,
@@ -178,12 +219,11 @@ class Settings(BaseSettings):
         description="Largest size of that folder in bytes. When it is full, the collector answers "
         "503 until events have landed.",
     )
-    trusted_proxies: Annotated[
-        tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)
-    ] = Field(
+    trusted_proxies: Networks = Field(
         default=(),
-        description="Networks of the proxies before the collector, such as 10.0.0.0/8, separated "
-        "by commas: their X-Forwarded-For is believed. Default: none, and the header is ignored.",
+        description="Networks of the proxies before the collector and the API, such as 10.0.0.0/8, "
+        "separated by commas: their forwarded headers are believed. Default: none, and the headers "
+        "are ignored.",
     )
     tracker_path: str = Field(
         default="/tracker.js",
@@ -221,6 +261,11 @@ class Settings(BaseSettings):
     def analyst_server_url(self) -> SecretStr | None:
         """The URL of reading marts, set directly or read from its file. Raises SettingError."""
         return _secret(self.analyst_url, self.analyst_url_file, "ANALYST_URL_FILE")
+
+    @property
+    def api_server_url(self) -> SecretStr | None:
+        """The URL of the HTTP API, set directly or read from its file. Raises SettingError."""
+        return _secret(self.api_database_url, self.api_database_url_file, "API_DATABASE_URL_FILE")
 
     @property
     def web_password(self) -> str | None:

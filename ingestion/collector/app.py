@@ -43,7 +43,8 @@ from ingestion.collector.spool import Segment, Spool, SpoolError
 from ingestion.collector.traffic import Traffic
 from ingestion.load.entities import EntityKind
 from ingestion.load.ledger import EVENTS
-from warehouse.keys import Key, KeyKind, KnownKeys
+from warehouse.key_kinds import KeyKind
+from warehouse.keys import Key, KnownKeys
 from warehouse.settings import PROJECT_DIR, settings
 
 SCRIPTS = PROJECT_DIR / "tracker" / "dist"
@@ -70,7 +71,8 @@ class Collector:
     is_stopping: bool = False
     arriving: Arriving = field(default_factory=Arriving)
     _judges: dict[str, tuple[Segment, Judge]] = field(default_factory=dict)
-    _waiting: tuple[float, Waiting] | None = None
+    # When it was last looked at the spool, and what was found.
+    _looked: tuple[float, Waiting, str | None] | None = None
 
     async def events(self, request: Incoming) -> Response:
         """`POST /api/events`: events from servers."""
@@ -134,8 +136,8 @@ class Collector:
 
     async def ready(self, request: Request) -> Response:
         """`GET /ready`: whether events are taken, what waits, and the state of the database."""
-        found = await self.what_waits()
-        problem = self._problem() or await asyncio.to_thread(_probe, self.folder)
+        found, unwritable = await self._look()
+        problem = self._problem() or unwritable
         if problem is None and found.bytes >= settings().spool_limit_bytes:
             problem = "the spool is full"
         content = {
@@ -174,10 +176,15 @@ class Collector:
 
     async def what_waits(self) -> Waiting:
         """Return what waits in the spool, as of a second ago at most."""
+        return (await self._look())[0]
+
+    async def _look(self) -> tuple[Waiting, str | None]:
+        """Return what waits, and why nothing can be written; anybody may ask, so once a second."""
         now = time.monotonic()
-        if self._waiting is None or now - self._waiting[0] > 1:
-            self._waiting = (now, await asyncio.to_thread(waiting, self.folder))
-        return self._waiting[1]
+        if self._looked is None or now - self._looked[0] > 1:
+            found = await asyncio.to_thread(waiting, self.folder)
+            self._looked = (now, found, await asyncio.to_thread(_probe, self.folder))
+        return self._looked[1:]
 
     def report_traffic(self, found: Waiting) -> None:
         """Append what was counted in the last minute to the spool, as any other event."""

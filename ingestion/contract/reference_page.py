@@ -77,6 +77,8 @@ def reference_page(plan: Plan) -> Iterator[str]:
                 "**Needs consent**: suppressed if consent is refused, and from `web` and "
                 "`marketing_site` unless `context.consent.analytics` is true (see *Privacy*)."
             )
+        if event.browser:
+            yield "**From pages too**: a browser key may send it to the collector."
         if event.requires:
             yield f"Requires {', '.join(f'`{path}`' for path in event.requires)}."
         if event.requires_one_of:

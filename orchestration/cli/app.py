@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from orchestration.cli.alerts import alerts
+from orchestration.cli.api import WithSettings, api
 from orchestration.cli.build import build
 from orchestration.cli.check import check
 from orchestration.cli.collect import collect
@@ -33,6 +34,7 @@ from orchestration.cli.rejected import rejected
 from orchestration.cli.serve import serve
 from orchestration.cli.status import status
 from orchestration.cli.stop import stop
+from orchestration.cli.verify import verify
 from warehouse import process
 from warehouse.errors import ExitCode, WarehouseError, printable
 
@@ -48,7 +50,12 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "load-entities": load_entities,
         "rejected": rejected,
     },
-    "Build, check and export": {"build": build, "check": check, "export": export},
+    "Build, check and export": {
+        "build": build,
+        "check": check,
+        "verify": verify,
+        "export": export,
+    },
     "Watch and query": {
         "status": status,
         "alerts": alerts,
@@ -58,7 +65,13 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "environment": environment,
     },
     "Delete data": {"erase": erase, "expire": expire},
-    "Run": {"keys": keys, "collect": collect, "serve": serve, "stop": stop},
+    "Run": {
+        "keys": keys,
+        "collect": collect,
+        "api": api,
+        "serve": serve,
+        "stop": stop,
+    },
 }
 
 
@@ -78,7 +91,8 @@ for panel, commands in PANELS.items():
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name, rich_help_panel=panel)
         else:
-            app.command(name, rich_help_panel=panel)(command)
+            kind = WithSettings if command is api else None
+            app.command(name, cls=kind, rich_help_panel=panel)(command)
 
 
 @app.callback(

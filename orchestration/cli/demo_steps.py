@@ -23,6 +23,7 @@ from warehouse.errors import WarehouseError
 from warehouse.key_store import example_keys
 from warehouse.schema.migrate import migrate
 from warehouse.settings import settings
+from warehouse.sign_in_links import new_link
 
 
 class DemoError(WarehouseError):
@@ -44,7 +45,7 @@ class DemoResult:
 
 
 NEXT_COMMANDS = {
-    "make dev": "open the Dagster UI, and a demo site whose clicks are events: port 8000, /demo/",
+    "make dev": "start the Dagster UI, the HTTP API and the collector with a demo site (/demo/)",
     "source .venv/bin/activate": "make the command `warehouse` available, then",
     "warehouse psql": "query the marts with SQL",
     "warehouse status": "see how fresh each mart is",
@@ -101,6 +102,12 @@ def run_demo() -> DemoResult:
             keys=example_keys(),
             next_commands=NEXT_COMMANDS,
         )
+
+
+def sign_in_link() -> str:
+    """Return a link that signs an analyst in once."""
+    with database.connect() as connection:
+        return new_link(connection, settings().home, settings().api_url.rstrip("/"))
 
 
 def _load(files: generate.SampleFiles, connection: psycopg.Connection) -> None:

@@ -1,4 +1,4 @@
-"""`warehouse serve`: runs Dagster and the collector."""
+"""`warehouse serve`: runs Dagster, the collector and the HTTP API."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ def serve(
     collector_port: Annotated[
         int, typer.Option(help="The port of the collector, which takes events over HTTP.")
     ] = 8000,
+    api_port: Annotated[int, typer.Option(help="The port of the HTTP API.")] = 8001,
     postgres_port: Annotated[
         int | None,
         typer.Option(
@@ -31,7 +32,7 @@ def serve(
         ),
     ] = False,
 ) -> None:
-    """Run Dagster (UI, schedules, runs) and the collector, until Ctrl-C or SIGTERM."""
+    """Run Dagster, the collector and the HTTP API, until Ctrl-C or SIGTERM."""
     from orchestration.serve import processes
 
-    processes.serve(host, port, docs_port, collector_port, postgres_port, dev=dev)
+    processes.serve(host, port, docs_port, collector_port, api_port, postgres_port, dev=dev)

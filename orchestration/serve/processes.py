@@ -21,11 +21,14 @@ from warehouse.errors import WarehouseError
 from warehouse.key_store import demo_site_key, example_keys
 from warehouse.schema.migrate import migrate
 from warehouse.settings import settings
+from warehouse.sign_in_links import new_link
 
 DEFINITIONS = "orchestration.definitions.code_location"
 CODE_SERVER = "code server"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+WAREHOUSE = (sys.executable, "-m", "orchestration.cli")
 WEB = (sys.executable, "-m", "orchestration.serve.web")
-COLLECTOR = (sys.executable, "-m", "orchestration.cli", "collect")
+COLLECTOR = (*WAREHOUSE, "collect")
 # How long runs may take to end after SIGTERM. They cancel the statements that they wait for.
 STOP_SECONDS = 60
 POLL_SECONDS = 0.2
@@ -40,11 +43,12 @@ def serve(
     port: int,
     docs_port: int,
     collector_port: int,
+    api_port: int,
     postgres_port: int | None = None,
     *,
     dev: bool = False,
 ) -> None:
-    """Run Dagster, its docs and the collector, until SIGTERM or SIGINT or until a process ends.
+    """Run Dagster, its docs, the collector and the HTTP API, until one ends or SIGTERM or SIGINT.
 
     Meanwhile BI tools reach the embedded PostgreSQL by ``postgres_port``. With ``dev`` the UI's
     "Reload definitions" loads changed code, and the first time keys are made and printed. Raises
@@ -57,7 +61,7 @@ def serve(
             "WAREHOUSE_DATABASE_URL as it is."
         )
     lock = lock_instance()
-    if settings().web_password is None and host not in ("127.0.0.1", "::1", "localhost"):
+    if settings().web_password is None and host not in LOOPBACK:
         print(
             f"Everybody who can reach {host} can start, change and stop everything. Set "
             "WAREHOUSE_DAGSTER_PASSWORD, or let only a proxy that authenticates people reach it.",
@@ -70,8 +74,15 @@ def serve(
             print(line, file=sys.stderr)
         os.environ["WAREHOUSE_DEMO_SITE_KEY"] = demo_site_key(collector_port)
         print(f"Demo site: http://localhost:{collector_port}/demo/", file=sys.stderr)
+    if not _has_login_of_api():
+        print("The API does not run: set WAREHOUSE_API_DATABASE_URL.", file=sys.stderr)
+    elif dev and host in LOOPBACK:
+        with database.connect() as connection:
+            name = f"[{host}]" if ":" in host else host
+            link = new_link(connection, settings().home, f"http://{name}:{api_port}")
+        print(f"The API, and a link that signs you in once: {link}", file=sys.stderr)
     with port_for_tools(postgres_port):
-        _run(host, port, docs_port, collector_port, lock, dev=dev)
+        _run(host, port, docs_port, collector_port, api_port, lock, dev=dev)
 
 
 @contextlib.contextmanager
@@ -91,7 +102,14 @@ def port_for_tools(port: int | None) -> Iterator[None]:
 
 
 def _run(
-    host: str, port: int, docs_port: int, collector_port: int, lock: IO[str], *, dev: bool
+    host: str,
+    port: int,
+    docs_port: int,
+    collector_port: int,
+    api_port: int,
+    lock: IO[str],
+    *,
+    dev: bool,
 ) -> None:
     environment = dagster_environment()
     end_lost_runs(environment)
@@ -110,8 +128,10 @@ def _run(
             "docs server": [*WEB, "docs", host, str(docs_port)],
             "collector": [*COLLECTOR, "--host", host, "--port", str(collector_port)],
         }
+        if _has_login_of_api():
+            commands["API"] = [*WAREHOUSE, "api", "--host", host, "--port", str(api_port)]
         processes: dict[str, subprocess.Popen[bytes]] = {}
-        docs = _write_docs()
+        once = [_write_docs(), *_report_to_dagster(environment)]
         try:
             for name, command in commands.items():
                 # Each process leads its own group. Runs are in the code server's group.
@@ -126,9 +146,14 @@ def _run(
                 time.sleep(POLL_SECONDS)
             ended = [name for name, process in processes.items() if process.poll() is not None]
         finally:
-            _stop([*processes.values(), docs])
+            _stop([*processes.values(), *once])
     if ended and not stopping:
         raise ServeError(f"The {ended[0]} ended by itself. See its output above.")
+
+
+def _has_login_of_api() -> bool:
+    """Return whether the API can sign in: on the user's own server the user makes its login."""
+    return database.is_embedded() or settings().api_server_url is not None
 
 
 def _code_server(socket: Path, dev: bool) -> list[str]:
@@ -187,10 +212,22 @@ def _prepare() -> None:
 def _write_docs() -> subprocess.Popen[bytes]:
     """Start to write dbt's docs. If that fails, it prints why, and everything else works."""
     return subprocess.Popen(
-        [sys.executable, "-m", "orchestration.cli", "docs"],
+        [*WAREHOUSE, "docs"],
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     )
+
+
+def _report_to_dagster(environment: dict[str, str]) -> list[subprocess.Popen[bytes]]:
+    """Start to report what was built without Dagster, by the demo for example, if there is any."""
+    with database.connect_as_builder(application_name="warehouse serve") as connection:
+        row = connection.execute(
+            "select exists (select from warehouse.touched_periods where not reported_to_dagster)"
+        ).fetchone()
+    if row != (True,):
+        return []
+    command = [sys.executable, "-m", "orchestration.definitions.outside_runs"]
+    return [subprocess.Popen(command, env=environment, start_new_session=True)]
 
 
 def _program(name: str) -> str:
