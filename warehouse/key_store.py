@@ -148,6 +148,21 @@ def example_keys() -> list[str]:
     ]
 
 
+def demo_site_key(port: int) -> str:
+    """Make a key for a day, for the demo site that a collector serves at this port."""
+    with database.connect(application_name="warehouse keys") as connection:
+        made = create(
+            connection,
+            settings().home,
+            KeyKind.BROWSER,
+            client=EXAMPLE_CLIENT,
+            origins=[f"http://{host}:{port}" for host in ("localhost", "127.0.0.1")],
+            name="demo site",
+            expires_in_days=1,
+        )
+    return made.key
+
+
 def revoke(connection: psycopg.Connection, home: Path, key_id: str) -> None:
     """Revoke a key; revoking it again changes nothing. Raises KeyRefusedError if there is none."""
     found = connection.execute(

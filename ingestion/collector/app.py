@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ingestion.collector import demo_site
 from ingestion.collector.addresses import client_address
 from ingestion.collector.answers import RefusedError, retry_later
 from ingestion.collector.arriving import Arriving, ClientGoneError, discard
@@ -46,7 +47,8 @@ from warehouse.key_kinds import KeyKind
 from warehouse.keys import Key, KnownKeys
 from warehouse.settings import PROJECT_DIR, settings
 
-TRACKER = PROJECT_DIR / "tracker" / "dist" / "tracker.js"
+SCRIPTS = PROJECT_DIR / "tracker" / "dist"
+TRACKER, BANNER = "/tracker.js", "/consent-banner.js"
 # How long browsers keep the tracker and the answer to a preflight, in seconds.
 TRACKER_SECONDS, PREFLIGHT_SECONDS = 86_400, 86_400
 RETRY_SECONDS = 5
@@ -147,9 +149,16 @@ class Collector:
         return _json(content, 503 if problem else 200, {"Cache-Control": "no-store"})
 
     async def tracker(self, request: Request) -> Response:
-        """`GET /tracker.js`: the tracker of pages."""
+        """`GET /tracker.js`, also under a path of the operator's choice: the tracker of pages."""
+        return await self._script(request, TRACKER)
+
+    async def banner(self, request: Request) -> Response:
+        """`GET /consent-banner.js`: what asks people for their consent."""
+        return await self._script(request, BANNER)
+
+    async def _script(self, request: Request, path: str) -> Response:
         try:
-            content = await asyncio.to_thread(TRACKER.read_bytes)
+            content = await asyncio.to_thread((SCRIPTS / path[1:]).read_bytes)
         except OSError:
             raise HTTPException(404) from None
         etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
@@ -294,8 +303,10 @@ def create_app(collector: Collector) -> ASGIApp:
         routes=[
             Route("/health", collector.health),
             Route("/ready", collector.ready),
-            Route("/tracker.js", collector.tracker),
+            Route(TRACKER, collector.tracker),
             Route(settings().tracker_path, collector.tracker),
+            Route(BANNER, collector.banner),
+            *demo_site.routes(),
         ],
         exception_handlers={HTTPException: _refuse_path, Exception: _fail},
     )

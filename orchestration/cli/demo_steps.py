@@ -45,7 +45,7 @@ class DemoResult:
 
 
 NEXT_COMMANDS = {
-    "make dev": "start the Dagster UI, the collector and the HTTP API",
+    "make dev": "start the Dagster UI, the HTTP API and the collector with a demo site (/demo/)",
     "source .venv/bin/activate": "make the command `warehouse` available, then",
     "warehouse psql": "query the marts with SQL",
     "warehouse status": "see how fresh each mart is",

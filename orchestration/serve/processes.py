@@ -18,7 +18,7 @@ from orchestration.definitions.instance import dagster_environment, end_lost_run
 from orchestration.serve.postgres_port import open_port
 from warehouse import database, embedded, private_files
 from warehouse.errors import WarehouseError
-from warehouse.key_store import example_keys
+from warehouse.key_store import demo_site_key, example_keys
 from warehouse.schema.migrate import migrate
 from warehouse.settings import settings
 from warehouse.sign_in_links import new_link
@@ -72,6 +72,8 @@ def serve(
     if dev:
         for line in example_keys():
             print(line, file=sys.stderr)
+        os.environ["WAREHOUSE_DEMO_SITE_KEY"] = demo_site_key(collector_port)
+        print(f"Demo site: http://localhost:{collector_port}/demo/", file=sys.stderr)
     if not _has_login_of_api():
         print("The API does not run: set WAREHOUSE_API_DATABASE_URL.", file=sys.stderr)
     elif dev and host in LOOPBACK:
