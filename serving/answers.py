@@ -18,7 +18,7 @@ from serving.callers import Caller
 from serving.catalogue import Mart, Period
 from serving.connections import Connections
 from serving.errors import forbidden, not_built, unavailable
-from serving.mart_query import Bound, InSettings, MartQuery, copy_statement, page_statement
+from serving.mart_query import MartQuery, copy_statement, page_statement, settings_of
 from serving.mart_states import MartState, now
 
 # Rows of CSV are sent in pieces of about this size: fewer, and most of the time goes into sending.
@@ -106,17 +106,16 @@ async def read_page(
 
     ``state`` was read before: the rows are never older than it says.
     """
-    place = Bound()
-    statement = page_statement(query, place)
+    shape = query.shape
     try:
-        names, rows = await connections.rows(caller.role, statement, place.values)
+        rows = await connections.rows(caller.role, page_statement(shape), query.values)
     except _MISSING as error:
         raise missing(error, query.mart, state) from None
     # After the columns that were asked for come those of the order.
     data = [dict(zip(query.columns, row, strict=False)) for row in rows]
     cursor = None
     if len(rows) >= query.limit:
-        last = dict(zip(names, rows[-1], strict=True))
+        last = dict(zip(shape.found, rows[-1], strict=True))
         cursor = query.cursor([last[one.column] for one in query.full_order])
     return Page(data, meta_of(query, state, cursor))
 
@@ -171,12 +170,10 @@ class CsvStreams:
         self._free += 1
 
     async def _pieces(self, caller: Caller, query: MartQuery) -> AsyncIterator[bytes]:
-        place = InSettings()
-        statement = copy_statement(query, place)
         async with self._connections.as_role(caller.role, self._timeout) as connection:
-            await connection.execute(*place.statement)
+            await connection.execute(*settings_of(query.values))
             cursor = connection.cursor()
-            async with cursor.copy(statement) as copy:
+            async with cursor.copy(copy_statement(query.shape)) as copy:
                 piece, size = [], 0
                 async for row in copy:
                     piece.append(bytes(row))

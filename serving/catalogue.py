@@ -139,7 +139,7 @@ class Period:
         return start.isoformat() if self.unit is Unit.HOUR else f"{start:%Y-%m-%d}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Mart:
     """A mart: its rows, who reads them, and how they are found.
 

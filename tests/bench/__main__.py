@@ -17,6 +17,7 @@ from tests.bench.loading import memory_and_disk, throughput, validating
 from tests.bench.mixed import MIX
 from tests.bench.operations import api_calls
 from tests.bench.place import Place, own_place
+from tests.bench.serving import serving
 from tests.bench.starting import help_page
 
 
@@ -31,6 +32,7 @@ class Sizes:
     marts: tuple[int, int, int] = (1_000_000, 200_000, 2_000_000)
     calls_a_day: int = 50_000
     crowds: tuple[int, float] = (50_000, 1)
+    serving: tuple[int, int] = (4_000, 1_000_000)
 
 
 QUICK = Sizes(
@@ -41,6 +43,7 @@ QUICK = Sizes(
     marts=(5_000, 5_000, 20_000),
     calls_a_day=1_000,
     crowds=(2_000, 0.02),
+    serving=(320, 10_000),
 )
 
 
@@ -73,6 +76,7 @@ def _measure(place: Place, sizes: Sizes) -> Iterator[Figure]:
         yield from increments(place, stream, *sizes.marts)
     yield from api_calls(place, sizes.calls_a_day)
     yield from crowds(place, *sizes.crowds)
+    yield from serving(place, *sizes.serving)
 
 
 if __name__ == "__main__":

@@ -490,7 +490,7 @@ def test_no_request_writes(api: Api) -> None:
         connections = Connections(2, 5)
         await connections.open()
         try:
-            async with connections.as_role("ann_analyst") as connection:
+            async with connections.as_role("ann_analyst", 5) as connection:
                 for statement in statements:
                     await connection.execute(statement)
         finally:
@@ -833,7 +833,7 @@ def test_every_answer_is_as_described(api: Api) -> None:
     asked = answers_as_described(
         api, lambda path: path in chosen or not path.startswith("/v1/marts/"), 3
     )
-    assert asked == len(OF_EACH_KIND) + 6
+    assert asked == len(OF_EACH_KIND) + 7
 
 
 @pytest.mark.deep
