@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 import psycopg
+from psycopg import AsyncCopy
+from psycopg.abc import PQGen
 from starlette.datastructures import Headers
 from starlette.responses import Response, StreamingResponse
 
@@ -174,14 +176,21 @@ class CsvStreams:
             await connection.execute(*settings_of(query.values))
             cursor = connection.cursor()
             async with cursor.copy(copy_statement(query.shape)) as copy:
-                piece, size = [], 0
-                async for row in copy:
-                    piece.append(bytes(row))
-                    size += len(row)
-                    if size >= PIECE_BYTES:
-                        yield b"".join(piece)
-                        piece, size = [], 0
-            yield b"".join([*piece, TRAILER.format(cursor.rowcount).encode()])
+                while piece := await connection.wait(_piece(copy)):
+                    yield piece
+            yield TRAILER.format(cursor.rowcount).encode()
+
+
+def _piece(copy: AsyncCopy) -> PQGen[bytes]:
+    """Return the next rows, none at the end.
+
+    As one wait for all of them: psycopg's own way, a wait for each row, takes twice as long.
+    """
+    rows, size = [], 0
+    while size < PIECE_BYTES and (row := (yield from copy._read_gen())):
+        rows.append(row)
+        size += len(row)
+    return b"".join(rows)
 
 
 class _Stream(StreamingResponse):

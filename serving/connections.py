@@ -35,6 +35,8 @@ class _RawJson(Loader):
         return msgspec.Raw(bytes(data))
 
 
+# The connection is gone without a word, or with one of these.
+_ENDED = (None, "57P01", "57P02")
 _OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 
 
@@ -72,7 +74,21 @@ class Connections:
         All of the transaction is sent at once. Raises ApiError where the database is away, refuses
         a value, or takes too long.
         """
-        async with _translated(), self._connection() as connection:
+        async with _translated():
+            try:
+                return await self._rows(role, statement, values)
+            except PoolTimeout:
+                raise
+            except psycopg.OperationalError as error:
+                if error.sqlstate not in _ENDED:
+                    raise
+                # The server ended the connection just now: as it restarts, or an operator asks.
+                return await self._rows(role, statement, values)
+
+    async def _rows(
+        self, role: str | None, statement: Query, values: Params | None
+    ) -> list[tuple[Any, ...]]:
+        async with self._connection() as connection:
             async with connection.pipeline():
                 await self._enter(connection, role, self._timeout)
                 found = await connection.execute(statement, values)
