@@ -328,6 +328,8 @@ async def _answered(request: Incoming, answer: Answer) -> Response:
         response = _refusal(_failed())
     if request.origin:
         response.headers["Access-Control-Allow-Origin"] = request.origin
+        # Else a page could not read when it may try again.
+        response.headers["Access-Control-Expose-Headers"] = "Retry-After"
     if request.path == "/api/track":
         response.headers["Vary"] = "Origin"
     return response

@@ -14,6 +14,7 @@ from itertools import accumulate, compress, pairwise
 from pickle import PickleBuffer
 
 from ingestion.contract.line import Reason, may_hold_unbounded_number
+from ingestion.contract.unknown_members import UnknownNames
 from ingestion.contract.validator import (
     UNKNOWN_EVENT,
     Accepted,
@@ -33,7 +34,8 @@ from ingestion.load.chunks import Chunk, Offset, RawChunk, split, too_large_mess
 class Events:
     """Valid events: their rows one after the other, and by position what else is asked of them.
 
-    So they reach another process several times as fast as objects.
+    So they reach another process several times as fast as objects. ``unknown`` has only the
+    positions of events with unknown members.
     """
 
     rows: bytes
@@ -41,6 +43,7 @@ class Events:
     microseconds: array[int]
     producers: list[str | None]
     numbers: list[int | None]
+    unknown: dict[int, UnknownNames]
 
     @classmethod
     def of(cls, events: list[Accepted]) -> Events:
@@ -52,6 +55,7 @@ class Events:
             array("q", [event.microseconds for event in events]),
             [event.producer for event in events],
             [event.number for event in events],
+            {at: event.unknown for at, event in enumerate(events) if event.unknown},
         )
 
     def __len__(self) -> int:
@@ -61,7 +65,9 @@ class Events:
     def __reduce__(self) -> tuple[type[Events], tuple[object, ...]]:
         """Return what another process gets; the rows are not copied for it."""
         rows = PickleBuffer(self.rows)
-        return Events, (rows, self.ends, self.microseconds, self.producers, self.numbers)
+        return Events, (
+            rows, self.ends, self.microseconds, self.producers, self.numbers, self.unknown
+        )  # fmt: skip
 
     def ids(self, position: int) -> tuple[bytes, bytes]:
         """Return the client_id in UTF-8 and the 16 bytes of event_id of one event."""
@@ -78,6 +84,7 @@ class Events:
     def without(self, positions: set[int]) -> Events:
         """Return the events at all other positions."""
         kept = [position not in positions for position in range(len(self))]
+        new_position = list(accumulate(kept, initial=0))
         rows = [self.rows[start:end] for start, end in pairwise((0, *self.ends))]
         rows = list(compress(rows, kept))
         return Events(
@@ -86,6 +93,11 @@ class Events:
             array("q", compress(self.microseconds, kept)),
             list(compress(self.producers, kept)),
             list(compress(self.numbers, kept)),
+            {
+                new_position[position]: names
+                for position, names in self.unknown.items()
+                if kept[position]
+            },
         )
 
 

@@ -34,6 +34,7 @@ from orchestration.cli.rejected import rejected
 from orchestration.cli.serve import serve
 from orchestration.cli.status import status
 from orchestration.cli.stop import stop
+from orchestration.cli.verify import verify
 from warehouse import process
 from warehouse.errors import ExitCode, WarehouseError, printable
 
@@ -49,7 +50,12 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "load-entities": load_entities,
         "rejected": rejected,
     },
-    "Build, check and export": {"build": build, "check": check, "export": export},
+    "Build, check and export": {
+        "build": build,
+        "check": check,
+        "verify": verify,
+        "export": export,
+    },
     "Watch and query": {
         "status": status,
         "alerts": alerts,

@@ -129,7 +129,7 @@ def _run(
         if _has_login_of_api():
             commands["API"] = [*WAREHOUSE, "api", "--host", host, "--port", str(api_port)]
         processes: dict[str, subprocess.Popen[bytes]] = {}
-        docs = _write_docs()
+        once = [_write_docs(), *_report_to_dagster(environment)]
         try:
             for name, command in commands.items():
                 # Each process leads its own group. Runs are in the code server's group.
@@ -144,7 +144,7 @@ def _run(
                 time.sleep(POLL_SECONDS)
             ended = [name for name, process in processes.items() if process.poll() is not None]
         finally:
-            _stop([*processes.values(), docs])
+            _stop([*processes.values(), *once])
     if ended and not stopping:
         raise ServeError(f"The {ended[0]} ended by itself. See its output above.")
 
@@ -214,6 +214,18 @@ def _write_docs() -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     )
+
+
+def _report_to_dagster(environment: dict[str, str]) -> list[subprocess.Popen[bytes]]:
+    """Start to report what was built without Dagster, by the demo for example, if there is any."""
+    with database.connect_as_builder(application_name="warehouse serve") as connection:
+        row = connection.execute(
+            "select exists (select from warehouse.touched_periods where not reported_to_dagster)"
+        ).fetchone()
+    if row != (True,):
+        return []
+    command = [sys.executable, "-m", "orchestration.definitions.outside_runs"]
+    return [subprocess.Popen(command, env=environment, start_new_session=True)]
 
 
 def _program(name: str) -> str:

@@ -72,6 +72,7 @@ OF_ANALYSTS = {
     "dashboard_usage_daily", "api_performance_hourly", "api_performance_daily",
     "system_metrics_hourly", "ingest_loss_daily", "ingest_reconciliation_daily", "alert_history",
     "dashboard_summary", "warehouse_events", "mart_status", "documents",
+    "unknown_members",
 }  # fmt: skip
 # Of these a user's own rows are found, too: one who is mapped to a client and a user sees those.
 OF_USERS = {"chat_events", "revenue_events", "api_errors", "users", *OF_TENANTS["user_id"]}
@@ -84,6 +85,7 @@ TABLES: dict[str, dict[str, str]] = {
     "staging.rejected_events": {LOADER: "insert"},
     "staging.suppressed_events": {LOADER: "insert", TRANSFORMER: "select"},
     "staging.used_sequences": {LOADER: "insert", TRANSFORMER: "select"},
+    "staging.unknown_members": {LOADER: "select insert", TRANSFORMER: "select"},
     "staging.visitor_salts": {LOADER: "select insert delete"},
     "staging.clients": UPSERTED,
     "staging.units": UPSERTED,
@@ -192,7 +194,7 @@ FUNCTIONS: dict[str, set[str]] = {
             "why_dbt", "models_with_unread_input", "advance_models", "run_model", "run_test",
             "is_building", "finish_build", "grant_differences", "policy_statements",
             "apply_access",
-            "declared_differences", "follow_declaration",
+            "declared_differences", "follow_declaration", "follow_descriptions",
         )
     },
     "staging.take_statistics": {TRANSFORMER},
@@ -961,6 +963,7 @@ WITHOUT_TENANTS = {
     "revenue_daily",
     "dashboard_usage_daily", "system_metrics_hourly", "ingest_loss_daily", "dashboard_summary",
     "ingest_reconciliation_daily", "warehouse_events", "mart_status", "restatements",
+    "unknown_members",
 }  # fmt: skip
 
 

@@ -175,6 +175,26 @@ comment on table staging.used_sequences is
 'Sequence numbers of suppressed, duplicate and rejected lines: these do not count as lost.';
 create index used_sequences_by_batch on staging.used_sequences (batch_seq);
 
+-- Path and name are apart, so that a search for an identifier finds it as a name.
+create table staging.unknown_members (
+    batch_seq bigint not null,
+    event text not null,
+    path text not null,
+    name text not null,
+    events bigint not null,
+    nearest_known text,
+    primary key (batch_seq, event, path, name)
+);
+
+comment on table staging.unknown_members is
+'Members of accepted events that the tracking plan does not know, by batch and event: the most frequent by name, all others as one.';
+comment on column staging.unknown_members.path is
+'The object that the member is in, such as properties or context.page; other for all that are not counted by name.';
+comment on column staging.unknown_members.name is 'The member''s name; empty for all others.';
+comment on column staging.unknown_members.events is 'How many accepted events of the batch have it.';
+comment on column staging.unknown_members.nearest_known is
+'The path of the known member that may be meant, when it landed.';
+
 -- Expiry.
 
 create table staging.dropped_months (
