@@ -6,6 +6,7 @@ nothing. Role and timeout are set for the transaction, so they end with it, howe
 
 from __future__ import annotations
 
+import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -13,17 +14,17 @@ from typing import Any
 import anyio
 import msgspec
 import psycopg
-from psycopg.abc import AdaptContext
+from psycopg.abc import AdaptContext, Params, Query
 from psycopg.adapt import Loader
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from serving.errors import ApiError, bad_request, forbidden, unavailable
 from warehouse import database, session
-from warehouse.errors import WarehouseError
 
 # How long a request waits for a free connection, and for a new one while the database is away.
 WAIT_SECONDS = 3
+_BEGIN, _LEAVE = "begin read only", "rollback"
 _ENTER = "select set_config('role', %s, true), set_config('statement_timeout', %s, true)"
 
 
@@ -34,8 +35,9 @@ class _RawJson(Loader):
         return msgspec.Raw(bytes(data))
 
 
+# The connection is gone without a word, or with one of these.
+_ENDED = (None, "57P01", "57P02")
 _OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
-_REFUSED = (psycopg.errors.InsufficientPrivilege, psycopg.errors.InvalidParameterValue)
 
 
 class Connections:
@@ -52,7 +54,6 @@ class Connections:
             timeout=WAIT_SECONDS,
             reconnect_timeout=WAIT_SECONDS,
             configure=_configure,
-            reset=_refuse_open_transaction,
             open=False,
             name="warehouse api",
         )
@@ -65,60 +66,104 @@ class Connections:
         """Close all connections."""
         await self._pool.close()
 
+    async def rows(
+        self, role: str | None, statement: Query, values: Params | None = None
+    ) -> list[tuple[Any, ...]]:
+        """Return the rows that a statement finds in a role; None is the API's own.
+
+        All of the transaction is sent at once. Raises ApiError where the database is away, refuses
+        a value, or takes too long.
+        """
+        async with _translated():
+            try:
+                return await self._rows(role, statement, values)
+            except PoolTimeout:
+                raise
+            except psycopg.OperationalError as error:
+                if error.sqlstate not in _ENDED:
+                    raise
+                # The server ended the connection just now: as it restarts, or an operator asks.
+                return await self._rows(role, statement, values)
+
+    async def _rows(
+        self, role: str | None, statement: Query, values: Params | None
+    ) -> list[tuple[Any, ...]]:
+        async with self._connection() as connection:
+            async with connection.pipeline():
+                await self._enter(connection, role, self._timeout)
+                found = await connection.execute(statement, values)
+                await connection.execute(_LEAVE)
+            return await found.fetchall()
+
     @asynccontextmanager
     async def as_role(
-        self, role: str | None, seconds: float | None = None
+        self, role: str | None, seconds: float
     ) -> AsyncIterator[psycopg.AsyncConnection]:
-        """Give a connection in a read-only transaction in a role; None is the API's own.
+        """Give a connection in a read-only transaction, for more than one statement.
 
-        Statements end after ``seconds``, by default the timeout of the pool. Raises ApiError where
-        the database is away, refuses the role or a value, or takes too long.
+        Raises ApiError like ``rows``; statements end after so many seconds.
         """
-        milliseconds = str(int(1000 * (self._timeout if seconds is None else seconds)))
-        try:
-            connection = await self._entered(role or "none", milliseconds)
-            try:
-                yield connection
-                await connection.rollback()
-            finally:
-                await self._give_back(connection)
-        except psycopg.errors.QueryCanceled:
-            raise unavailable(
-                "too_slow",
-                "The answer took longer than a request may take.",
-                "Ask for fewer days, columns or rows, or for CSV.",
-            ) from None
-        except (PoolTimeout, PoolClosed, psycopg.OperationalError):
-            raise database_away() from None
-        except psycopg.DataError:
-            raise bad_request(
-                "A value does not fit the type of its column.", "See /openapi.json."
-            ) from None
+        async with _translated(), self._connection() as connection:
+            async with connection.pipeline():
+                await self._enter(connection, role, seconds)
+            yield connection
 
-    async def _entered(self, role: str, milliseconds: str) -> psycopg.AsyncConnection:
-        """Return a connection in a transaction in the role; those that broke meanwhile are left."""
-        for _ in range(self._pool.max_size + 1):
+    async def _enter(
+        self, connection: psycopg.AsyncConnection, role: str | None, seconds: float
+    ) -> None:
+        await connection.execute(_BEGIN)
+        await connection.execute(_ENTER, (role or "none", str(int(1000 * seconds))))
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection]:
+        """Give a connection, of which the pool replaces those that broke while nobody used them."""
+        connection = await self._pool.getconn()
+        while _has_ended(connection):
+            await connection.close()
+            await self._give_back(connection)
             connection = await self._pool.getconn()
-            try:
-                await connection.execute(_ENTER, (role, milliseconds))
-                return connection
-            except BaseException as error:
-                is_broken = connection.broken
-                await self._give_back(connection)
-                if isinstance(error, _REFUSED):
-                    raise refused_role(role) from None
-                if not is_broken:
-                    raise
-        raise database_away()
+        try:
+            yield connection
+        finally:
+            await self._give_back(connection)
 
     async def _give_back(self, connection: psycopg.AsyncConnection) -> None:
-        """Return a connection, its transaction ended; one that still works is closed."""
+        """Return a connection whose transaction has ended; where it can't be ended, close it."""
         # Also where the client has gone, which cancels all that waits here.
         with anyio.CancelScope(shield=True):
             if connection.info.transaction_status in _OPEN:
                 with suppress(psycopg.Error):
                     await connection.rollback()
+            # Its transaction goes on, with the role of this request: nobody else may get it.
+            if connection.info.transaction_status is not TransactionStatus.IDLE:
+                await connection.close()
             await self._pool.putconn(connection)
+
+
+def _has_ended(connection: psycopg.AsyncConnection) -> bool:
+    """Return whether the server has ended an unused connection: then there is something to read."""
+    poll = select.poll()
+    poll.register(connection.pgconn.socket, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+@asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    """Raise ApiError where the database is away, refuses a value, or takes too long."""
+    try:
+        yield
+    except psycopg.errors.QueryCanceled:
+        raise unavailable(
+            "too_slow",
+            "The answer took longer than a request may take.",
+            "Ask for fewer days, columns or rows, or for CSV.",
+        ) from None
+    except (PoolTimeout, PoolClosed, psycopg.OperationalError):
+        raise database_away() from None
+    except psycopg.DataError:
+        raise bad_request(
+            "A value does not fit the type of its column.", "See /openapi.json."
+        ) from None
 
 
 def refused_role(role: str) -> ApiError:
@@ -141,17 +186,9 @@ def database_away() -> ApiError:
 async def _configure(connection: psycopg.AsyncConnection) -> None:
     await connection.set_autocommit(True)
     await connection.execute(session.ALLOW_VIEWS)
-    await connection.set_autocommit(False)
-    await connection.set_read_only(True)
     _adapt(connection)
 
 
 def _adapt(context: AdaptContext) -> None:
     for name in ("json", "jsonb"):
         context.adapters.register_loader(name, _RawJson)
-
-
-async def _refuse_open_transaction(connection: psycopg.AsyncConnection) -> None:
-    """Close a connection whose transaction goes on: its role would be the next request's."""
-    if connection.info.transaction_status is not TransactionStatus.IDLE:
-        raise WarehouseError("a request left its transaction open")

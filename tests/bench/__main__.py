@@ -18,6 +18,7 @@ from tests.bench.loading import memory_and_disk, throughput, validating
 from tests.bench.mixed import MIX
 from tests.bench.operations import api_calls
 from tests.bench.place import Place, own_place
+from tests.bench.serving import serving
 from tests.bench.starting import help_page
 
 
@@ -33,6 +34,7 @@ class Sizes:
     calls_a_day: int = 50_000
     crowds: tuple[int, float] = (50_000, 1)
     collected: tuple[int, int] = (50_000, 4_000)
+    serving: tuple[int, int] = (4_000, 1_000_000)
 
 
 QUICK = Sizes(
@@ -44,6 +46,7 @@ QUICK = Sizes(
     calls_a_day=1_000,
     crowds=(2_000, 0.02),
     collected=(2_000, 100),
+    serving=(320, 10_000),
 )
 
 
@@ -77,6 +80,7 @@ def _measure(place: Place, sizes: Sizes) -> Iterator[Figure]:
         yield from increments(place, stream, *sizes.marts)
     yield from api_calls(place, sizes.calls_a_day)
     yield from crowds(place, *sizes.crowds)
+    yield from serving(place, *sizes.serving)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from staging.users as u
 where %(kind)s = 'user_id'
 union
 select
-    c.client_id,
+    c.client_id as identifier,
     c.client_id
 from staging.clients as c
 where %(kind)s = 'client_id'
