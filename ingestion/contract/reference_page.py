@@ -134,8 +134,9 @@ def _outcomes() -> Iterator[str]:
     )
     yield (
         "- **rejected**: the line is kept in the quarantine with a reason and a message that says "
-        "what to fix. `warehouse rejected` lists and shows rejected lines, and replays them after "
-        "the plan was fixed. Their content is destroyed after 30 days."
+        "what to fix: all faults of its members, up to ten. `warehouse rejected` lists and shows "
+        "rejected lines, and replays them after the plan was fixed. Their content is destroyed "
+        "after 30 days."
     )
     yield ""
     yield "| reason | when |"

@@ -321,7 +321,7 @@ def _land(
                     received_at, counts,
                 )  # fmt: skip
                 batch_seq = ledger.commit_batch(connection, batch)
-                write_rejected(connection, batch_seq, received_at, rejected)
+                write_rejected(connection, batch_seq, received_at, rejected, {})
         except psycopg.errors.DeadlockDetected:
             continue
         return counts

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from itertools import accumulate, compress, pairwise
@@ -126,27 +126,33 @@ def validate_raw(raw: RawChunk, receipt: Receipt) -> ValidatedChunk:
     return validate_chunk(split(raw), receipt)
 
 
-def validate_chunk(chunk: Chunk, receipt: Receipt) -> ValidatedChunk:
-    """Validate every line of a chunk."""
+def outcomes_of_lines(chunk: Chunk, receipt: Receipt) -> Iterator[tuple[int, bytes, Outcome]]:
+    """Yield every line of a chunk with its number and outcome."""
     validate = Validator(
         receipt,
         numbers_are_bounded=not may_hold_unbounded_number(chunk.content),
     ).validate
-    accepted: list[Accepted] = []
-    rejected: list[tuple[int, bytes, Rejected]] = []
-    suppressed: Counter[tuple[str, date]] = Counter()
-    suppressed_erased = 0
-    used: list[Sequence] = []
     erased, lengths = receipt.erased, chunk.full_lengths
     for number, line in chunk.lines:
         # The kept part of a line that is too large may look complete, so it is not validated.
         length = lengths.get(number)
         outcome = validate(line) if length is None else _too_large(length, len(line))
+        if erased and type(outcome) is Rejected and erased.is_in_refused(line, outcome.reason):
+            outcome = Suppressed(UNKNOWN_EVENT, receipt.at.date(), outcome.sequence, True)
+        yield number, line, outcome
+
+
+def validate_chunk(chunk: Chunk, receipt: Receipt) -> ValidatedChunk:
+    """Validate every line of a chunk."""
+    accepted: list[Accepted] = []
+    rejected: list[tuple[int, bytes, Rejected]] = []
+    suppressed: Counter[tuple[str, date]] = Counter()
+    suppressed_erased = 0
+    used: list[Sequence] = []
+    for number, line, outcome in outcomes_of_lines(chunk, receipt):
         if type(outcome) is Accepted:
             accepted.append(outcome)
             continue
-        if erased and type(outcome) is Rejected and erased.is_in_refused(line, outcome.reason):
-            outcome = Suppressed(UNKNOWN_EVENT, receipt.at.date(), outcome.sequence, True)
         if outcome.sequence:
             used.append(outcome.sequence)
         if isinstance(outcome, Suppressed):

@@ -10,6 +10,7 @@ from ingestion.load import ledger
 from ingestion.load.entities import EntityKind
 from ingestion.sources.drop_folder import Dropped, load_dropped
 from orchestration.definitions.dbt_assets import OWNERS
+from orchestration.definitions.replay import waiting_metadata
 from orchestration.operations.notifications import note_quarantined_file
 from warehouse.settings import settings
 
@@ -18,6 +19,7 @@ STAGING = {
     "event_batches": "The ledger: one row per committed batch, numbered in commit order.",
     "loads": "One row per load of a file.",
     "used_sequences": "Sequence numbers of lines that were not accepted, by producer.",
+    "rejected_events": "The quarantine: rejected lines and why. The job `replay` loads them again.",
     "unknown_members": "Members of events that the tracking plan does not know, by batch.",
     "clients": "The current version of each client.",
     "units": "The current version of each unit.",
@@ -65,7 +67,8 @@ def load_files(
         dropped.append(one)
     for name in STAGING:
         kind = name if name in KINDS else ledger.EVENTS
-        yield dg.MaterializeResult(["staging", name], metadata=_metadata(dropped, kind))
+        waiting = waiting_metadata() if name == "rejected_events" else {}
+        yield dg.MaterializeResult(["staging", name], metadata=_metadata(dropped, kind) | waiting)
     failed = {one.name: one.error for one in dropped if one.error}
     yield dg.AssetCheckResult(
         asset_key=dg.AssetKey(["staging", "event_batches"]),

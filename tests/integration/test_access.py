@@ -124,6 +124,7 @@ TABLES: dict[str, dict[str, str]] = {
     "warehouse.notifications": {},
     "warehouse.erasures": {},
     "warehouse.erasure_key": {LOADER: "select"},
+    "warehouse.rejected_lines": {},
     "staging.dropped_months": {LOADER: "select", TRANSFORMER: "select"},
     "warehouse.objects": {TRANSFORMER: "select"},
     "warehouse.granted": {TRANSFORMER: "select"},
