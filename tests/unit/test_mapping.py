@@ -75,9 +75,9 @@ def test_an_unknown_mapping_is_refused_with_the_shipped_ones_listed(name: str) -
         ("timestamptz '2026-01-31 23:59:59.123456+02'", "2026-01-31T21:59:59.123456Z"),
         (
             "timestamp '2026-07-01 12:00:00' at time zone 'Europe/Berlin'",
-            "2026-07-01T10:00:00.000000Z",
+            "2026-07-01T10:00:00Z",
         ),
-        ("to_timestamp(0)", "1970-01-01T00:00:00.000000Z"),
+        ("to_timestamp(0)", "1970-01-01T00:00:00Z"),
         ("null::timestamptz", None),
         ("'as it is'", "as it is"),
     ],
