@@ -46,3 +46,10 @@ def test_an_example_gives_the_events_that_the_page_shows(name: str, tmp_path: Pa
 
 def test_the_page_names_every_column_that_a_mapping_may_return() -> None:
     assert [name for name in ENVELOPE_COLUMNS if f"\n| `{name}` |" not in PAGE] == []
+
+
+def test_every_link_of_the_page_leads_somewhere() -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", PAGE)
+    local = [link for link in links if not link.startswith("http")]
+    assert local
+    assert [link for link in local if not (PROJECT_DIR / "docs" / link).exists()] == []
