@@ -59,7 +59,7 @@ def load(
     strict: Strict = False,
     json: Json = False,
 ) -> None:
-    """Load events: NDJSON (plain, .gz or .zst), or any format that a mapping reads.
+    """Load events: NDJSON or a JSON array (plain, gzip or zstd), or what a mapping reads.
 
     Loading a file again adds nothing. An interrupted load resumes where it stopped.
     """

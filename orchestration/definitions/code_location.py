@@ -9,6 +9,7 @@ from orchestration.definitions.dbt_assets import BOOKKEEPING, DBT_ASSETS, dbt_re
 from orchestration.definitions.expiry import expiry
 from orchestration.definitions.landing import drop_folder, landing
 from orchestration.definitions.marketing_row import analytics_platform_stats
+from orchestration.definitions.replay import replay_job
 from orchestration.definitions.run_failures import SENSORS
 from orchestration.definitions.scheduled_runs import JOBS
 from orchestration.definitions.schedules import SCHEDULES, dropped_files
@@ -21,7 +22,7 @@ process.isolate()
 defs = dg.Definitions(
     assets=[drop_folder, *DBT_ASSETS, analytics_platform_stats, *BOOKKEEPING],
     asset_checks=[*CHECKS, verification_checks],
-    jobs=[landing, expiry, verification, *JOBS],
+    jobs=[landing, replay_job, expiry, verification, *JOBS],
     schedules=SCHEDULES,
     sensors=[dropped_files, *SENSORS],
     resources={"dbt": dbt_resource()},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import secrets
@@ -157,6 +158,28 @@ def test_files_of_odd_form_are_loaded_without_a_complaint(
     assert value(warehouse, "select count(*) from staging.raw_events") == len(GOOD)
     states = rows(warehouse, "select distinct state from staging.loads")
     assert states == [("finished",)]
+
+
+def test_standard_input_may_be_packed_or_an_array_and_what_is_neither_leaves_no_load(
+    warehouse: psycopg.Connection, tmp_path: Path
+) -> None:
+    events = b",".join(line.rstrip() for line in GOOD)
+    for content in (gzip.compress(GOOD[0]), b"[" + events + b"]", gzip.compress(b"[" + events)):
+        file = tmp_path / "input"
+        file.write_bytes(content)
+        with file.open("rb") as stdin:
+            loaded = run("load", "-", "--json", stdin=stdin)
+    assert value(warehouse, "select count(*) from staging.raw_events") == len(GOOD)
+    assert loaded.code == 1
+    assert "Standard input is a JSON array that is damaged after item 1: it is not closed" in (
+        loaded.errors
+    )
+    loads = value(warehouse, "select count(*) from staging.loads")
+    file.write_bytes(b"{\n" + GOOD[0].lstrip(b"{"))
+    refused = run("load", file)
+    assert (refused.code, refused.output) == (1, "")
+    assert "has JSON objects over several lines: write one per line" in refused.errors
+    assert value(warehouse, "select count(*) from staging.loads") == loads
 
 
 @pytest.mark.parametrize("command", [("load",), ("load-entities", "clients")])
