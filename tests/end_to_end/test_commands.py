@@ -51,9 +51,16 @@ def test_the_demo_makes_a_row_and_a_second_run_changes_nothing(own_server):
     assert lines["accepted"] >= 100_000
     assert len(made["rejected"]) == 9
     assert made["tables"]["staging.raw_events"] == lines["accepted"]
-    assert made["row"]["updated_at"] == "2026-05-01T00:00:00+00:00"
+    assert made["row"]["updated_at"] == "2026-05-16T00:00:00+00:00"
     assert made["row"]["questions_answered"] > 10_000
     assert made["row"]["active_users"] > 0
+
+    story = "; ".join(made["story"])
+    for seen in ("closed periods", "reached a limit", "alerts are open", "lost", "a month later"):
+        assert seen in story
+    assert any("producer chat-runtime-2, date 2026-05-12" in one for one in made["warnings"])
+    assert "\x1b" not in first.stderr
+    assert len(first.stderr.splitlines()) < 30
 
     second = run("demo", "--json")
     assert second.returncode == 0, second.stderr
