@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from ingestion.sources import drop_folder
 from orchestration.definitions.instance import dagster_environment, end_lost_runs
 from orchestration.serve.postgres_port import open_port
 from warehouse import database, embedded, private_files
@@ -169,6 +170,7 @@ def _prepare() -> None:
 
     migrate()
     private_files.make_folder(settings().docs)
+    drop_folder.create(settings().drop)
     # Created here, because several processes would otherwise create it at the same time.
     manifest_path()
 
