@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-deep dev up lint format bench mutants docs stop clean
+.PHONY: demo test test-deep dev up lint format bench mutants docs screenshots stop clean
 
 demo: $(VENV)/installed
 	$(BIN)/warehouse demo
@@ -48,6 +48,9 @@ mutants: $(VENV)/installed
 docs: $(VENV)/installed
 	$(BIN)/warehouse plan > docs/events.md
 	$(BIN)/warehouse docs
+
+# The pictures in docs/images, taken from a running Dagster: needs Chromium, and takes minutes.
+screenshots: $(VENV)/installed
 	mkdir -p docs/images
 	WAREHOUSE_SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest -n0 -q -m "" tests/end_to_end/test_serve.py
 

@@ -95,10 +95,15 @@ def replay(reason: str | None = None) -> Counts:
     """Validate and land all waiting events again, or those with one reason.
 
     Lines that are too large are never replayed: the part that is kept may look like a complete line
-    that nobody sent. Raises ReplayError if they are requested.
+    that nobody sent. Raises ReplayError if they are
+    requested, or a reason that does not exist.
     A line that is rejected again becomes a new reject; the old one is marked as replayed, not
     deleted. Entities are not replayed: load their file again.
     """
+    if reason not in {None, *Reason}:
+        raise ReplayError(
+            f"No line is rejected for the reason {reason!r}. Reasons: {', '.join(Reason)}."
+        )
     if reason == Reason.TOO_LARGE:
         raise ReplayError(
             f"Lines that are too large can't be replayed: only their first {LONGEST_KEPT_LINE:,} "
