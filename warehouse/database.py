@@ -28,6 +28,8 @@ POLL_SECONDS = 1
 BUILDER = "warehouse_transformer"
 # The group role that reads every mart, and nothing else.
 ANALYST = "warehouse_analyst"
+# The group role that may take the roles that keys of the API stand for.
+API = "warehouse_api"
 
 
 class DatabaseError(WarehouseError):
@@ -64,6 +66,21 @@ def analyst_url() -> str:
     """
     configured = settings().analyst_server_url
     return _other_login(configured, "WAREHOUSE_ANALYST_URL", embedded.READER_LOGIN)
+
+
+def api_url() -> str:
+    """Return the libpq URL of the login of the HTTP API.
+
+    On the user's own server it must be set: marts run builders' code, which must never reach the
+    owner's login. Raises DatabaseError without it, and like ``url``.
+    """
+    configured = settings().api_server_url
+    if configured is None and not is_embedded():
+        raise DatabaseError(
+            f"Create a login that is a member of {API} only, and set WAREHOUSE_API_DATABASE_URL to "
+            "sign in as it."
+        )
+    return _other_login(configured, "WAREHOUSE_API_DATABASE_URL", embedded.API_LOGIN)
 
 
 def _other_login(configured: SecretStr | None, setting: str, embedded_login: str) -> str:
@@ -176,6 +193,11 @@ def connect_as_analyst(
     if not autocommit:
         connection.commit()
     return connection
+
+
+def connect_as_api(*, application_name: str = "warehouse api") -> psycopg.Connection:
+    """Open a connection as the HTTP API, in its own role. Raises DatabaseError like ``connect``."""
+    return _open(api_url(), "WAREHOUSE_API_DATABASE_URL", False, application_name)
 
 
 def _refuse_other_builder(
@@ -387,7 +409,7 @@ def _text(value: Any) -> str | None:
 def _unreachable(error: psycopg.OperationalError, of_url: str, setting: str) -> str:
     reason = " ".join(str(error).split()).rstrip(".?")
     login = conninfo_to_dict(of_url)["user"]
-    own_logins = {embedded.BUILDER_LOGIN, embedded.READER_LOGIN}
+    own_logins = {embedded.BUILDER_LOGIN, embedded.READER_LOGIN, embedded.API_LOGIN}
     if is_embedded() and login in own_logins and "does not exist" in reason:
         return f"{login} can't sign in to the embedded server: {reason}. Run `warehouse init`."
     return (

@@ -36,6 +36,8 @@ SUPERUSER = "postgres"
 BUILDER_LOGIN = "warehouse_builder"
 # The login that reads marts, created by `warehouse init`.
 READER_LOGIN = "warehouse_reader"
+# The login of the HTTP API, created by `warehouse init`.
+API_LOGIN = "warehouse_api_server"
 # The path of a unix socket has at most 107 bytes.
 LONGEST_SOCKET_DIR = 107 - len("/.s.PGSQL.5432")
 # Crash recovery of a large database takes minutes; pg_ctl waits for it.

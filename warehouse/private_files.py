@@ -36,6 +36,16 @@ def make_folder(path: Path) -> None:
         path.mkdir(mode=0o700, exist_ok=True)
 
 
+def replace(path: Path, content: bytes) -> None:
+    """Write a private file as a whole: whoever reads it sees the old content or the new one."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(unfinished, path)
+
+
 def restrict_to_owner(path: Path | str, folder: int | None = None) -> None:
     """Remove every permission of other users from a file or folder of ours.
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 from datetime import date
 from enum import IntEnum
 from functools import cache
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from warehouse import session
 from warehouse.errors import WarehouseError
@@ -43,6 +44,13 @@ def _not_empty(given: object) -> object:
     return given
 
 
+def _split(given: object) -> object:
+    """Return the parts of a list that is separated by commas."""
+    if isinstance(given, str):
+        return [part.strip() for part in given.split(",") if part.strip()]
+    return given
+
+
 def _utf8(path: Path) -> Path:
     """Refuse a path that logs and the URL of the embedded server's socket can't contain."""
     try:
@@ -53,6 +61,11 @@ def _utf8(path: Path) -> Path:
 
 
 GivenPath = Annotated[Path, BeforeValidator(_not_empty)]
+
+
+# Lists are separated by commas.
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
@@ -82,6 +95,14 @@ class Settings(BaseSettings):
         "member of warehouse_analyst and of no other role.",
     )
     analyst_url_file: GivenPath | None = Field(
+        default=None, description="File that holds this URL instead."
+    )
+    api_database_url: SecretStr | None = Field(
+        default=None,
+        description="libpq URL of the same database for the HTTP API, with a login that is a "
+        "member of warehouse_api and of no other role.",
+    )
+    api_database_url_file: GivenPath | None = Field(
         default=None, description="File that holds this URL instead."
     )
     home: Annotated[GivenPath, AfterValidator(_utf8)] = Field(
@@ -148,6 +169,33 @@ class Settings(BaseSettings):
         default="http://localhost:3001",
         description="URL of the docs of checks and models: Dagster links to it.",
     )
+    api_url: str = Field(
+        default="http://localhost:8001",
+        description="URL at which people and programs reach the HTTP API; a path in it is the "
+        "prefix that a proxy adds.",
+    )
+    api_timeout_seconds: float = Field(
+        default=10, gt=0, le=300, description="How long the API's database may take for a page."
+    )
+    api_csv_timeout_seconds: float = Field(
+        default=600, gt=0, le=3600, description="How long the API may stream all rows of a mart."
+    )
+    api_connections: int = Field(
+        default=16,
+        ge=2,
+        le=50,
+        description="Most connections of the API to the database; half of them may stream CSV.",
+    )
+    marketing_origins: Names = Field(
+        default=(),
+        description="Origins of the marketing site, such as https://www.example.com, whose pages "
+        "may read its row, separated by commas.",
+    )
+    marketing_networks: Networks = Field(
+        default=(),
+        description="Networks in CIDR form that may read the marketing row without a key, "
+        "separated by commas.",
+    )
 
     earliest_event: date | None = Field(
         default=None,
@@ -158,6 +206,29 @@ class Settings(BaseSettings):
     country_database: GivenPath | None = Field(
         default=None,
         description="MaxMind DB file that maps an IP address to its country; default: none.",
+    )
+
+    spool: GivenPath | None = Field(
+        default=None,
+        description="Folder in which the collector keeps events until they have landed; default: "
+        "home/spool.",
+    )
+    spool_limit_bytes: int = Field(
+        default=4 << 30,
+        ge=1 << 16,
+        description="Largest size of that folder in bytes. When it is full, the collector answers "
+        "503 until events have landed.",
+    )
+    trusted_proxies: Networks = Field(
+        default=(),
+        description="Networks of the proxies before the collector and the API, such as 10.0.0.0/8, "
+        "separated by commas: their forwarded headers are believed. Default: none, and the headers "
+        "are ignored.",
+    )
+    tracker_path: str = Field(
+        default="/tracker.js",
+        pattern=r"^/[A-Za-z0-9._~/-]*$",
+        description="Path under which the collector serves the tracker, beside /tracker.js.",
     )
 
     retention_days: int = Field(
@@ -187,6 +258,11 @@ class Settings(BaseSettings):
         return _secret(self.analyst_url, self.analyst_url_file, "ANALYST_URL_FILE")
 
     @property
+    def api_server_url(self) -> SecretStr | None:
+        """The URL of the HTTP API, set directly or read from its file. Raises SettingError."""
+        return _secret(self.api_database_url, self.api_database_url_file, "API_DATABASE_URL_FILE")
+
+    @property
     def web_password(self) -> str | None:
         """The password of the web servers, if one is set. Raises SettingError if it is empty.
 
@@ -206,6 +282,11 @@ class Settings(BaseSettings):
     def drop(self) -> Path:
         """The drop folder: the one that is set, or the default."""
         return self.drop_folder or self.home / "drop"
+
+    @property
+    def spool_folder(self) -> Path:
+        """The folder of the spool: the one that is set, or the default."""
+        return self.spool or self.home / "spool"
 
     @property
     def cluster(self) -> Path:

@@ -13,11 +13,18 @@
                          or a list of such mappings, whose cells are added up
         window_on        the cell column, or an expression of it, that a backfill's --start and --end
                          refer to
+        linked_cells_on  the day of a row, where cells are computed right only together with others of
+                         that day: `warehouse verify` takes them all
         period           what a row covers: day (the default), week or month
         time_dependent   true where rows change with as_of alone
         holds_every_event  true for the typed fact of all events
         restated         for marts whose published figures are kept when they change: see trust.sql
         access           who may read it: see access.sql
+        plans            the clients' plans that include it; all of them by default
+        api              how the HTTP API serves it, where that does not follow from the above:
+                         key (the columns that make a row unique, without a primary key), period_on
+                         (as window_on, to choose rows by), dense (periods without events have rows
+                         of zeros), live (rows change without a build)
 
     Columns are in the order of `cells`. Each is a name, an SQL expression, or one of
     `column_macros` with a name, such as month_of(occurred_on). A condition is SQL, or the name of a
@@ -31,7 +38,9 @@
     {% set meta = model.config.meta %}
     {{ refuse_unknown('config: meta:', meta, [
         'access', 'cells', 'touched_by', 'window_on', 'period', 'time_dependent', 'holds_every_event', 'restated',
+        'linked_cells_on', 'plans', 'api',
     ]) }}
+    {{ refuse_unknown('api:', meta.api or {}, ['key', 'period_on', 'dense', 'live']) }}
     {{ refuse_unknown('restated:', meta.restated or {}, ['client', 'period', 'closes_at', 'of_entities']) }}
     {{ refuse_unknown('period:', [period_of_cells()], ['day', 'week', 'month']) }}
     {% if ('cells' in meta) != ('touched_by' in meta) or ('window_on' in meta and 'cells' not in meta) %}

@@ -22,7 +22,6 @@
         select warehouse.run_model('{{ invocation_id }}', '{{ model.name }}', {{ 'true' if existing is none else 'false' }});
         {{ follow_declaration(is_written=true) }}
     {% endcall %}
-    {% do persist_docs(target_relation, model) %}
     {{ run_hooks(post_hooks, inside_transaction=True) }}
     {{ adapter.commit() }}
     {{ run_hooks(post_hooks, inside_transaction=False) }}
@@ -70,6 +69,11 @@
         'replace_rows': text_array(replace_rows_sql()),
         'rewrite_rows': text_array(rewrite_rows_sql()),
         'fill_rows': text_array(fill_rows_sql()),
+        'rows_of_cells': quoted(model.compiled_code),
+        'cells': text_array(meta.cells or []),
+        'drawn_on': quoted(meta.linked_cells_on or meta.window_on or ''),
+        'has_linked_cells': 'true' if meta.linked_cells_on else 'false',
+        'figures': text_array(figures_of_model()),
     } %}
     insert into warehouse.stored_models ({{ values.keys() | join(', ') }})
     values ({{ values.values() | join(', ') }})

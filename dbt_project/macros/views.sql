@@ -44,7 +44,6 @@
             values ('{{ view_name }}', '{{ digest }}')
             on conflict (view_name) do update set digest = excluded.digest;
         {% endcall %}
-        {% do persist_docs(target_relation, model) %}
         {{ run_hooks(post_hooks, inside_transaction=True) }}
         {{ adapter.commit() }}
         {{ run_hooks(post_hooks, inside_transaction=False) }}

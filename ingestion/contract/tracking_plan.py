@@ -31,11 +31,15 @@ class Member(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class Event(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """One event of the plan. ``requires`` holds paths such as ``actor.lead_id``."""
+    """One event of the plan. ``requires`` holds paths such as ``actor.lead_id``.
+
+    ``browser`` says whether pages may send it, with a key that everybody can read.
+    """
 
     description: str
     used_for: str
     consent: bool = False
+    browser: bool = False
     requires: tuple[str, ...] = ()
     requires_one_of: tuple[str, ...] = ()
     properties: dict[str, Member] = {}

@@ -6,9 +6,9 @@ import csv
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -36,7 +36,7 @@ from ingestion.contract.line import (
     since_epoch,
     truncated,
 )
-from ingestion.contract.messages import explain
+from ingestion.contract.messages import fault_of
 from ingestion.contract.tracking_plan import LARGEST_NUMBER, LONGEST_KEY
 from ingestion.contract.validator import FURTHEST_AHEAD, Rejected
 from ingestion.load import chunks, ledger
@@ -167,7 +167,13 @@ def load_entities(kind: EntityKind, source: Source) -> Counts:
         try:
             with closing(_parts(source)) as parts:
                 for part in parts:
-                    done += _land(connection, kind, load_id, source.name, part)
+                    received_at = datetime.now(UTC)
+                    validated = [(row, validate_row(kind, row, received_at)) for row in part.rows]
+                    batch = Batch(
+                        ledger.next_batch_id(connection), load_id, kind, source.name,
+                        part.start, part.end, part.digest, received_at, Counts(),
+                    )  # fmt: skip
+                    done += land_rows(connection, kind, validated, batch)
         except BaseException as error:
             # If the server is gone the load stays `running` without a loader.
             with suppress(psycopg.Error):
@@ -208,11 +214,11 @@ def validate_row(kind: EntityKind, row: Row, received_at: datetime) -> dict[str,
             entity = msgspec.convert(members, shape)
         except msgspec.ValidationError as error:
             known = ", ".join(field.name for field in msgspec.structs.fields(shape))
-            explain(error, members, lambda _: None, known)
+            reject(*fault_of(error, members, lambda _: None, known)[0])
         columns = msgspec.structs.asdict(entity)
         _check_columns(columns, received_at)
     except RejectError as error:
-        return Rejected(error.reason, error.detail)
+        return Rejected(*error.fault)
     columns["canonical"] = _canonical(members).decode()
     return columns
 
@@ -278,22 +284,24 @@ def _instant(name: str, text: str) -> datetime:
             )
         return EPOCH + timedelta(microseconds=microseconds)
     except RejectError as error:
-        reject(error.reason, error.detail.replace("$.timestamp", f"$.{name}"))
+        reject(error.fault.reason, error.fault.detail.replace("$.timestamp", f"$.{name}"))
     except OverflowError:
         reject(
             Reason.TIMESTAMP_OUT_OF_RANGE, f"$.{name}: {truncated(text)} is outside of the calendar"
         )
 
 
-def _land(
+def land_rows(
     connection: psycopg.Connection,
     kind: EntityKind,
-    load_id: int,
-    source: str,
-    part: Part,
+    validated: list[RowOutcome],
+    batch: Batch,
+    in_transaction: Callable[[psycopg.Connection], object] | None = None,
 ) -> Counts:
-    received_at = datetime.now(UTC)
-    validated = [(row, validate_row(kind, row, received_at)) for row in part.rows]
+    """Commit validated rows as one batch, whose counts are filled in here; return the counts.
+
+    ``in_transaction`` is run in the same transaction. Raises psycopg.Error, with nothing written.
+    """
     for _ in range(MAX_ATTEMPTS):
         try:
             with connection.transaction():
@@ -306,8 +314,7 @@ def _land(
                 ]
                 accepted = [outcome for _, outcome in kept if not isinstance(outcome, Rejected)]
                 erased = len(validated) - len(kept)
-                batch_id = ledger.next_batch_id(connection)
-                written = _upsert(connection, kind, accepted, batch_id)
+                written = _upsert(connection, kind, accepted, batch.batch_id)
                 counts = Counts(
                     received=len(validated),
                     accepted=written,
@@ -316,12 +323,10 @@ def _land(
                     rejected=len(rejected),
                     suppressed_erased=erased,
                 )
-                batch = Batch(
-                    batch_id, load_id, kind, source, part.start, part.end, part.digest,
-                    received_at, counts,
-                )  # fmt: skip
-                batch_seq = ledger.commit_batch(connection, batch)
-                write_rejected(connection, batch_seq, received_at, rejected)
+                batch_seq = ledger.commit_batch(connection, replace(batch, counts=counts))
+                write_rejected(connection, batch_seq, batch.received_at, rejected)
+                if in_transaction:
+                    in_transaction(connection)
         except psycopg.errors.DeadlockDetected:
             continue
         return counts

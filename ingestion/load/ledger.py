@@ -14,6 +14,8 @@ from warehouse.locks import Lock
 
 EVENTS = "events"
 ERASURE = "erasure"
+# The source of what the collector lands; the digest of a load names the segment.
+COLLECTOR = "collector"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +116,18 @@ def resume_load(
         ).fetchone()
         if taken:
             return load_id
-        connection.execute("select pg_advisory_unlock(%s)", (_load_key(load_id),))
+        release_load(connection, load_id)
     return None
 
 
 def hold_load(connection: psycopg.Connection, load_id: int) -> None:
     """Keep others from resuming the load until this transaction, which writes for it, ends."""
     connection.execute("select from staging.loads where load_id = %s for share", (load_id,))
+
+
+def release_load(connection: psycopg.Connection, load_id: int) -> None:
+    """Release the load's advisory lock, on a connection that goes on to other loads."""
+    connection.execute("select pg_advisory_unlock(%s)", (_load_key(load_id),))
 
 
 def end_load(
@@ -142,6 +149,26 @@ def finished_load(connection: psycopg.Connection, kind: str, source: str) -> int
         (kind, source),
     ).fetchone()
     return row[0] if row else None
+
+
+def state_of_segment(connection: psycopg.Connection, digest: bytes) -> str | None:
+    """Return the state of the load of a segment of the collector, None if it was never loaded."""
+    row = connection.execute(
+        "select state from staging.loads where source = %s and head_digest = %s",
+        (COLLECTOR, digest),
+    ).fetchone()
+    return row[0] if row else None
+
+
+def note_failure(
+    connection: psycopg.Connection, source: str, error: str, started_at: datetime
+) -> None:
+    """Record that nothing could be loaded from a source for some time, until now."""
+    connection.execute(
+        "insert into staging.loads (kind, source, head_digest, state, error, started_at, ended_at) "
+        "values (%s, %s, '', 'abandoned', %s, %s, clock_timestamp())",
+        (EVENTS, source, error, started_at),
+    )
 
 
 def counts_of(connection: psycopg.Connection, load_id: int) -> Counts:

@@ -20,6 +20,7 @@ from ingestion.load import ledger
 from ingestion.load.chunks import CHUNK_BYTES, Offset, RawChunk, cut
 from ingestion.load.intake import Intake
 from ingestion.load.ledger import Counts, LastBatch
+from ingestion.load.unknown_members import UnknownMember, unknown_members_of
 from ingestion.load.validation import ValidatedChunk, validate_raw
 from ingestion.load.workers import CHUNKS_HERE, WorkerEndedError, Workers
 from ingestion.privacy import visitors
@@ -47,6 +48,7 @@ class LoadResult:
     load_id: int
     counts: Counts
     resumed_at_line: int | None
+    unknown_members: list[UnknownMember]
 
 
 class Receipts:
@@ -56,12 +58,14 @@ class Receipts:
         self._connection = connection
         self._salts: dict[date, bytes] = {}
 
-    def next(self, erased: Erased | None) -> Receipt:
-        """Return the receipt of a chunk that has just come."""
-        received_at = datetime.now(UTC)
+    def next(self, erased: Erased | None, received_at: datetime | None = None) -> Receipt:
+        """Return the receipt of a chunk that has just come, or that came at ``received_at``."""
+        received_at = received_at or datetime.now(UTC)
         day = received_at.date()
         if day not in self._salts:
-            self._salts = {day: visitors.salt_of(self._connection, day)}
+            # In a transaction, for nobody destroys an old day's salt between its parts.
+            with self._connection.transaction():
+                self._salts = {day: visitors.salt_of(self._connection, day)}
         return Receipt(
             received_at,
             self._salts[day],
@@ -117,6 +121,7 @@ def load(
                     if progress:
                         progress(position, read)
             ledger.end_load(control, load_id, "finished")
+            unknown = unknown_members_of(control, load_id)
         except BaseException as error:
             # If the server is gone the load stays `running` without a loader and can be resumed.
             with suppress(psycopg.Error):
@@ -125,7 +130,7 @@ def load(
                 # Not `from error`: Dagster would show the cause, whose details quote rows.
                 raise LoadError(_interrupted_message(source, error)) from None
             raise
-    return LoadResult(source.name, load_id, done, offset.lines + 1 if last else None)
+    return LoadResult(source.name, load_id, done, offset.lines + 1 if last else None, unknown)
 
 
 def _land_all(

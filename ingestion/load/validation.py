@@ -14,6 +14,7 @@ from itertools import accumulate, compress, pairwise
 from pickle import PickleBuffer
 
 from ingestion.contract.line import Reason, may_hold_unbounded_number
+from ingestion.contract.unknown_members import UnknownNames
 from ingestion.contract.validator import (
     UNKNOWN_EVENT,
     Accepted,
@@ -33,7 +34,8 @@ from ingestion.load.chunks import Chunk, Offset, RawChunk, split, too_large_mess
 class Events:
     """Valid events: their rows one after the other, and by position what else is asked of them.
 
-    So they reach another process several times as fast as objects.
+    So they reach another process several times as fast as objects. ``unknown`` has only the
+    positions of events with unknown members.
     """
 
     rows: bytes
@@ -41,6 +43,7 @@ class Events:
     microseconds: array[int]
     producers: list[str | None]
     numbers: list[int | None]
+    unknown: dict[int, UnknownNames]
 
     @classmethod
     def of(cls, events: list[Accepted]) -> Events:
@@ -52,6 +55,7 @@ class Events:
             array("q", [event.microseconds for event in events]),
             [event.producer for event in events],
             [event.number for event in events],
+            {at: event.unknown for at, event in enumerate(events) if event.unknown},
         )
 
     def __len__(self) -> int:
@@ -61,7 +65,9 @@ class Events:
     def __reduce__(self) -> tuple[type[Events], tuple[object, ...]]:
         """Return what another process gets; the rows are not copied for it."""
         rows = PickleBuffer(self.rows)
-        return Events, (rows, self.ends, self.microseconds, self.producers, self.numbers)
+        return Events, (
+            rows, self.ends, self.microseconds, self.producers, self.numbers, self.unknown
+        )  # fmt: skip
 
     def ids(self, position: int) -> tuple[bytes, bytes]:
         """Return the client_id in UTF-8 and the 16 bytes of event_id of one event."""
@@ -78,6 +84,7 @@ class Events:
     def without(self, positions: set[int]) -> Events:
         """Return the events at all other positions."""
         kept = [position not in positions for position in range(len(self))]
+        new_position = list(accumulate(kept, initial=0))
         rows = [self.rows[start:end] for start, end in pairwise((0, *self.ends))]
         rows = list(compress(rows, kept))
         return Events(
@@ -86,6 +93,11 @@ class Events:
             array("q", compress(self.microseconds, kept)),
             list(compress(self.producers, kept)),
             list(compress(self.numbers, kept)),
+            {
+                new_position[position]: names
+                for position, names in self.unknown.items()
+                if kept[position]
+            },
         )
 
 
@@ -120,16 +132,32 @@ def validate_chunk(chunk: Chunk, receipt: Receipt) -> ValidatedChunk:
         receipt,
         numbers_are_bounded=not may_hold_unbounded_number(chunk.content),
     ).validate
+    # The kept part of a line that is too large may look complete, so it is not validated.
+    lengths = chunk.full_lengths
+    outcomes = (
+        (number, line, validate(line) if number not in lengths else _too_large(number, chunk, line))
+        for number, line in chunk.lines
+    )
+    return collect(outcomes, receipt, chunk.start, chunk.end, chunk.digest)
+
+
+def collect(
+    outcomes: Iterable[tuple[int, bytes, Outcome]],
+    receipt: Receipt,
+    start: Offset,
+    end: Offset,
+    digest: bytes,
+) -> ValidatedChunk:
+    """Collect the outcomes of a chunk's lines, given as (number, line, outcome)."""
+    received = 0
     accepted: list[Accepted] = []
     rejected: list[tuple[int, bytes, Rejected]] = []
     suppressed: Counter[tuple[str, date]] = Counter()
     suppressed_erased = 0
     used: list[Sequence] = []
-    erased, lengths = receipt.erased, chunk.full_lengths
-    for number, line in chunk.lines:
-        # The kept part of a line that is too large may look complete, so it is not validated.
-        length = lengths.get(number)
-        outcome = validate(line) if length is None else _too_large(length, len(line))
+    erased = receipt.erased
+    for number, line, outcome in outcomes:
+        received += 1
         if type(outcome) is Accepted:
             accepted.append(outcome)
             continue
@@ -145,13 +173,14 @@ def validate_chunk(chunk: Chunk, receipt: Receipt) -> ValidatedChunk:
     first, repeats = _first_of_each(accepted)
     used += [event.sequence for event in repeats if event.sequence]
     return ValidatedChunk(
-        chunk.start, chunk.end, chunk.digest, len(chunk.lines), Events.of(first), len(repeats),
+        start, end, digest, received, Events.of(first), len(repeats),
         rejected, suppressed, suppressed_erased, used,
     )  # fmt: skip
 
 
-def _too_large(length: int, kept: int) -> Outcome:
-    return Rejected(Reason.TOO_LARGE, too_large_message(length, kept))
+def _too_large(number: int, chunk: Chunk, line: bytes) -> Outcome:
+    length = chunk.full_lengths[number]
+    return Rejected(Reason.TOO_LARGE, too_large_message(length, len(line)))
 
 
 def _first_of_each(accepted: list[Accepted]) -> tuple[list[Accepted], list[Accepted]]:

@@ -13,8 +13,10 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from orchestration.cli.alerts import alerts
+from orchestration.cli.api import WithSettings, api
 from orchestration.cli.build import build
 from orchestration.cli.check import check
+from orchestration.cli.collect import collect
 from orchestration.cli.demo import demo
 from orchestration.cli.docs import docs
 from orchestration.cli.environment import environment
@@ -22,6 +24,7 @@ from orchestration.cli.erase import erase
 from orchestration.cli.expire import expire
 from orchestration.cli.export import export
 from orchestration.cli.init import init
+from orchestration.cli.keys import keys
 from orchestration.cli.load import load
 from orchestration.cli.load_entities import load_entities
 from orchestration.cli.output import message, wants_json
@@ -32,6 +35,7 @@ from orchestration.cli.rejected import rejected
 from orchestration.cli.serve import serve
 from orchestration.cli.status import status
 from orchestration.cli.stop import stop
+from orchestration.cli.verify import verify
 from warehouse import process
 from warehouse.errors import ExitCode, WarehouseError, printable
 
@@ -44,7 +48,12 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "load-entities": load_entities,
         "rejected": rejected,
     },
-    "Build, check and export": {"build": build, "check": check, "export": export},
+    "Build, check and export": {
+        "build": build,
+        "check": check,
+        "verify": verify,
+        "export": export,
+    },
     "Watch and query": {
         "status": status,
         "alerts": alerts,
@@ -54,7 +63,13 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "environment": environment,
     },
     "Delete data": {"erase": erase, "expire": expire},
-    "Run": {"serve": serve, "stop": stop},
+    "Run": {
+        "keys": keys,
+        "collect": collect,
+        "api": api,
+        "serve": serve,
+        "stop": stop,
+    },
 }
 
 
@@ -74,7 +89,8 @@ for panel, commands in PANELS.items():
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name, rich_help_panel=panel)
         else:
-            app.command(name, rich_help_panel=panel)(command)
+            kind = WithSettings if command is api else None
+            app.command(name, cls=kind, rich_help_panel=panel)(command)
 
 
 def _show_version(asked: bool) -> None:

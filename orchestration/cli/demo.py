@@ -22,7 +22,7 @@ def demo(
 
     Running it again changes nothing.
     """
-    from orchestration.cli.demo_steps import run_demo
+    from orchestration.cli.demo_steps import run_demo, sign_in_link
 
     done = run_demo(verbose=verbose)
     emit(
@@ -44,8 +44,10 @@ def demo(
         row_table(done.row),
         "",
         f"{done.checks_passed} checks passed. Data Docs: {done.docs}",
+        *(("", *done.keys) if done.keys else ()),
         "",
         "Next",
         *(f"  {command:<42} {what}" for command, what in done.next_commands.items()),
         json=json,
+        notes=[] if json else ["", f"A link that signs you in to its API, once: {sign_in_link()}"],
     )

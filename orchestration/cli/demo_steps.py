@@ -24,8 +24,10 @@ from orchestration.operations.export import StatsRow, export_row
 from orchestration.operations.failing_rows import warnings
 from warehouse import database, private_files
 from warehouse.errors import WarehouseError
+from warehouse.key_store import example_keys
 from warehouse.schema.migrate import migrate
 from warehouse.settings import settings
+from warehouse.sign_in_links import new_link
 from warehouse.sql_files import read_sql
 
 STORY = read_sql(__file__, "demo_story")
@@ -50,11 +52,12 @@ class DemoResult:
     row: StatsRow
     checks_passed: int
     docs: Path
+    keys: list[str]
     next_commands: dict[str, str]
 
 
 NEXT_COMMANDS = {
-    "make dev": "open the Dagster UI",
+    "make dev": "start the Dagster UI, the collector and the HTTP API",
     "source .venv/bin/activate": "make the command `warehouse` available, then",
     "warehouse psql": "query the marts with SQL",
     "warehouse status": "see how fresh each mart is",
@@ -114,6 +117,7 @@ def run_demo(*, verbose: bool = False) -> DemoResult:
             row=row,
             checks_passed=sum(result.passed for result in results),
             docs=checks.docs_page(),
+            keys=example_keys(),
             next_commands=NEXT_COMMANDS,
         )
 
@@ -136,6 +140,12 @@ def _output(verbose: bool) -> Iterator[None]:
     path = settings().home / "demo.log"
     with path.open("a") as log, redirect_stderr(log):
         yield
+
+
+def sign_in_link() -> str:
+    """Return a link that signs an analyst in once."""
+    with database.connect() as connection:
+        return new_link(connection, settings().home, settings().api_url.rstrip("/"))
 
 
 def _load(files: generate.SampleFiles, connection: psycopg.Connection) -> None:

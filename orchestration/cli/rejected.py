@@ -7,13 +7,10 @@ from typing import Annotated
 
 import typer
 
-from orchestration.cli.load import OUTCOMES, notes_on, outcome_cells
+from orchestration.cli.load import MOST_SHOWN, OUTCOMES, notes_on, outcome_cells
 from orchestration.cli.options import Json, Strict, exit_if_rejected
 from orchestration.cli.output import Table, emit
 from warehouse.errors import WarehouseError
-
-# How many characters of a rejected line people see; a line may have millions.
-MOST_SHOWN = 4_000
 
 rejected = typer.Typer(no_args_is_help=True, help="See rejected lines, and load them again.")
 

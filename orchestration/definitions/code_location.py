@@ -12,6 +12,7 @@ from orchestration.definitions.marketing_row import analytics_platform_stats
 from orchestration.definitions.run_failures import SENSORS
 from orchestration.definitions.scheduled_runs import JOBS
 from orchestration.definitions.schedules import SCHEDULES, dropped_files
+from orchestration.definitions.verification import verification, verification_checks
 from warehouse import process
 
 # Dagster also imports this module without the command line.
@@ -19,8 +20,8 @@ process.isolate()
 
 defs = dg.Definitions(
     assets=[drop_folder, *DBT_ASSETS, analytics_platform_stats, *BOOKKEEPING],
-    asset_checks=CHECKS,
-    jobs=[landing, expiry, *JOBS],
+    asset_checks=[*CHECKS, verification_checks],
+    jobs=[landing, expiry, verification, *JOBS],
     schedules=SCHEDULES,
     sensors=[dropped_files, *SENSORS],
     resources={"dbt": dbt_resource()},

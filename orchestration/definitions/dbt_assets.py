@@ -250,6 +250,7 @@ BOOKKEEPING = [
     for name, description in {
         "model_offsets": "The offset of each model (how far it has read), and its number of rows.",
         "check_results": "The result of every check.",
+        "verifications": "The latest verification of each model.",
         "restatements": "Published figures of closed periods that have changed since.",
         "builds": "The high-water mark of each build, its as_of, and how it ended.",
         "alert_actions": "Which alerts people have acknowledged or resolved by hand.",

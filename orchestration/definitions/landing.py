@@ -19,6 +19,7 @@ STAGING = {
     "event_batches": "The ledger: one row per committed batch, numbered in commit order.",
     "loads": "One row per load of a file.",
     "used_sequences": "Sequence numbers of lines that were not accepted, by producer.",
+    "unknown_members": "Members of events that the tracking plan does not know, by batch.",
     "clients": "The current version of each client.",
     "units": "The current version of each unit.",
     "users": "The current version of each user.",

@@ -11,6 +11,7 @@ from orchestration.definitions.expiry import expiry
 from orchestration.definitions.landing import landing
 from orchestration.definitions.scheduled_runs import everything, marketing_row, traffic, watch
 from orchestration.definitions.timetable import EVERYTHING, MARKETING_ROW, TRAFFIC
+from orchestration.definitions.verification import verification
 from warehouse.settings import settings
 
 UNFINISHED = [
@@ -55,6 +56,9 @@ SCHEDULES = [
     _schedule(traffic, TRAFFIC.cron, "Keeps the traffic marts fresh, every hour."),
     _schedule(everything, EVERYTHING.cron, "Keeps all marts fresh, every day at 02:15."),
     _schedule(expiry, "3 * * * *", "Keeps no data longer than promised: expires it every hour."),
+    _schedule(
+        verification, "15 4 * * *", "Shows that the marts equal a rebuild, every day at 04:15."
+    ),
     _schedule(watch, "7-59/10 * * * *", "Keeps the monitoring checks fresh, every 10 minutes."),
 ]
 

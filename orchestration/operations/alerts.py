@@ -18,6 +18,10 @@ class AlertError(WarehouseError):
     """There is no such alert, or the action was already taken."""
 
 
+class UnknownAlertError(AlertError):
+    """There is no such alert."""
+
+
 class Action(StrEnum):
     """What a person can do about an alert."""
 
@@ -92,7 +96,9 @@ def act(
 def _alert(connection: psycopg.Connection, alert_id: str) -> Alert:
     found = _alerts(connection, "where alert_id = %s", alert_id)
     if not found:
-        raise AlertError(f"There is no alert {alert_id!r}; see `warehouse alerts list --all`.")
+        raise UnknownAlertError(
+            f"There is no alert {alert_id!r}; see `warehouse alerts list --all`."
+        )
     return found[0]
 
 

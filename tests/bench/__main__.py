@@ -24,8 +24,8 @@ from tests.bench.starting import help_page
 class Sizes:
     """How many events are measured with."""
 
-    throughput: int = 200_000
-    memory: tuple[int, int] = (100_000, 1_000_000)
+    throughput: int = 600_000
+    memory: tuple[int, int] = (200_000, 1_000_000)
     history: tuple[int, int] = (20_000, 500_000)
     scheduled: int = 100_000
     marts: tuple[int, int, int] = (1_000_000, 200_000, 2_000_000)

@@ -34,7 +34,7 @@ from warehouse.settings import settings
 DEFINITIONS = Path(__file__).with_name("definitions.txt")
 STAGING = {
     f"staging/{name}" for name in (
-        "raw_events", "event_batches", "loads", "used_sequences",
+        "raw_events", "event_batches", "loads", "used_sequences", "unknown_members",
         "clients", "units", "users", "documents",
     )
 }  # fmt: skip
@@ -131,7 +131,7 @@ def test_whatever_builds_waits_in_one_pool_and_all_else_has_room_beside_it(defin
 
     pools = {job.name: {op.pool for op in job.all_node_defs} for job in _jobs(definitions)}
     beside = {name for name, of in pools.items() if "builds" not in of}
-    assert beside == {"landing", "expiry", "watch"}
+    assert beside == {"landing", "expiry", "verification", "watch"}
     assert {assets.op.pool for assets in DBT_ASSETS} == {"builds"}
     concurrency = instance_config()["concurrency"]
     assert concurrency["pools"] == {"granularity": "run", "default_limit": 1}
@@ -560,7 +560,7 @@ def test_a_second_dagster_on_the_same_instance_is_refused_before_it_takes_runs_f
             processes.ServeError, match=rf"already runs on .*, as processes {os.getpid()}\."
         ),
     ):
-        processes.serve("127.0.0.1", 0, 0)
+        processes.serve("127.0.0.1", 0, 0, 0, 0)
     processes.lock_instance().close()
 
 

@@ -131,7 +131,7 @@ def test_each_bad_line_is_refused_with_its_reason_and_those_around_it_land(
         bad = lines[number - 1].removesuffix(b"\n")
         assert payload == bad[:262_144]
         assert payload == bad or f"the line has {len(bad):,} bytes" in detail
-        assert 0 < len(detail) <= 500
+        assert 0 < len(detail) <= 2_000
 
 
 FILES: dict[str, tuple[bytes, int]] = {

@@ -16,8 +16,8 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from warehouse import database, locks
-from warehouse.database import ANALYST, BUILDER
-from warehouse.embedded import BUILDER_LOGIN, READER_LOGIN
+from warehouse.database import ANALYST, API, BUILDER
+from warehouse.embedded import API_LOGIN, BUILDER_LOGIN, READER_LOGIN
 from warehouse.locks import Lock
 from warehouse.sql_files import read_sql
 
@@ -68,6 +68,9 @@ LIMITS: dict[str, dict[str, str]] = {
         "temp_file_limit": "1GB",
     },
 }
+# The roles that keys of the API stand for, besides those of tenants: it takes one for a transaction
+# and has none of their permissions otherwise.
+TAKEN_BY_API = (ANALYST, "warehouse_marketing")
 # PostgreSQL functions with which everybody may write: to large objects, which belong to no schema,
 # and to the write-ahead log. `lo_import` and `lo_export` are reserved for superusers anyway.
 WRITING_FUNCTIONS = (
@@ -118,13 +121,23 @@ def set_up() -> list[str]:
 
 
 def _server_statements(connection: psycopg.Connection) -> list[str]:
-    """Return the missing revokes of writing functions and the missing limits of logins."""
+    """Return the missing grants of roles to the API, revokes and limits of logins."""
     limits = [
         {"place": place, "role": role, "name": name, "value": value}
         for place, (role, of_role) in enumerate(LIMITS.items())
         for name, value in of_role.items()
     ]
     return [
+        *(
+            sql.SQL("grant {} to {} with inherit false, set true")
+            .format(sql.Identifier(role), sql.Identifier(API))
+            .as_string(connection)
+            for (role,) in connection.execute(
+                "select role from unnest(%s::text[]) as r (role) "
+                "where not pg_has_role(%s, role, 'set')",
+                (list(TAKEN_BY_API), API),
+            )
+        ),
         *(
             statement
             for (statement,) in connection.execute(
@@ -156,7 +169,7 @@ def _create_roles(connection: psycopg.Connection) -> list[str]:
     missing = {role: "nologin" for role in ROLES if role not in existing}
     # On the user's own server the user creates these logins, which need passwords.
     if database.is_embedded():
-        logins = {BUILDER_LOGIN: BUILDER, READER_LOGIN: ANALYST}
+        logins = {BUILDER_LOGIN: BUILDER, READER_LOGIN: ANALYST, API_LOGIN: API}
         missing |= {
             login: f"login in role {group}"
             for login, group in logins.items()

@@ -9,7 +9,8 @@ grant usage on sequence staging.batch_ids to warehouse_loader;
 
 grant select on
     staging.dropped_months,
-    warehouse.erasure_key
+    warehouse.erasure_key,
+    warehouse.keys
 to warehouse_loader;
 
 grant select (erasure_id, is_of_one_client, subject_hash, identifier_length, identifier_hash)
@@ -27,6 +28,9 @@ grant insert on
     staging.suppressed_events,
     staging.used_sequences
 to warehouse_loader;
+
+-- A load reports those of all of its batches.
+grant select, insert on staging.unknown_members to warehouse_loader;
 
 grant select, insert, delete on staging.visitor_salts to warehouse_loader;
 

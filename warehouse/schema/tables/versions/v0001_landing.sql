@@ -60,11 +60,14 @@ create table staging.loads (
 comment on table staging.loads is
 'One row per load of a file. The next load of the same source resumes a running or failed load whose loader is gone, or abandons it if the source has other content by then.';
 comment on column staging.loads.kind is 'What was loaded: events, or the entity (clients, units, users, documents).';
-comment on column staging.loads.source is 'The absolute path, or - for standard input.';
+comment on column staging.loads.source is
+'The absolute path, - for standard input, or collector for events that came over HTTP.';
 comment on column staging.loads.head_digest is
-'SHA-256 of the first 64 KiB that were read (decompressed, mapped): identifies the content of a source.';
+'SHA-256 of the first 64 KiB that were read (decompressed, mapped): identifies the content of a source. Of the collector, SHA-256 of the segment''s name.';
 
 create index loads_unfinished on staging.loads (source, kind) where state in ('running', 'failed');
+-- The collector looks up each segment, of which there are thousands a day.
+create index loads_of_segments on staging.loads (head_digest) where source = 'collector';
 
 create sequence staging.batch_ids;
 
@@ -171,6 +174,26 @@ create table staging.used_sequences (
 comment on table staging.used_sequences is
 'Sequence numbers of suppressed, duplicate and rejected lines: these do not count as lost.';
 create index used_sequences_by_batch on staging.used_sequences (batch_seq);
+
+-- Path and name are apart, so that a search for an identifier finds it as a name.
+create table staging.unknown_members (
+    batch_seq bigint not null,
+    event text not null,
+    path text not null,
+    name text not null,
+    events bigint not null,
+    nearest_known text,
+    primary key (batch_seq, event, path, name)
+);
+
+comment on table staging.unknown_members is
+'Members of accepted events that the tracking plan does not know, by batch and event: the most frequent by name, all others as one.';
+comment on column staging.unknown_members.path is
+'The object that the member is in, such as properties or context.page; other for all that are not counted by name.';
+comment on column staging.unknown_members.name is 'The member''s name; empty for all others.';
+comment on column staging.unknown_members.events is 'How many accepted events of the batch have it.';
+comment on column staging.unknown_members.nearest_known is
+'The path of the known member that may be meant, when it landed.';
 
 -- Expiry.
 

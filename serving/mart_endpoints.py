@@ -1,0 +1,223 @@
+"""`/v1/marts`: an endpoint for every mart, with the parameters that its contract implies."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import BaseModel, Field, create_model
+from starlette.responses import Response
+
+from serving.answers import (
+    cache_headers,
+    etag_of,
+    is_unchanged,
+    json_answer,
+    read_page,
+)
+from serving.callers import Caller
+from serving.catalogue import Mart
+from serving.errors import ErrorAnswer, not_found
+from serving.mart_states import MartState, now
+from serving.parameters import Parameters, parameters_of, query_of, row_of
+from serving.service import caller_of, service_of
+
+CSV = "text/csv"
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorAnswer, "description": description}
+    for status, description in {
+        400: "A parameter is unknown or has a wrong value.",
+        401: "There is no valid key.",
+        403: "The key may not read this.",
+        429: "The key has made too many requests in this minute.",
+        503: "The mart is not built yet, or the database is away or busy.",
+    }.items()
+}
+NOT_FOUND: dict[int | str, dict[str, Any]] = {
+    404: {"model": ErrorAnswer, "description": "There is no such thing."}
+}
+
+
+class MetaAnswer(BaseModel):
+    """What an answer says of itself."""
+
+    mart: str
+    built_as_of: str | None = Field(description="As of when the figures are.")
+    batch_seq: int | None = Field(description="The last batch that is in the mart.")
+    freshness_seconds: int | None = Field(description="The age of the figures.")
+    last_check_status: str | None = Field(
+        description="`passed`, `warned`, `failed` or `constraints only`."
+    )
+    time_zone: str = Field(description="Always UTC.")
+    period_complete: bool | None = Field(
+        description="Whether the range that was asked for had ended as of the build; false without "
+        "a range."
+    )
+    running_period: str | None = Field(
+        description="The period that had not ended as of the build: its rows will change."
+    )
+    is_dense: bool = Field(
+        description="Whether periods without events have rows of zeros. Otherwise they have none."
+    )
+    next_cursor: str | None = Field(
+        default=None, description="`cursor` of the next page; null on the last one."
+    )
+
+
+class ColumnAnswer(BaseModel):
+    """A column of a mart."""
+
+    name: str
+    type: str
+    unit: str | None
+    nullable: bool
+    description: str
+
+
+class MartAnswer(BaseModel):
+    """A mart."""
+
+    mart: str
+    family: str
+    grain: str
+    description: str
+    key: list[str]
+    filters: list[str]
+    period: list[str] = Field(description="The columns to which `from` and `to` refer.")
+    period_unit: str | None
+    is_dense: bool
+    plans: list[str] = Field(description="The plans that include it; empty for all of them.")
+    columns: list[ColumnAnswer]
+    built_as_of: str | None
+    batch_seq: int | None
+    freshness_seconds: int | None
+    last_check_status: str | None
+
+
+class MartsAnswer(BaseModel):
+    """The marts that a key may read."""
+
+    data: list[MartAnswer]
+
+
+def router_of(marts: Mapping[str, Mart]) -> APIRouter:
+    """Return the endpoints of these marts."""
+    router = APIRouter(prefix="/v1/marts", tags=["marts"], responses=ERRORS)
+
+    @router.get("", responses={200: {"model": MartsAnswer}}, summary="The marts of this key")
+    async def list_marts(
+        request: Request, caller: Annotated[Caller, Depends(caller_of)]
+    ) -> Response:
+        """List the marts that this key may read, with their columns and how fresh they are."""
+        states = await service_of(request).states.all()
+        data = [
+            about(mart, states.get(name, MartState()))
+            for name, mart in marts.items()
+            if caller.may_read(mart) and caller.has_plan_for(mart)
+        ]
+        return json_answer({"data": data}, cache_headers(None))
+
+    for mart in marts.values():
+        router.add_api_route(
+            f"/{mart.name}",
+            _endpoint(mart, parameters_of(mart)),
+            methods=["GET"],
+            name=mart.name,
+            operation_id=mart.name,
+            summary=mart.grain,
+            description=mart.description,
+            tags=[mart.family],
+            responses={200: _rows(mart), 304: {"description": "Nothing has changed."}},
+        )
+
+    @router.get("/{mart}", include_in_schema=False)
+    async def unknown(mart: str, caller: Annotated[Caller, Depends(caller_of)]) -> Response:
+        readable = [name for name, one in marts.items() if caller.may_read(one)]
+        near = difflib.get_close_matches(mart, readable, 3)
+        raise not_found(
+            "There is no such mart.",
+            f"Did you mean {' or '.join(near)}?" if near else "GET /v1/marts lists all of them.",
+        )
+
+    return router
+
+
+def about(mart: Mart, state: MartState) -> dict[str, Any]:
+    """Return what the catalogue says of a mart: a MartAnswer."""
+    return {
+        "mart": mart.name,
+        "family": mart.family,
+        "grain": mart.grain,
+        "description": mart.description,
+        "key": mart.key,
+        "filters": [column.name for column in mart.filters],
+        "period": mart.period.columns if mart.period else (),
+        "period_unit": mart.period.unit if mart.period else None,
+        "is_dense": mart.is_dense,
+        "plans": mart.plans,
+        "columns": [
+            {
+                "name": column.name,
+                "type": column.type,
+                "unit": column.unit,
+                "nullable": column.nullable,
+                "description": column.description,
+            }
+            for column in mart.columns.values()
+        ],
+        "built_as_of": state.built_as_of,
+        "batch_seq": state.batch_seq,
+        "freshness_seconds": state.freshness_seconds(now()),
+        "last_check_status": state.last_check_status,
+    }
+
+
+def _endpoint(
+    mart: Mart, parameters: type[Parameters]
+) -> Callable[..., Coroutine[Any, Any, Response]]:
+    async def read(request: Request, caller: Caller, given: Parameters) -> Response:
+        service = service_of(request)
+        caller.check(mart)
+        query = query_of(mart, given)
+        is_csv = _is_csv(request, given)
+        state = await service.states.of(mart.name)
+        etag = etag_of(caller, query, state, "csv" if is_csv else "json")
+        headers = cache_headers(etag)
+        if is_unchanged(request.headers, etag):
+            return Response(status_code=304, headers=headers)
+        if is_csv:
+            return await service.streams.response(caller, query, state, headers)
+        return json_answer(await read_page(service.connections, caller, query, state), headers)
+
+    # FastAPI reads here what it shall give, and says it in /openapi.json.
+    read.__annotations__ |= {
+        "caller": Annotated[Caller, Depends(caller_of)],
+        "given": Annotated[parameters, Query()],
+        "request": Request,
+        "return": Response,
+    }
+    return read
+
+
+def _is_csv(request: Request, given: Parameters) -> bool:
+    if given.format is not None:
+        return given.format == "csv"
+    kinds = [
+        kind.partition(";")[0].strip() for kind in request.headers.get("accept", "").split(",")
+    ]
+    return CSV in kinds and "application/json" not in kinds
+
+
+def _rows(mart: Mart) -> dict[str, Any]:
+    page = create_model(
+        f"{row_of(mart).__name__.removesuffix('Row')}Page",
+        data=(list[row_of(mart)], ...),  # type: ignore[misc]
+        meta=(MetaAnswer, ...),
+    )
+    return {
+        "model": page,
+        "description": "A page of rows; as CSV all rows, and a last line with their number.",
+        "content": {CSV: {"schema": {"type": "string"}}},
+    }

@@ -1,0 +1,100 @@
+"""What happens to every request and answer: the access log, headers of safety, CORS of one path."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from starlette.datastructures import MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+logger = logging.getLogger("warehouse.api")
+
+# Answers of data load nothing and are framed by nobody. Pages that need more say so themselves.
+POLICY = "default-src 'none'; frame-ancestors 'none'"
+SAFE_HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class SafeHeaders:
+    """Adds the headers of safety that an answer does not set itself."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one ASGI connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SAFE_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
+
+
+class AccessLog:
+    """Logs each request: the endpoint, never the values in its address, and the key's id."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one ASGI connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        status: int | None = None
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        finally:
+            logger.info(
+                "%s %s %s %.0f ms key %s",
+                scope["method"],
+                _endpoint(scope),
+                status or "broken off",
+                1000 * (time.perf_counter() - started),
+                scope.get("state", {}).get("key_id", "-"),
+            )
+
+
+def _endpoint(scope: Scope) -> str:
+    """Return the endpoint as it is declared, so that no value of a path is logged."""
+    route: Any = scope.get("route")
+    return getattr(route, "path", "(no endpoint)")
+
+
+class CorsOf:
+    """Lets pages of some origins read one path. All other paths know no other origins."""
+
+    def __init__(self, app: ASGIApp, path: str, origins: tuple[str, ...]) -> None:
+        self._app = app
+        self._path = path
+        self._shared = CORSMiddleware(
+            app, allow_origins=origins, allow_methods=["GET"], allow_headers=["Authorization"]
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one ASGI connection."""
+        is_shared = scope["type"] == "http" and scope["path"].endswith(self._path)
+        await (self._shared if is_shared else self._app)(scope, receive, send)

@@ -1,0 +1,64 @@
+"""What all endpoints share: marts, connections, callers, states, streams."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from serving.answers import CsvStreams
+from serving.callers import Caller, Callers
+from serving.catalogue import Mart, marts
+from serving.connections import Connections
+from serving.mart_states import MartStates
+from warehouse.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The parts of the running API."""
+
+    settings: Settings
+    marts: Mapping[str, Mart]
+    connections: Connections
+    callers: Callers
+    states: MartStates
+    streams: CsvStreams
+
+    @classmethod
+    def of(cls, settings: Settings) -> Service:
+        """Return the parts, not started. Raises CatalogueError, DatabaseError or SettingError."""
+        declared = marts()
+        connections = Connections(settings.api_connections, settings.api_timeout_seconds)
+        return cls(
+            settings,
+            declared,
+            connections,
+            Callers(connections, settings.home, any(mart.plans for mart in declared.values())),
+            MartStates(connections),
+            CsvStreams(
+                connections, settings.api_connections // 2, settings.api_csv_timeout_seconds
+            ),
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run meanwhile; the database may be away, now and later."""
+        await self.connections.open()
+        await self.callers.start()
+        try:
+            yield
+        finally:
+            await self.connections.close()
+
+
+def service_of(request: Request) -> Service:
+    """Return the parts of the API that a request came to."""
+    return request.app.state.service
+
+
+async def caller_of(request: Request) -> Caller:
+    """Return who asks. Raises ApiError without a valid key."""
+    return await service_of(request).callers.caller(request)
