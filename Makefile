@@ -20,13 +20,20 @@ test-deep: $(VENV)/installed
 	$(BIN)/python -m tests.support.mutants --some $(MUTANTS) --seed $(SEED)
 	$(BIN)/python -m pytest -m "deep or walk" --hypothesis-profile=deep --hypothesis-seed=$(SEED)
 
+# Another one where that of a second warehouse is taken: make up PORT=4000.
+PORT := 3000
+DOCS_PORT := $(shell expr $(PORT) + 1)
+COLLECTOR_PORT := 8000
+API_PORT := 8001
+PORTS := --port $(PORT) --docs-port $(DOCS_PORT) --collector-port $(COLLECTOR_PORT) --api-port $(API_PORT)
+
 dev: $(VENV)/installed
-	exec $(BIN)/warehouse serve --dev
+	exec $(BIN)/warehouse serve --dev $(PORTS)
 
 # As it runs for good: schedules and sensors are on, one process of each kind. No shell stands between,
 # so that a signal reaches it.
 up: $(VENV)/installed
-	exec env WAREHOUSE_SCHEDULES_RUN=true $(BIN)/warehouse serve
+	exec env WAREHOUSE_SCHEDULES_RUN=true $(BIN)/warehouse serve $(PORTS)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
