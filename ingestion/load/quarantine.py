@@ -167,7 +167,7 @@ def replay(which: Which = ALL) -> Counts:
     """Validate and land all waiting events again, or some of them.
 
     Lines that are too large are never replayed: the part that is kept may look like a complete line
-    that nobody sent. Raises ReplayError if they are requested.
+    that nobody sent. Raises ReplayError if they are requested, or a reason that does not exist.
     A line that is rejected again becomes a new reject of the same file and line; the old one is
     marked as replayed, not deleted. Entities are not replayed: load their file again.
     """
@@ -239,6 +239,10 @@ def waiting_by_reason(connection: psycopg.Connection) -> dict[str, int]:
 
 
 def _refuse_unreplayable(which: Which) -> None:
+    if which.reason not in {None, *Reason}:
+        raise ReplayError(
+            f"No line is rejected for the reason {which.reason!r}. Reasons: {', '.join(Reason)}."
+        )
     if which.reason == Reason.TOO_LARGE:
         raise ReplayError(
             f"Lines that are too large can't be replayed: only their first {LONGEST_KEPT_LINE:,} "

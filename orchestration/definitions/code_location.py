@@ -28,4 +28,10 @@ defs = dg.Definitions(
     resources={"dbt": dbt_resource()},
     # One process for each run: importing all of this takes longer than most steps.
     executor=dg.in_process_executor,
+    # The UI has all events of a run; the output of `warehouse serve` has what went wrong.
+    loggers={
+        "console": dg.colored_console_logger.configured(
+            {"log_level": "WARNING"}, "warnings_console_logger"
+        )
+    },
 )
