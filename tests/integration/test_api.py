@@ -901,7 +901,9 @@ def test_the_command_serves_until_it_is_told_to_stop(
 
 
 def test_the_help_of_the_command_tells_every_setting() -> None:
-    shown = subprocess.run([*WAREHOUSE, "api", "--help"], capture_output=True, text=True).stdout
+    help = subprocess.run([*WAREHOUSE, "api", "--help"], capture_output=True, text=True)
+    shown = help.stdout
+    assert help.returncode == 0, help.stderr
     concerned = {name for name in Settings.model_fields if name.startswith(("api_", "marketing_"))}
     for name in {*concerned, "trusted_proxies"}:
         assert f"WAREHOUSE_{name.upper()}" in shown
