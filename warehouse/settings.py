@@ -256,6 +256,11 @@ class Settings(BaseSettings):
         pattern=r"^/[A-Za-z0-9._~/-]*$",
         description="Path under which the collector serves the tracker, beside /tracker.js.",
     )
+    demo_site_key: str | None = Field(
+        default=None,
+        description="Browser key with which the collector serves a demo site under /demo/. "
+        "`warehouse serve --dev` makes one.",
+    )
 
     retention_days: int = Field(
         default=365,

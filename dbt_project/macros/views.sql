@@ -9,7 +9,7 @@
     {%- set view_name = target_relation.schema ~ '.' ~ target_relation.identifier -%}
     {#- A mart shows only what its reader may see of its inputs; other views are read by marts alone. -#}
     {%- set options = 'with (security_invoker = true) ' if target_relation.schema == 'marts' else '' -%}
-    {%- set digest = local_md5(options ~ sql) -%}
+    {%- set digest = local_md5(options ~ without_database(sql)) -%}
 
     {% if existing is not none and not existing.is_view %}
         {% do exceptions.raise_compiler_error(

@@ -15,7 +15,7 @@ import msgspec
 from ingestion.contract.envelope import Slices
 from ingestion.contract.tracking_plan import Member, tracking_plan
 
-_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
 
 
 class UnknownNames(NamedTuple):
@@ -27,35 +27,47 @@ class UnknownNames(NamedTuple):
 
 def unknown_names(event: str, slices: Slices) -> UnknownNames | None:
     """Return the unknown members of a valid event, None if it has none."""
-    found = [
-        unknown
-        for part, known in _known(event).items()
-        if (raw := getattr(slices, part))
-        for unknown in _unknown_below(part, raw, known)
-    ]
+    found: list[tuple[str, str]] = []
+    for known in _known(event):
+        if raw := getattr(slices, known.path):
+            _add_unknown(raw, known, found)
     return UnknownNames(event, tuple(sorted(found))) if found else None
 
 
-def _unknown_below(
-    path: str, raw: msgspec.Raw, known: Mapping[str, Member]
-) -> Iterator[tuple[str, str]]:
+def _add_unknown(raw: msgspec.Raw, known: _Known, found: list[tuple[str, str]]) -> None:
     # An optional object may be null.
-    for name, value in (_decode_members(raw) if bytes(raw) != b"null" else {}).items():
-        member = known.get(name)
-        if member is None:
-            yield path, name
-        elif member.members:
-            yield from _unknown_below(f"{path}.{name}", value, member.members)
+    members = _decode_members(raw) or {}
+    if not members.keys() <= known.names:
+        found += [(known.path, name) for name in members if name not in known.names]
+    for name, below in known.objects.items():
+        if name in members:
+            _add_unknown(members[name], below, found)
+
+
+class _Known(NamedTuple):
+    """The names that an object may have, and those of its members that are objects themselves."""
+
+    path: str
+    names: frozenset[str]
+    objects: dict[str, _Known]
 
 
 @cache
-def _known(event: str) -> dict[str, Mapping[str, Member]]:
+def _known(event: str) -> tuple[_Known, ...]:
+    def known(path: str, members: Mapping[str, Member]) -> _Known:
+        below = {
+            name: known(f"{path}.{name}", member.members)
+            for name, member in members.items()
+            if member.members
+        }
+        return _Known(path, frozenset(members), below)
+
     plan = tracking_plan()
-    return {
-        "actor": plan.actor,
-        "context": plan.context,
-        "properties": plan.events[event].properties,
-    }
+    return (
+        known("actor", plan.actor),
+        known("context", plan.context),
+        known("properties", plan.events[event].properties),
+    )
 
 
 # Bounded: producers may invent any number of names.
@@ -66,22 +78,17 @@ def nearest_known(event: str, path: str, name: str) -> str | None:
     It is the member of the same object with the most similar name or, if none is similar, a member
     of the same name elsewhere in the event.
     """
-    known = dict(_paths(event))
-    spellings = {other.lower(): f"{path}.{other}" for other in known.get(path, ())}
+    objects = dict(_objects(event))
+    spellings = {other.lower(): f"{path}.{other}" for other in objects.get(path, ())}
     if close := difflib.get_close_matches(name.lower(), spellings, n=1):
         return spellings[close[0]]
-    elsewhere = (f"{other}.{name}" for other, names in known.items() if name in names)
-    return next(elsewhere, None)
+    return next((f"{other}.{name}" for other, names in objects.items() if name in names), None)
 
 
-@cache
-def _paths(event: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Return every object that an event may have, with the names of its known members."""
-
-    def below(path: str, members: Mapping[str, Member]) -> Iterator[tuple[str, tuple[str, ...]]]:
-        yield path, tuple(members)
-        for name, member in members.items():
-            if member.members:
-                yield from below(f"{path}.{name}", member.members)
-
-    return tuple(found for part, known in _known(event).items() for found in below(part, known))
+def _objects(event: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield the path of every object that an event may have, with the names of its members."""
+    waiting = list(_known(event))
+    while waiting:
+        known = waiting.pop(0)
+        yield known.path, sorted(known.names)
+        waiting += known.objects.values()

@@ -324,7 +324,7 @@ def land_rows(
                     suppressed_erased=erased,
                 )
                 batch_seq = ledger.commit_batch(connection, replace(batch, counts=counts))
-                write_rejected(connection, batch_seq, batch.received_at, rejected)
+                write_rejected(connection, batch_seq, batch.received_at, rejected, {})
                 if in_transaction:
                     in_transaction(connection)
         except psycopg.errors.DeadlockDetected:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date, datetime
+from typing import NamedTuple
 
 import psycopg
 
@@ -39,11 +40,29 @@ class _ErasedSinceError(Exception):
     """An erasure began after the chunk was validated."""
 
 
-class Intake:
-    """Lands validated chunks of one load. The connection must be in autocommit."""
+class Origin(NamedTuple):
+    """Where a rejected line came from: a batch, and the line's number in its file."""
 
-    def __init__(self, connection: psycopg.Connection, load_id: int, source: str) -> None:
+    batch_seq: int | None
+    line_number: int
+
+
+class Intake:
+    """Lands validated chunks of one load. The connection must be in autocommit.
+
+    A replay gives the origins of the lines that it lands: by the number that they bear in their
+    chunk, the batch that received them first and their number there.
+    """
+
+    def __init__(
+        self,
+        connection: psycopg.Connection,
+        load_id: int,
+        source: str,
+        origins: Mapping[int, Origin] | None = None,
+    ) -> None:
         self._connection = connection
+        self._origins = origins
         self._load_id = load_id
         self._source = source
         self._months: set[date] = set()
@@ -122,9 +141,12 @@ class Intake:
                 validated.start, validated.end, validated.digest, receipt.at, counts,
                 instant_of(min(instants)) if instants else None,
                 instant_of(max(instants)) if instants else None,
+                is_replay=self._origins is not None,
             ),
         )  # fmt: skip
-        write_rejected(self._connection, batch_seq, receipt.at, validated.rejected)
+        write_rejected(
+            self._connection, batch_seq, receipt.at, validated.rejected, self._origins or {}
+        )
         _write_rows(
             self._connection,
             "copy staging.suppressed_events (batch_seq, event, day, suppressed) from stdin",
@@ -156,14 +178,26 @@ def write_rejected(
     batch_seq: int,
     received_at: datetime,
     rejected: list[tuple[int, bytes, Rejected]],
+    origins: Mapping[int, Origin],
 ) -> None:
-    """Write rejected lines, given as (line number, exact bytes, reason), into the quarantine."""
+    """Write rejected lines, given as (line number, exact bytes, reason), into the quarantine.
+
+    Those of a replay have other ``origins``, by their number.
+    """
     _write_rows(
         connection,
         "copy staging.rejected_events "
-        "(batch_seq, line_number, reason, detail, payload, received_at) from stdin",
+        "(batch_seq, origin_batch_seq, line_number, reason, detail, payload, received_at) "
+        "from stdin",
         [
-            (batch_seq, number, why.reason.value, _printable(why.detail), line, received_at)
+            (
+                batch_seq,
+                *origins.get(number, Origin(None, number)),
+                why.reason.value,
+                _printable(why.detail),
+                line,
+                received_at,
+            )
             for number, line, why in rejected
         ],
     )

@@ -83,7 +83,8 @@ def load(
 ) -> LoadResult:
     """Load a source of event lines.
 
-    ``progress`` is called after each chunk with the bytes of the file read and the counts so far.
+    ``progress`` is called after each chunk with the position in the file and the counts of what
+    was read; first with counts of 0 where a load resumes.
     ``workers`` validate, by default as many as the machine has the cores for. Raises LoadError,
     SourceError or database.DatabaseError. Committed chunks stay, and the next load of the same
     source resumes after them.
@@ -108,14 +109,17 @@ def load(
             load_id = ledger.start_load(control, *load_key)
         try:
             offset = last.end if last else Offset()
-            done = ledger.counts_of(control, load_id)
+            done, read = ledger.counts_of(control, load_id), Counts()
+            if progress and last:
+                progress(source.position(), read)
             intake = Intake(data, load_id, source.name)
             chunks = cut(blocks, offset)
             with closing(_land_all(source, chunks, Receipts(control), intake, pool)) as landed:
                 for position, counts in landed:
                     done += counts
+                    read += counts
                     if progress:
-                        progress(position, done)
+                        progress(position, read)
             ledger.end_load(control, load_id, "finished")
             unknown = unknown_members_of(control, load_id)
         except BaseException as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from orchestration.cli.options import Json, Strict, exit_if_rejected
+from orchestration.cli.options import Json, Strict, exit_if_all_rejected, exit_if_rejected
 from orchestration.cli.output import Table, emit, load_progress, message
 from warehouse.errors import ExitCode
 
@@ -59,7 +59,7 @@ def load(
     strict: Strict = False,
     json: Json = False,
 ) -> None:
-    """Load events: NDJSON (plain, .gz or .zst), or any format that a mapping reads.
+    """Load events: NDJSON or a JSON array (plain, gzip or zstd), or what a mapping reads.
 
     Loading a file again adds nothing. An interrupted load resumes where it stopped.
     """
@@ -88,6 +88,7 @@ def load(
 
     with Workers(workers) as pool:
         results = load_each(files, load_one, lambda results: _emit_results(results, json))
+    exit_if_all_rejected(_total(results))
     exit_if_rejected(sum(result.counts.rejected for result in results), strict)
 
 
@@ -114,9 +115,7 @@ def load_each(
 
 
 def _emit_results(results: list[LoadResult], json: bool) -> None:
-    from ingestion.load.ledger import Counts
-
-    total = sum((result.counts for result in results), Counts())
+    total = _total(results)
     rows = [(result.source, *outcome_cells(result.counts)) for result in results]
     if len(results) > 1:
         rows.append(("total", *outcome_cells(total)))
@@ -149,6 +148,12 @@ def _emit_results(results: list[LoadResult], json: bool) -> None:
             ),
         ],
     )
+
+
+def _total(results: list[LoadResult]) -> Counts:
+    from ingestion.load.ledger import Counts
+
+    return sum((result.counts for result in results), Counts())
 
 
 def notes_on_unknown_members(source: str, members: list[UnknownMember]) -> list[str]:

@@ -10,6 +10,7 @@ from ingestion.load import ledger
 from ingestion.load.entities import EntityKind
 from ingestion.sources.drop_folder import Dropped, load_dropped
 from orchestration.definitions.dbt_assets import OWNERS
+from orchestration.definitions.replay import waiting_metadata
 from orchestration.definitions.timetable import EVERYTHING, shown
 from orchestration.operations.notifications import note_quarantined_file
 from warehouse.settings import settings
@@ -19,6 +20,7 @@ STAGING = {
     "event_batches": "The ledger: one row per committed batch, numbered in commit order.",
     "loads": "One row per load of a file.",
     "used_sequences": "Sequence numbers of lines that were not accepted, by producer.",
+    "rejected_events": "The quarantine: rejected lines and why. The job `replay` loads them again.",
     "unknown_members": "Members of events that the tracking plan does not know, by batch.",
     "clients": "The current version of each client.",
     "units": "The current version of each unit.",
@@ -70,7 +72,10 @@ def load_files(
             note_quarantined_file(run_id, f"{one.kind}/{one.name}", one.error)
         dropped.append(one)
     for name in STAGING:
-        yield dg.MaterializeResult(["staging", name], metadata=_metadata(dropped, kind_of(name)))
+        waiting = waiting_metadata() if name == "rejected_events" else {}
+        yield dg.MaterializeResult(
+            ["staging", name], metadata=_metadata(dropped, kind_of(name)) | waiting
+        )
     failed = {one.name: one.error for one in dropped if one.error}
     yield dg.AssetCheckResult(
         asset_key=dg.AssetKey(["staging", "event_batches"]),

@@ -66,18 +66,21 @@ def failing_rows(connection: psycopg.Connection, test: str, query: str) -> Faili
 
 
 def warnings(connection: psycopg.Connection) -> list[str]:
-    """Return a sentence for each test of severity warn that failed when it last ran."""
+    """Return each test of severity warn that failed when it last ran, with the failing rows."""
     return [
-        f"{test}: {description} {_among(failing_rows(connection, test, query).keys, failures)}"
-        for test, query, failures in connection.execute(FAILING_TESTS, ("warn",)).fetchall()
-        for description in [_test(test)["description"]]
+        f"{test}: {_among(failing_rows(connection, test, query).keys, failures)}"
+        for test, query, failures in connection.execute(
+            FAILING_TESTS, {"severity": "warn"}
+        ).fetchall()
     ]
 
 
 def _among(keys: Sequence[str], failures: int) -> str:
     """Return the keys of failing rows, and how many more rows there are."""
     more = failures - len(keys)
-    return "; ".join(keys) + (f" and {more:,} more" if keys and more > 0 else "")
+    if not keys:
+        return f"{failures:,} rows"
+    return "; ".join(keys) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _test(name: str) -> dict:

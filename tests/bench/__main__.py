@@ -10,6 +10,7 @@ from orchestration.cli.output import Table, print_table
 from tests.bench.ai_usage import CHATS
 from tests.bench.building import builds, scheduled_run
 from tests.bench.clients import LEAD_EVENTS
+from tests.bench.collecting import collecting
 from tests.bench.crowds import crowds
 from tests.bench.figures import Figure
 from tests.bench.increments import increments
@@ -32,6 +33,7 @@ class Sizes:
     marts: tuple[int, int, int] = (1_000_000, 200_000, 2_000_000)
     calls_a_day: int = 50_000
     crowds: tuple[int, float] = (50_000, 1)
+    collected: tuple[int, int] = (50_000, 4_000)
     serving: tuple[int, int] = (4_000, 1_000_000)
 
 
@@ -43,6 +45,7 @@ QUICK = Sizes(
     marts=(5_000, 5_000, 20_000),
     calls_a_day=1_000,
     crowds=(2_000, 0.02),
+    collected=(2_000, 100),
     serving=(320, 10_000),
 )
 
@@ -70,6 +73,7 @@ def _measure(place: Place, sizes: Sizes) -> Iterator[Figure]:
     yield from throughput(place, sizes.throughput)
     yield from validating(place, sizes.throughput)
     yield from memory_and_disk(place, *sizes.memory)
+    yield from collecting(place, *sizes.collected)
     yield from builds(place, *sizes.history)
     yield from scheduled_run(place, sizes.scheduled)
     for stream in (CHATS, LEAD_EVENTS, MIX):

@@ -34,7 +34,8 @@ from warehouse.settings import settings
 DEFINITIONS = Path(__file__).with_name("definitions.txt")
 STAGING = {
     f"staging/{name}" for name in (
-        "raw_events", "event_batches", "loads", "used_sequences", "unknown_members",
+        "raw_events", "event_batches", "loads", "used_sequences", "rejected_events",
+        "unknown_members",
         "clients", "units", "users", "documents",
     )
 }  # fmt: skip
@@ -104,6 +105,28 @@ def test_dagster_knows_these_assets_checks_jobs_schedules_and_sensors_and_no_oth
         *(f"sensor {one.name}" for one in repository.sensor_defs),
     ]  # fmt: skip
     assert sorted(known) == DEFINITIONS.read_text().splitlines()
+
+
+def test_rejected_lines_and_their_replays_show_with_their_counts(definitions, built, warehouse):
+    key = dg.AssetKey(["staging", "rejected_events"])
+    (landed,) = [
+        event.step_materialization_data.materialization
+        for event in built.get_asset_materialization_events()
+        if event.asset_key == key
+    ]
+    assert landed.metadata["rejected"].value == 1
+    assert landed.metadata["waiting: invalid_json"].value == 1
+    replay = definitions.get_job_def("replay")
+    config = {"ops": {"replay_rejected": {"config": {"reason": "invalid_json"}}}}
+    dry = {"ops": {"replay_rejected": {"config": {"dry_run": True}}}}
+    assert replay.execute_in_process(run_config=dry).success
+    (replayed,) = [
+        event.step_materialization_data.materialization
+        for event in replay.execute_in_process(run_config=config).get_asset_materialization_events()
+    ]
+    assert replayed.asset_key == key
+    counts = {name: found.value for name, found in replayed.metadata.items()}
+    assert (counts["replayed"], counts["rejected"], counts["waiting: invalid_json"]) == (1, 1, 1)
 
 
 def test_the_lineage_goes_from_staging_to_the_exported_row(definitions):

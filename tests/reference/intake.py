@@ -293,6 +293,9 @@ def validate_file(
     Lines of white space only are counted in the numbers but left out of the list.
     """
     seen = set() if seen is None else seen
+    if re.fullmatch(rb"\s*\[\s*\]\s*", content.removeprefix(BYTE_ORDER_MARK)):
+        # A JSON array of events, without any.
+        return []
     outcomes = []
     # A carriage return ends a line only together with the newline behind it.
     pieces = content.removeprefix(BYTE_ORDER_MARK).split(b"\n")

@@ -131,7 +131,7 @@ function release(): void {
 
 /** Gives the events that wait their numbers and puts them into the queue. */
 function admit(): void {
-  if (!consents()) {
+  if (!site || !consents()) {
     if (store) stop();
     return;
   }
@@ -324,7 +324,6 @@ async function ask(path: string, body?: string): Promise<Answer | undefined> {
       body,
       keepalive: bytes(body!) < LAST_BYTES,
       credentials: "omit",
-      cache: "no-store",
       signal: AbortSignal.timeout?.(TIMEOUT),
     });
     // What is not read to its end still counts towards what may outlive a page.
@@ -345,7 +344,7 @@ function drop(items: Queued[]): void {
 function remove(items: Queued[]): void {
   queue = queue.filter((item) => !items.includes(item));
   // A slot that has nothing left is free for a new tab.
-  if (!queue[0]) held.forEach((slot) => slot !== own && letGo(slot));
+  if (own && !queue[0]) held.forEach((slot) => slot !== own && letGo(slot));
   store?.then((open) => open.remove(items)).catch(() => {});
 }
 

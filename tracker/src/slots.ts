@@ -24,11 +24,9 @@ export const held = new Map<string, Slot>();
 
 /** Returns a slot of the site's key, free or new. */
 export async function claim(key: string): Promise<Slot> {
-  if (navigator.locks) {
-    for (const rest of names(RECORD + key + "/")) {
-      const slot = await hold(key + "/" + rest);
-      if (slot) return slot;
-    }
+  for (const rest of names(RECORD + key + "/")) {
+    const slot = await hold(key + "/" + rest);
+    if (slot) return slot;
   }
   const fresh = unlocked(key);
   return (await hold(fresh.id, fresh)) ?? fresh;
@@ -61,10 +59,11 @@ export function letGo(slot: Slot): void {
   slot.release();
 }
 
+/** Returns what releases the lock, undefined if another tab has it. */
 function lock(id: string): Promise<(() => void) | undefined> {
-  return new Promise((resolve) => {
-    const wait = (granted: unknown) =>
-      granted ? new Promise<void>((release) => resolve(release)) : resolve(undefined);
-    navigator.locks.request(id, { ifAvailable: true }, wait).catch(() => wait(null));
+  return new Promise((resolve: any) => {
+    // Where locks are forbidden, storage is, too: there is nothing to share with other tabs.
+    const wait = (granted: unknown) => (granted ? new Promise(resolve) : resolve());
+    navigator.locks.request(id, { ifAvailable: true }, wait).catch(wait);
   });
 }

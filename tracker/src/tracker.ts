@@ -42,7 +42,8 @@ export function init({ url, key, source = "web", consent: mode }: Options): Trac
     const nothing = () => undefined;
     return { track: nothing, identify: nothing, consent: nothing, reset: nothing };
   }
-  if (window.warehouse) return window.warehouse;
+  // An element of this id has this name, too.
+  if (window.warehouse?.track) return window.warehouse;
 
   let referrer: string | undefined = document.referrer || undefined;
   /** A view that waits for its title: applications set it after the path. */

@@ -13,5 +13,5 @@ cross join lateral (
     order by r.checked_at desc
     limit 1
 ) as last_result
-where t.severity = %s and not last_result.passed
+where t.severity = %(severity)s and not last_result.passed
 order by t.test
