@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from serving import alerts, docs, marketing, mart_endpoints, reports, sign_in
 from serving.answers import json_answer
+from serving.dashboard import site
 from serving.errors import ApiError, bad_request, not_found
 from serving.middleware import AccessLog, CorsOf, SafeHeaders
 from serving.service import Service
@@ -47,7 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         lifespan=lifespan,
-        routes=docs.routes(),
+        routes=[*docs.routes(), *site.routes(service.marts)],
     )
     app.state.service = service
     app.include_router(marketing.router)

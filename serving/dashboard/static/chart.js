@@ -1,0 +1,151 @@
+// Lines over time, drawn by uPlot: with a legend, a tooltip, and a hatched period that still runs.
+
+import { element } from "./dom.js";
+import { amount, unitName } from "./format.js";
+
+const HEIGHT = 220;
+// Lines differ by their dashes too, for eyes and paper that do not see colours.
+const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [5, 5], [1, 4]];
+const compact = new Intl.NumberFormat("en-US", { notation: "compact", maximumFractionDigits: 1 });
+
+export const MOST_LINES = 6;
+
+function style(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+function seconds(key) {
+  return Date.parse(key.length === 7 ? `${key}-01T00:00:00Z` : key.length === 10 ? `${key}T00:00:00Z` : key) / 1000;
+}
+
+function tick(value, unit) {
+  if (value === null) return "";
+  if (unit === "cents") return `$${compact.format(value / 100)}`;
+  if (unit === "USD") return `$${compact.format(value)}`;
+  if (unit === "percent") return `${compact.format(value)} %`;
+  return unit === "seconds" || unit === "milliseconds" ? amount(value, unit) : compact.format(value);
+}
+
+function hatched(context) {
+  const tile = document.createElement("canvas");
+  tile.width = tile.height = 8;
+  const pen = tile.getContext("2d");
+  pen.strokeStyle = style("--hatch");
+  pen.lineWidth = 1.5;
+  pen.beginPath();
+  for (const shift of [-8, 0, 8]) {
+    pen.moveTo(shift, 8);
+    pen.lineTo(shift + 8, 0);
+  }
+  pen.stroke();
+  return context.createPattern(tile, "repeat");
+}
+
+// Returns the element of a chart. `series` are {label, unit, values}, a value for each of `keys`;
+// `running` is the key of the period that has not ended.
+export function chart(title, keys, series, running) {
+  const x = keys.map(seconds);
+  const runs = keys.indexOf(running);
+  const isVisible = series.map(() => true);
+  const unit = series[0]?.unit;
+  const place = element("div", { class: "canvas" });
+  const tip = element("div", { class: "tip", role: "status" });
+  let plot = null;
+
+  const shade = (u) => {
+    if (runs < 0) return;
+    const { left, top, width, height } = u.bbox;
+    const start = runs === 0 ? left : u.valToPos(x[runs - 1], "x", true);
+    u.ctx.fillStyle = hatched(u.ctx);
+    u.ctx.fillRect(start, top, left + width - start, height);
+  };
+  const point = (u) => {
+    const { idx } = u.cursor;
+    if (idx === null || idx === undefined) {
+      tip.replaceChildren();
+      return;
+    }
+    tip.replaceChildren(
+      element("strong", {}, keys[idx] + (idx === runs ? " (still running)" : "")),
+      ...series
+        .filter((_, number) => isVisible[number])
+        .map((one) => element("span", {}, `${one.label}: ${amount(one.values[idx], one.unit)}`)),
+    );
+  };
+  const draw = (width) => {
+    plot?.destroy();
+    const axis = { stroke: style("--muted"), grid: { stroke: style("--line"), width: 1 },
+      ticks: { stroke: style("--line"), width: 1 }, font: "12px system-ui, sans-serif" };
+    const span = x.at(-1) - x[0] || 86_400;
+    plot = new window.uPlot(
+      {
+        width,
+        height: HEIGHT,
+        tzDate: (at) => window.uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
+        legend: { show: false },
+        cursor: { drag: { x: false, y: false } },
+        scales: {
+          x: { time: true, range: () => [x[0] - span / 60, x.at(-1) + span / 60] },
+          y: { range: (_, least, most) => [Math.min(0, least), most > 0 ? most * 1.06 : 1] },
+        },
+        axes: [
+          axis,
+          { ...axis, size: 64, values: (_, values) => values.map((value) => tick(value, unit)) },
+        ],
+        series: [
+          {},
+          ...series.map((one, number) => ({
+            label: one.label,
+            show: isVisible[number],
+            stroke: style(`--series-${number + 1}`),
+            width: 2,
+            dash: DASHES[number],
+            points: { show: keys.length < 40, size: 5 },
+          })),
+        ],
+        hooks: { draw: [shade], setCursor: [point] },
+      },
+      [x, ...series.map((one) => one.values)],
+      place,
+    );
+  };
+  new ResizeObserver(([entry]) => {
+    const width = Math.floor(entry.contentRect.width);
+    if (width && width !== plot?.width) draw(width);
+  }).observe(place);
+
+  const legend = element(
+    "ul",
+    { class: "legend" },
+    ...series.map((one, number) => {
+      const button = element(
+        "button",
+        { class: `key series-${number + 1}`, "aria-pressed": "true", type: "button" },
+        one.label,
+      );
+      button.addEventListener("click", () => {
+        isVisible[number] = !isVisible[number];
+        button.setAttribute("aria-pressed", String(isVisible[number]));
+        plot?.setSeries(number + 1, { show: isVisible[number] });
+      });
+      return element("li", {}, button);
+    }),
+    ["", "count"].includes(unitName(unit)) ? null : element("li", { class: "unit" }, unitName(unit)),
+    runs < 0 ? null : element("li", { class: "unit hatched" }, `${running}: still running`),
+  );
+  const stage = element(
+    "div",
+    { class: "stage", tabindex: "0", role: "group",
+      "aria-label": `${title}: a chart. The arrow keys go through its periods.` },
+    place,
+  );
+  stage.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!step || !plot) return;
+    event.preventDefault();
+    const at = plot.cursor.idx ?? (step < 0 ? keys.length : -1);
+    const next = Math.min(keys.length - 1, Math.max(0, at + step));
+    plot.setCursor({ left: plot.valToPos(x[next], "x"), top: HEIGHT / 3 });
+  });
+  return element("div", { class: "chart" }, legend, stage, tip);
+}
