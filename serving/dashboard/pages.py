@@ -209,7 +209,8 @@ TRAFFIC = Page(
             by=("campaign", "source"),
             measures=(Measure("sessions"), Measure("conversions"), CONVERSION_RATE),
             order="-sessions",
-            note="none: sessions that no campaign brought.",
+            without=("campaign", "none"),
+            note="Sessions that a campaign brought.",
         ),
         Tile(
             id="pages",
@@ -547,9 +548,9 @@ AI_USAGE = Page(
             mart="user_daily_usage",
             by=("user_id",),
             measures=(
+                Measure("cost_total"),
                 Measure("message_count"),
                 Measure("tokens_total"),
-                Measure("cost_total"),
                 Measure("error_count", **_COST),
             ),
             order="-cost_total",
@@ -690,6 +691,7 @@ TRUST = Page(
             title="",
             mart="ingest_reconciliation_daily",
             measures=(Measure("unexplained", **_COST),),
+            is_by_clock=True,
         ),
         Tile(
             id="loss",
@@ -707,7 +709,12 @@ TRUST = Page(
                 ),
             ),
         ),
-        _figure("rejected", "ingest_reconciliation_daily", Measure("rejected", **_COST)),
+        _figure(
+            "rejected",
+            "ingest_reconciliation_daily",
+            Measure("rejected", **_COST),
+            is_by_clock=True,
+        ),
         Tile(
             id="marts",
             kind=Kind.ROWS,
@@ -741,6 +748,7 @@ TRUST = Page(
             ),
             order="-restated_at",
             limit=25,
+            is_by_clock=True,
             is_wide=True,
         ),
         Tile(
@@ -756,6 +764,7 @@ TRUST = Page(
                 Measure("rejected"),
                 Measure("unexplained"),
             ),
+            is_by_clock=True,
             is_wide=True,
         ),
         Tile(
@@ -779,6 +788,7 @@ TRUST = Page(
             by=("occurred_at", "event", "detail"),
             order="-occurred_at",
             limit=15,
+            is_by_clock=True,
         ),
     ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -22,6 +23,7 @@ from serving.catalogue import Mart
 from serving.dashboard.pages import PAGES
 from serving.dashboard.tiles import (
     CLIENT,
+    Kind,
     Page,
     Shown,
     Tile,
@@ -105,7 +107,10 @@ def _endpoint(page: Page) -> Any:
             "page.html",
             page=page,
             pages=[one for one in PAGES if _tiles(one, caller, service.marts)],
-            tiles=[(tile, configured[tile.id], json.dumps(configured[tile.id])) for tile in tiles],
+            groups=groupby(
+                ((tile, configured[tile.id], json.dumps(configured[tile.id])) for tile in tiles),
+                lambda one: one[0].kind is Kind.FIGURE,
+            ),
             caller=caller,
             filters=[(name, label_of(name)) for name in filters],
             presets=PRESETS,

@@ -19,8 +19,17 @@ CLIENT = "client_id"
 # Whether the figures of a cohort are those that will stay.
 MATURITY = {"is_mature"}
 # Endings of columns' names that their unit says already, and words that are written otherwise.
-_UNIT_SUFFIXES = ("_cents", "_usd", "_ms", "_seconds")
-_WORDS = {"ai": "AI", "api": "API", "mrr": "MRR", "id": "ID", "usd": "USD", "roi": "ROI"}
+_UNIT_SUFFIXES = ("_cents", "_usd", "_ms", "_seconds", "_percent")
+_WORDS = {
+    "ai": "AI",
+    "api": "API",
+    "mrr": "MRR",
+    "id": "ID",
+    "usd": "USD",
+    "roi": "ROI",
+    "avg": "average",
+    "cpu": "CPU",
+}
 
 
 class How(StrEnum):
@@ -92,8 +101,8 @@ class Tile:
 
     ``by`` are the columns of which each combination is a row, a line or a step. ``order`` is the
     measure or column by which rows are sorted, `-` before it for descending. ``fixed`` are filters
-    that readers can't change; ``only`` is a column with the values that rows must have. ``path``
-    is the endpoint, that of the mart by default.
+    that readers can't change; ``only`` is a column with the values that rows must have, ``without``
+    one with the value that they must not have. ``path`` is the endpoint, that of the mart by default.
     """
 
     id: str
@@ -106,9 +115,12 @@ class Tile:
     limit: int = 10
     fixed: Mapping[str, str] = field(default_factory=dict)
     only: tuple[str, tuple[Any, ...]] | None = None
+    without: tuple[str, str] | None = None
     path: str | None = None
     has_range: bool = True
     most_days: int | None = None
+    # Its days are those on which the warehouse did something: its ranges end now, not with figures.
+    is_by_clock: bool = False
     note: str = ""
     is_wide: bool = False
     # Funnels only: steps come from rows that count all who came at least so far.
@@ -142,14 +154,19 @@ class Page:
 
 def check(pages: tuple[Page, ...], marts: Mapping[str, Mart]) -> None:
     """Raise CatalogueError for a tile of a mart or column that there is not."""
-    for page, tile in ((page, tile) for page in pages for tile in page.tiles):
-        if tile.mart not in marts:
-            raise CatalogueError(f"The page {page.name} shows an unknown mart: {tile.mart}")
-        unknown = set(tile.columns) - marts[tile.mart].columns.keys()
-        if unknown:
-            raise CatalogueError(
-                f"The page {page.name} shows columns that {tile.mart} lacks: {sorted(unknown)}"
-            )
+    for page in pages:
+        for tile in page.tiles:
+            _check(page, tile, marts)
+
+
+def _check(page: Page, tile: Tile, marts: Mapping[str, Mart]) -> None:
+    if tile.mart not in marts:
+        raise CatalogueError(f"The page {page.name} shows an unknown mart: {tile.mart}")
+    unknown = set(tile.columns) - marts[tile.mart].columns.keys()
+    if unknown:
+        raise CatalogueError(
+            f"The page {page.name} shows columns that {tile.mart} lacks: {sorted(unknown)}"
+        )
 
 
 def configurations(page: Page, marts: Mapping[str, Mart]) -> Iterator[dict[str, Any]]:
@@ -175,6 +192,8 @@ def configurations(page: Page, marts: Mapping[str, Mart]) -> Iterator[dict[str, 
             "filters": [name for name in page.filters if _is_filter(tile, mart, name)],
             "fixed": dict(tile.fixed),
             "only": tile.only,
+            "without": tile.without,
+            "is_by_clock": tile.is_by_clock,
             "columns": {name: _about(mart.columns[name]) for name in _named(tile, mart)},
             "measures": [_measure(one, mart) for one in tile.measures],
             "by": tile.by,

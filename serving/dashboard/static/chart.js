@@ -41,9 +41,15 @@ function hatched(context) {
   return context.createPattern(tile, "repeat");
 }
 
-// Returns the element of a chart. `series` are {label, unit, values}, a value for each of `keys`;
+// Returns the periods that the axis names, as many as there is room for.
+function named(keys, width) {
+  const step = Math.max(1, Math.ceil(keys.length / Math.max(2, Math.floor(width / 84))));
+  return keys.filter((_, at) => at % step === 0);
+}
+
+// Returns the element of a chart. `period` is the unit of its periods; `series` are {label, unit, values}, a value for each of `keys`;
 // `running` is the key of the period that has not ended.
-export function chart(title, keys, series, running) {
+export function chart(title, period, keys, series, running) {
   const x = keys.map(seconds);
   const runs = keys.indexOf(running);
   const isVisible = series.map(() => true);
@@ -76,7 +82,8 @@ export function chart(title, keys, series, running) {
     plot?.destroy();
     const axis = { stroke: style("--muted"), grid: { stroke: style("--line"), width: 1 },
       ticks: { stroke: style("--line"), width: 1 }, font: "12px system-ui, sans-serif" };
-    const span = x.at(-1) - x[0] || 86_400;
+    const margin = (x.at(-1) - x[0]) / 60 || 86_400;
+    const ticks = named(keys, width);
     plot = new window.uPlot(
       {
         width,
@@ -85,11 +92,12 @@ export function chart(title, keys, series, running) {
         legend: { show: false },
         cursor: { drag: { x: false, y: false } },
         scales: {
-          x: { time: true, range: () => [x[0] - span / 60, x.at(-1) + span / 60] },
+          x: { time: true, range: () => [x[0] - margin, x.at(-1) + margin] },
           y: { range: (_, least, most) => [Math.min(0, least), most > 0 ? most * 1.06 : 1] },
         },
         axes: [
-          axis,
+          { ...axis, splits: () => ticks.map(seconds),
+            values: () => ticks.map((key) => (period === "month" ? key : key.slice(5, 10))) },
           { ...axis, size: 64, values: (_, values) => values.map((value) => tick(value, unit)) },
         ],
         series: [

@@ -24,9 +24,20 @@ export function exact(number) {
   return Number(number.toPrecision(14));
 }
 
+export function latest(tile, rows) {
+  let last = null;
+  if (tile.period.length) {
+    for (const row of rows) {
+      const period = periodOf(tile, row);
+      if (last === null || period > last) last = period;
+    }
+  }
+  return last;
+}
+
 // Returns one figure of some rows; null over nothing, where it is no sum. `days` are those of the
-// rows, which only a daily mean needs.
-export function figureOf(measure, rows, tile, days = 1) {
+// rows, which only a daily mean needs; `last` is the period at whose end amounts are meant.
+export function figureOf(measure, rows, tile, { days = 1, last = latest(tile, rows) } = {}) {
   const { name, how, of } = measure;
   switch (how) {
     case "sum":
@@ -35,10 +46,8 @@ export function figureOf(measure, rows, tile, days = 1) {
       return rows.length;
     case "daily_mean":
       return days ? exact(sum(rows, name) / days) : null;
-    case "last": {
-      const last = rows.map((row) => periodOf(tile, row)).sort().at(-1);
+    case "last":
       return last ? sum(rows.filter((row) => periodOf(tile, row) === last), name) : null;
-    }
     case "max": {
       const values = rows.map((row) => row[name]).filter((value) => value !== null);
       return values.length ? Math.max(...values) : null;

@@ -17,7 +17,10 @@ const page = {
   root: document.body.dataset.root,
   asOf: main.dataset.asOf,
   isAnalyst: main.dataset.analyst === "true",
+  now: null,
   range: null,
+  // For tiles of what the warehouse did: of the same length, until now.
+  clockRange: null,
   filters: {},
   state: null,
   get hasClient() {
@@ -54,6 +57,8 @@ function follow() {
   page.state = stateOf(location.search, names, presets, main.dataset.days);
   page.filters = page.state.filters;
   page.range = rangeOf(page.state, page.asOf);
+  page.now = new Date().toISOString();
+  page.clockRange = rangeOf(page.state, page.now);
   show();
   forget();
   for (const tile of tiles) tile.load();

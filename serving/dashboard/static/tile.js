@@ -14,7 +14,7 @@ const TITLES = {
   failed: "This could not be loaded",
 };
 
-const CHECKED = { passed: "✓ checked", "constraints only": "✓ constraints hold" };
+const CHECKED = { passed: "✓ checked", "constraints only": "✓ constraints hold", warned: "! a check warns" };
 
 export class Tile {
   // `page` gives the range, the filters, and who looks.
@@ -35,11 +35,16 @@ export class Tile {
     return shown === "always" || (shown === "one_client") === this.page.hasClient;
   }
 
+  get range() {
+    return this.about.is_by_clock ? this.page.clockRange : this.page.range;
+  }
+
   async load() {
     this.section.hidden = !this.isShown;
     if (this.section.hidden) return;
     const asked = ++this.asked;
-    const { range, filters } = this.page;
+    const { filters } = this.page;
+    const range = this.range;
     this.wait(asked);
     try {
       this.address = addressOf(this.about, range, filters, this.options);
@@ -75,7 +80,9 @@ export class Tile {
   }
 
   draw() {
-    const { range, asOf, isAnalyst } = this.page;
+    const { isAnalyst } = this.page;
+    const { range } = this;
+    const asOf = this.about.is_by_clock ? this.page.now : this.page.asOf;
     const view = VIEWS[this.about.kind](this.about, this.found, {
       range, asOf, isAnalyst,
       options: this.options,
@@ -116,8 +123,9 @@ export class Tile {
       "Try again");
     const signIn = element("a", { href: this.page.signInLink() }, "Sign in again");
     const action = { failed: again, not_built: again, signed_out: signIn }[state] ?? null;
+    const title = state === "empty" && !this.about.has_range ? "Nothing here" : TITLES[state];
     this.content.replaceChildren(element("div", { class: "state", role: state === "failed" ? "alert" : "status" },
-      element("p", {}, element("strong", {}, TITLES[state])),
+      element("p", {}, element("strong", {}, title)),
       detail || hint ? element("p", { class: "note" }, `${detail} ${hint}`) : null,
       action));
   }
@@ -134,7 +142,11 @@ export class Tile {
       : element("span", {}, "as it is now");
     const ignored = Object.keys(this.page.filters).filter((name) => !this.about.filters.includes(name)
       && !(name === "client_id" && this.about.path === "/v1/funnel"));
-    this.worth.replaceChildren(asOf, " · ", checked);
+    this.worth.replaceChildren(asOf);
+    if (meta.built_as_of) this.worth.append(" · ", checked);
+    if (this.about.has_range && this.range.to !== this.page.range.to) {
+      this.worth.append(` · ${this.range.from} to ${this.range.today}`);
+    }
     if (ignored.length) {
       this.worth.append(" · ", element("strong", { class: "ignored" },
         `not filtered by ${ignored.map((name) => this.page.labelOf(name)).join(", ")}`));
@@ -159,7 +171,7 @@ export class Tile {
 
   export() {
     const { columns, rows } = this.shown;
-    const { range } = this.page;
+    const { range } = this;
     const days = this.about.has_range ? `-${range.from}-${range.to}` : "";
     const link = element("a", {
       href: URL.createObjectURL(new Blob([csv(columns, rows)], { type: "text/csv" })),

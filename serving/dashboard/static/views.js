@@ -3,7 +3,7 @@
 
 import { chart, MOST_LINES } from "./chart.js";
 import { element, svg } from "./dom.js";
-import { changeOf, exact, figureOf, groups, periodOf, periods } from "./figures.js";
+import { changeOf, exact, figureOf, groups, latest, periodOf, periods } from "./figures.js";
 import { amount, cell, unitName } from "./format.js";
 import { daysBetween, monthStart, plusDays } from "./range.js";
 import { firstDay } from "./rows.js";
@@ -69,6 +69,7 @@ function unitMark(column) {
 
 function cellText(value, column) {
   if (column.type === "figure") return amount(value, column.unit);
+  if (column.type === "step") return value.replaceAll("_", " ");
   return cell(value, column);
 }
 
@@ -119,13 +120,15 @@ function figure(tile, { data }, { range }) {
   const isStock = measure.how === "last";
   const { now, before, isWhole } = compared(tile, data, range);
   const onlyRunning = range.days === 0;
-  const counted = onlyRunning || isStock ? shownRows(tile, data, range) : now;
-  const value = figureOf(measure, counted, tile, coveredDays(tile, counted, range.completeTo));
-  const earlier = isWhole && !onlyRunning
-    ? figureOf(measure, before, tile, coveredDays(tile, before, range.from)) : null;
+  // What the warehouse did today has happened, whatever comes.
+  const countsToday = onlyRunning || isStock || tile.is_by_clock;
+  const counted = countsToday ? shownRows(tile, data, range) : now;
+  const value = figureOf(measure, counted, tile, { days: coveredDays(tile, counted, range.completeTo) });
+  const earlier = isWhole && !onlyRunning && !tile.is_by_clock
+    ? figureOf(measure, before, tile, { days: coveredDays(tile, before, range.from) }) : null;
   const change = changeOf(value, earlier, measure.unit);
   const columns = [textOf("from", "From"), textOf("through", "Through"), figureColumns([measure])[0]];
-  const last = isStock || onlyRunning ? range.to : range.completeTo;
+  const last = countsToday ? range.to : range.completeTo;
   const rows = [[range.from, plusDays(last, -1), value]];
   if (earlier !== null) rows.push([range.previousFrom, plusDays(range.from, -1), earlier]);
   const node = element(
@@ -134,10 +137,19 @@ function figure(tile, { data }, { range }) {
     element("p", { class: "big" }, amount(value, measure.unit),
       ["count", "cents", "USD", "percent", "seconds", "milliseconds", "tokens"].includes(measure.unit)
         ? null : element("small", {}, ` ${unitName(measure.unit)}`)),
-    comparison(measure, change, earlier, range, isStock),
+    tile.is_by_clock ? null : comparison(measure, change, earlier, range, isStock),
+    tile.is_by_clock ? null : begins(tile, counted, range),
     onlyRunning ? element("p", { class: "hatched" }, "The day is still running.") : null,
   );
   return { node, columns, rows, isEmpty: counted.length === 0 };
+}
+
+// Says so where the figures begin within the range: it is shorter than it seems.
+function begins(tile, rows, range) {
+  const first = rows.map((row) => periodOf(tile, row)).sort()[0];
+  const least = plusDays(range.from, Math.max(1, Math.round(range.days / 10)));
+  if (!first || first <= least || tile.unit === "month") return null;
+  return element("p", { class: "change" }, `The figures begin on ${first}.`);
 }
 
 function coveredDays(tile, rows, end) {
@@ -203,8 +215,9 @@ function changes(tile, { data }, { range }) {
 
 function lines(tile, { data, meta }, { range, asOf }) {
   const rows = shownRows(tile, data, range);
-  const keys = periods(tile.unit, firstShown(tile, range), range.to, asOf);
   const first = data.map((row) => periodOf(tile, row)).sort()[0];
+  const asked = periods(tile.unit, firstShown(tile, range), range.to, asOf);
+  const keys = asked.filter((key) => key >= first);
   const split = tile.by.length ? groups(rows, tile.by) : [[[], rows]];
   const measures = tile.measures;
   const columns = figureColumns(measures);
@@ -216,7 +229,7 @@ function lines(tile, { data, meta }, { range, asOf }) {
       label: key.length ? key.join(" ") : measure.label,
       unit: measure.unit,
       about: measure.about,
-      values: keys.map((one) => (one < first ? null : figureOf(measure, byPeriod.get(one) ?? [], tile))),
+      values: keys.map((one) => figureOf(measure, byPeriod.get(one) ?? [], tile)),
     }));
   });
   const all = series.length;
@@ -230,8 +243,9 @@ function lines(tile, { data, meta }, { range, asOf }) {
     textOf("complete", "Complete")];
   const cells = keys.map((key, at) =>
     [key, ...series.map((one) => one.values[at]), key === running ? "no" : "yes"]);
-  const node = element("div", {}, chart(tile.title, keys, series, running),
+  const node = element("div", {}, chart(tile.title, tile.unit, keys, series, running),
     all > MOST_LINES ? element("p", { class: "note" }, `The largest ${MOST_LINES} of ${all}.`) : null,
+    keys.length < asked.length ? element("p", { class: "note" }, `The figures begin with ${first}.`) : null,
     details(tile.title, shown, cells));
   return { node, columns: shown, rows: cells, isEmpty: rows.length === 0 || keys.length === 0 };
 }
@@ -244,8 +258,10 @@ function ranked(tile, { data, meta }, { range, options, redraw }) {
       .map(([key, count]) => ({ ...row, key, [tile.by[0]]: count })));
   }
   const dimensions = isJson ? ["key"] : tile.by;
+  if (tile.without) rows = rows.filter((row) => row[tile.without[0]] !== tile.without[1]);
+  const last = latest(tile, rows);
   const found = groups(rows, dimensions).map(([key, part]) =>
-    ({ key, part, values: tile.measures.map((measure) => figureOf(measure, part, tile)) }));
+    ({ key, part, values: tile.measures.map((measure) => figureOf(measure, part, tile, { last })) }));
   const isDown = tile.order.startsWith("-");
   const name = tile.order.replace("-", "");
   const at = tile.measures.findIndex((measure) => measure.name === name);
@@ -258,8 +274,8 @@ function ranked(tile, { data, meta }, { range, options, redraw }) {
   if (isJson) Object.assign(columns[0], { name: "model", label: "Model" });
   const shown = found.slice(0, limit).map(({ key, values }) => [...key, ...values]);
   return {
-    node: element("div", {}, monthsNote(tile, range, meta),
-      table(tile.title, columns, shown, { bars: dimensions.length }),
+    node: element("div", {}, monthsNote(tile, rows, range, meta),
+      table(tile.title, columns, shown, { bars: dimensions.length + Math.max(at, 0) }),
       more(found.length, tile.limit, options, redraw)),
     columns, rows: shown, isEmpty: rows.length === 0,
   };
@@ -273,9 +289,11 @@ function more(count, limit, options, redraw) {
 }
 
 // Months are read whole, whatever day the range begins on.
-function monthsNote(tile, range, meta) {
+function monthsNote(tile, rows, range, meta) {
   if (tile.unit !== "month" || !tile.has_range) return null;
-  const months = periods("month", firstShown(tile, range), range.to, `${range.today}T23:59:59Z`);
+  const [first] = rows.map((row) => periodOf(tile, row)).sort();
+  const months = periods("month", firstShown(tile, range), range.to, `${range.today}T23:59:59Z`)
+    .filter((month) => month >= first);
   if (!months.length) return null;
   const isRunning = months.at(-1) === meta.running_period;
   return element("p", { class: "note" },
@@ -289,6 +307,10 @@ function plain(tile, { data, meta }) {
   if (tile.only && tile.order.startsWith("-")) {
     const name = tile.order.slice(1);
     kept.sort((a, b) => (b[name] ?? -1) - (a[name] ?? -1));
+  }
+  if (tile.by.includes("last_check_status")) {
+    const rank = (row) => ["failed", "warned", "passed"].indexOf(row.last_check_status) + 1 || 4;
+    kept.sort((a, b) => rank(a) - rank(b));
   }
   const names = tile.by;
   const columns = names.map((name) => ({ name, ...tile.columns[name] }));
@@ -315,7 +337,7 @@ function onlyDiffering(row) {
 }
 
 function mood(column, value) {
-  if (column.name === "last_check_status") return value === "failed" ? "bad" : value === "passed" ? "good" : "";
+  if (column.name === "last_check_status") return value === "failed" ? "bad" : value === "passed" ? "good" : value === "warned" ? "even" : "";
   if (column.name === "status" || column.name === "severity") {
     return ["limit_reached", "critical", "high"].includes(value) ? "bad" : "";
   }
@@ -337,7 +359,7 @@ function funnel(tile, { data, meta }, { range, options, redraw }) {
       value: figureOf(measure, part, tile) })).sort((a, b) => a.order - b.order);
   const first = steps[0]?.value ?? 0;
   const share = (value, whole) => (whole ? Math.round((1000 * value) / whole) / 10 : null);
-  const columns = [textOf(tile.by[0], "Step"), figureColumn({ ...measure, label: measure.label }),
+  const columns = [{ ...textOf(tile.by[0], "Step"), type: "step" }, figureColumn({ ...measure, label: measure.label }),
     { ...textOf("percent_of_first", "Of the first"), type: "figure", unit: "percent" },
     { ...textOf("percent_of_step_before", "Of the step before"), type: "figure", unit: "percent" }];
   const shown = steps.map(({ step, value }, at) => [step, value, share(value, first),
