@@ -789,6 +789,7 @@ TRUST = Page(
             order="-occurred_at",
             limit=15,
             is_by_clock=True,
+            is_wide=True,
         ),
     ),
 )

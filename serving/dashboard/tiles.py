@@ -6,6 +6,7 @@ descriptions are those of the catalogue.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -64,6 +65,7 @@ class Kind(StrEnum):
     SUMMARY = "summary"
 
 
+_IN_CENTS = re.compile(r",? in cents\b")
 _COMPARING = {Kind.FIGURE, Kind.CHANGES}
 
 
@@ -102,7 +104,8 @@ class Tile:
     ``by`` are the columns of which each combination is a row, a line or a step. ``order`` is the
     measure or column by which rows are sorted, `-` before it for descending. ``fixed`` are filters
     that readers can't change; ``only`` is a column with the values that rows must have, ``without``
-    one with the value that they must not have. ``path`` is the endpoint, that of the mart by default.
+    one with the value that they must not have. ``path`` is the
+    endpoint, that of the mart by default.
     """
 
     id: str
@@ -252,7 +255,8 @@ def _about(column: Column) -> dict[str, Any]:
 
 
 def _plain(description: str) -> str:
-    return description.replace("`", "")
+    """Return a description as a page shows it: without marks, and cents are shown as dollars."""
+    return _IN_CENTS.sub("", description.replace("`", ""))
 
 
 def _measure(measure: Measure, mart: Mart) -> dict[str, Any]:
