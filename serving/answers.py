@@ -109,16 +109,13 @@ async def read_page(
     place = Bound()
     statement = page_statement(query, place)
     try:
-        async with connections.as_role(caller.role) as connection:
-            found = await connection.execute(statement, place.values)
-            rows = await found.fetchall()
+        names, rows = await connections.rows(caller.role, statement, place.values)
     except _MISSING as error:
         raise missing(error, query.mart, state) from None
-    width = len(query.columns)
-    data = [dict(zip(query.columns, row[:width], strict=True)) for row in rows]
+    # After the columns that were asked for come those of the order.
+    data = [dict(zip(query.columns, row, strict=False)) for row in rows]
     cursor = None
     if len(rows) >= query.limit:
-        names = [column.name for column in found.description or ()]
         last = dict(zip(names, rows[-1], strict=True))
         cursor = query.cursor([last[one.column] for one in query.full_order])
     return Page(data, meta_of(query, state, cursor))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache, partial
 from typing import Any
@@ -12,11 +12,13 @@ from urllib.parse import urlsplit
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from serving import alerts, docs, marketing, mart_endpoints, reports, sign_in
 from serving.answers import json_answer
+from serving.catalogue import Mart
 from serving.dashboard import site
 from serving.errors import ApiError, bad_request, not_found
 from serving.middleware import AccessLog, CorsOf, SafeHeaders
@@ -53,17 +55,19 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.service = service
     app.include_router(marketing.router)
     app.include_router(mart_endpoints.router_of(service.marts))
+    app.router.routes.append(mart_endpoints.route_of(service.marts))
     app.include_router(reports.router)
     app.include_router(sign_in.router)
     app.include_router(alerts.router_of(service.marts[alerts.ALERTS]))
-    description = cache(partial(_openapi, app, prefix_of(settings)))
+    description = cache(partial(_openapi, app, service.marts, prefix_of(settings)))
 
     @app.get("/openapi.json", include_in_schema=False)
     def openapi() -> Response:
         return json_answer(description(), {"Cache-Control": "no-cache"})
 
     app.add_exception_handler(ApiError, _refused)  # type: ignore[arg-type]
-    app.add_exception_handler(RequestValidationError, _invalid)  # type: ignore[arg-type]
+    app.add_exception_handler(RequestValidationError, _invalid_call)  # type: ignore[arg-type]
+    app.add_exception_handler(ValidationError, _invalid_parameters)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, _not_served)  # type: ignore[arg-type]
     app.add_exception_handler(Exception, _failed)
     # The last one is the outermost.
@@ -78,13 +82,13 @@ def prefix_of(settings: Settings) -> str:
     return urlsplit(settings.api_url).path.rstrip("/")
 
 
-def _openapi(app: FastAPI, prefix: str) -> dict[str, Any]:
+def _openapi(app: FastAPI, marts: Mapping[str, Mart], prefix: str) -> dict[str, Any]:
     """Return the description of the API: every endpoint needs a key."""
     description = get_openapi(
         title=app.title,
         version=app.version,
         description=app.description,
-        routes=app.routes,
+        routes=[*app.routes, *mart_endpoints.described(marts)],
         servers=[{"url": prefix or "/"}],
     )
     description["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
@@ -93,18 +97,39 @@ def _openapi(app: FastAPI, prefix: str) -> dict[str, Any]:
         for operation in path.values():
             # Wrong parameters are answered as all errors are: 400.
             operation["responses"].pop("422", None)
+            for parameter in operation.get("parameters", ()):
+                parameter["schema"] = _given(parameter["schema"])
     for name in ("HTTPValidationError", "ValidationError"):
         description["components"]["schemas"].pop(name, None)
     return description
+
+
+def _given(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a parameter that is given: one that is left out has no value."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(kinds) == 1:
+        rest = {name: value for name, value in schema.items() if name != "anyOf"}
+        return kinds[0] | rest
+    return schema | {"anyOf": kinds} if kinds else schema
 
 
 async def _refused(_: Request, error: ApiError) -> Response:
     return error.response()
 
 
-async def _invalid(_: Request, error: RequestValidationError) -> Response:
+async def _invalid_call(_: Request, error: RequestValidationError) -> Response:
     first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"][1:] if not isinstance(part, int))
+    return _invalid(first, first["loc"][1:])
+
+
+async def _invalid_parameters(_: Request, error: ValidationError) -> Response:
+    first = error.errors(include_url=False)[0]
+    return _invalid(first, first["loc"])
+
+
+def _invalid(first: Mapping[str, Any], place: Sequence[int | str]) -> Response:
+    """Answer a wrong parameter with what would be right."""
+    name = ".".join(str(part) for part in place if not isinstance(part, int))
     match first["type"]:
         case "extra_forbidden":
             answer = bad_request(

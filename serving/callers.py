@@ -171,11 +171,10 @@ class Callers:
             self._copying = None
 
     async def _load(self, key: Key, role: str) -> Caller:
-        async with self._connections.as_role(None) as connection:
-            found = await (await connection.execute(_READER, {"key_id": key.key_id})).fetchone()
-        if found is None:
+        _, found = await self._connections.rows(None, _READER, {"key_id": key.key_id})
+        if not found or not found[0][-1]:
             raise refused_role(role)
-        name, is_analyst, client_id, user_id = found
+        ((name, is_analyst, client_id, user_id, _),) = found
         plan = None
         if self._plans_matter and client_id is not None:
             plan = await self._plan(client_id)
@@ -185,11 +184,10 @@ class Callers:
 
     async def _plan(self, client_id: str) -> str | None:
         try:
-            async with self._connections.as_role(ANALYST) as connection:
-                found = await (await connection.execute(_PLAN, (client_id,))).fetchone()
+            _, found = await self._connections.rows(ANALYST, _PLAN, (client_id,))
         except (psycopg.errors.UndefinedTable, psycopg.errors.InsufficientPrivilege):
             return None
-        return found[0] if found else None
+        return found[0][0] if found else None
 
 
 def _copy_keys(home: Path) -> None:

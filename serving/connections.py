@@ -6,6 +6,7 @@ nothing. Role and timeout are set for the transaction, so they end with it, howe
 
 from __future__ import annotations
 
+import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import anyio
 import msgspec
 import psycopg
-from psycopg.abc import AdaptContext
+from psycopg.abc import AdaptContext, Params, Query
 from psycopg.adapt import Loader
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
@@ -24,6 +25,7 @@ from warehouse.errors import WarehouseError
 
 # How long a request waits for a free connection, and for a new one while the database is away.
 WAIT_SECONDS = 3
+_BEGIN, _LEAVE = "begin read only", "rollback"
 _ENTER = "select set_config('role', %s, true), set_config('statement_timeout', %s, true)"
 
 
@@ -35,7 +37,6 @@ class _RawJson(Loader):
 
 
 _OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
-_REFUSED = (psycopg.errors.InsufficientPrivilege, psycopg.errors.InvalidParameterValue)
 
 
 class Connections:
@@ -65,51 +66,52 @@ class Connections:
         """Close all connections."""
         await self._pool.close()
 
+    async def rows(
+        self, role: str | None, statement: Query, values: Params | None = None
+    ) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """Return the columns and rows that a statement finds in a role; None is the API's own.
+
+        All of the transaction is sent at once. Raises ApiError where the database is away, refuses
+        a value, or takes too long.
+        """
+        async with _translated(), self._connection() as connection:
+            async with connection.pipeline():
+                await self._enter(connection, role, self._timeout)
+                found = await connection.execute(statement, values)
+                await connection.execute(_LEAVE)
+            return [column.name for column in found.description or ()], await found.fetchall()
+
     @asynccontextmanager
     async def as_role(
-        self, role: str | None, seconds: float | None = None
+        self, role: str | None, seconds: float
     ) -> AsyncIterator[psycopg.AsyncConnection]:
-        """Give a connection in a read-only transaction in a role; None is the API's own.
+        """Give a connection in a read-only transaction, for more than one statement.
 
-        Statements end after ``seconds``, by default the timeout of the pool. Raises ApiError where
-        the database is away, refuses the role or a value, or takes too long.
+        Raises ApiError like ``rows``; statements end after so many seconds.
         """
-        milliseconds = str(int(1000 * (self._timeout if seconds is None else seconds)))
-        try:
-            connection = await self._entered(role or "none", milliseconds)
-            try:
-                yield connection
-                await connection.rollback()
-            finally:
-                await self._give_back(connection)
-        except psycopg.errors.QueryCanceled:
-            raise unavailable(
-                "too_slow",
-                "The answer took longer than a request may take.",
-                "Ask for fewer days, columns or rows, or for CSV.",
-            ) from None
-        except (PoolTimeout, PoolClosed, psycopg.OperationalError):
-            raise database_away() from None
-        except psycopg.DataError:
-            raise bad_request(
-                "A value does not fit the type of its column.", "See /openapi.json."
-            ) from None
+        async with _translated(), self._connection() as connection:
+            async with connection.pipeline():
+                await self._enter(connection, role, seconds)
+            yield connection
 
-    async def _entered(self, role: str, milliseconds: str) -> psycopg.AsyncConnection:
-        """Return a connection in a transaction in the role; those that broke meanwhile are left."""
-        for _ in range(self._pool.max_size + 1):
+    async def _enter(
+        self, connection: psycopg.AsyncConnection, role: str | None, seconds: float
+    ) -> None:
+        await connection.execute(_BEGIN)
+        await connection.execute(_ENTER, (role or "none", str(int(1000 * seconds))))
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection]:
+        """Give a connection, of which the pool replaces those that broke while nobody used them."""
+        connection = await self._pool.getconn()
+        while _has_ended(connection):
+            await connection.close()
+            await self._give_back(connection)
             connection = await self._pool.getconn()
-            try:
-                await connection.execute(_ENTER, (role, milliseconds))
-                return connection
-            except BaseException as error:
-                is_broken = connection.broken
-                await self._give_back(connection)
-                if isinstance(error, _REFUSED):
-                    raise refused_role(role) from None
-                if not is_broken:
-                    raise
-        raise database_away()
+        try:
+            yield connection
+        finally:
+            await self._give_back(connection)
 
     async def _give_back(self, connection: psycopg.AsyncConnection) -> None:
         """Return a connection, its transaction ended; one that still works is closed."""
@@ -119,6 +121,32 @@ class Connections:
                 with suppress(psycopg.Error):
                     await connection.rollback()
             await self._pool.putconn(connection)
+
+
+def _has_ended(connection: psycopg.AsyncConnection) -> bool:
+    """Return whether the server has ended an unused connection: then there is something to read."""
+    poll = select.poll()
+    poll.register(connection.pgconn.socket, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+@asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    """Raise ApiError where the database is away, refuses a value, or takes too long."""
+    try:
+        yield
+    except psycopg.errors.QueryCanceled:
+        raise unavailable(
+            "too_slow",
+            "The answer took longer than a request may take.",
+            "Ask for fewer days, columns or rows, or for CSV.",
+        ) from None
+    except (PoolTimeout, PoolClosed, psycopg.OperationalError):
+        raise database_away() from None
+    except psycopg.DataError:
+        raise bad_request(
+            "A value does not fit the type of its column.", "See /openapi.json."
+        ) from None
 
 
 def refused_role(role: str) -> ApiError:
@@ -141,8 +169,6 @@ def database_away() -> ApiError:
 async def _configure(connection: psycopg.AsyncConnection) -> None:
     await connection.set_autocommit(True)
     await connection.execute(session.ALLOW_VIEWS)
-    await connection.set_autocommit(False)
-    await connection.set_read_only(True)
     _adapt(connection)
 
 

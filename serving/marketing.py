@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from fastapi import APIRouter, Request
-from psycopg.rows import dict_row
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
@@ -44,14 +42,15 @@ async def stats(request: Request) -> Response:
     """Return the figures of the marketing site, as they were last exported."""
     service = service_of(request)
     _check(request, service)
-    async with service.connections.as_role(MARKETING_ROLE) as connection:
-        found = await connection.cursor(row_factory=dict_row).execute(_ROW)
-        row: dict[str, Any] | None = await found.fetchone()
-    if row is None:
+    names, rows = await service.connections.rows(MARKETING_ROLE, _ROW)
+    if not rows:
         raise unavailable(
             "not_exported", "Nothing is exported yet.", "It is there after `warehouse export`.", 60
         )
-    return json_answer(row, {"Cache-Control": "no-store", "Vary": "Authorization, Origin"})
+    return json_answer(
+        dict(zip(names, rows[0], strict=True)),
+        {"Cache-Control": "no-store", "Vary": "Authorization, Origin"},
+    )
 
 
 def _check(request: Request, service: Service) -> None:

@@ -78,9 +78,8 @@ class MartStates:
 
     async def _read(self) -> Mapping[str, MartState]:
         try:
-            async with self._connections.as_role(ANALYST) as connection:
-                found = await connection.execute(_STATES)
-                return {mart: MartState(*state) for mart, *state in await found.fetchall()}
+            _, found = await self._connections.rows(ANALYST, _STATES)
+            return {mart: MartState(*state) for mart, *state in found}
         except (
             psycopg.errors.UndefinedTable,
             psycopg.errors.UndefinedColumn,

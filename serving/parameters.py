@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import PydanticCustomError
+from starlette.datastructures import QueryParams
 
 from serving.catalogue import Column, Mart, Period, Type, instant_of
 from serving.mart_query import MOST_ROWS, PAGE_ROWS, MartQuery, Order, as_text
@@ -149,10 +150,13 @@ _ROW_TYPES: Mapping[Type, dict[str, Any]] = {
 }
 
 
+_LISTS, _RANGE = frozenset({"columns", "order"}), frozenset({"start", "end"})
+
+
 class Parameters(BaseModel):
     """What every mart's endpoint takes."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(extra="forbid")
 
     columns: list[str] | None = None
     order: list[str] | None = None
@@ -248,6 +252,14 @@ def parameters_of(mart: Mart) -> type[Parameters]:
             None,
         )
     return create_model(f"{_camel(mart.name)}Parameters", __base__=Parameters, **fields)
+
+
+def read_parameters(model: type[Parameters], given: QueryParams) -> Parameters:
+    """Return the parameters of a request. Raises ValidationError."""
+    lists = _LISTS | (model.model_fields.keys() - Parameters.model_fields.keys() - _RANGE)
+    return model.model_validate(
+        {name: given.getlist(name) if name in lists else given[name] for name in given}
+    )
 
 
 def query_of(mart: Mart, given: Parameters) -> MartQuery:

@@ -10,6 +10,8 @@ from serving.app import create_app, prefix_of
 from warehouse import database, embedded
 from warehouse.settings import settings
 
+logger = logging.getLogger("warehouse.api")
+
 STOP_SECONDS = 10
 # Browsers and load balancers keep connections for about a minute.
 KEEP_ALIVE_SECONDS = 65
@@ -18,10 +20,15 @@ KEEP_ALIVE_SECONDS = 65
 def serve(host: str, port: int) -> None:
     """Serve until SIGTERM. Raises SettingError, DatabaseError or CatalogueError."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
-    logging.getLogger("warehouse.api").setLevel(logging.INFO)
+    logger.setLevel(logging.INFO)
     if database.is_embedded():
         embedded.start()
-    uvicorn.Server(config(host, port)).run()
+    served = config(host, port)
+    try:
+        database.connect_as_api().close()
+    except database.DatabaseError as error:
+        logger.warning("The API answers 503 meanwhile: %s", error)
+    uvicorn.Server(served).run()
 
 
 def config(host: str, port: int) -> uvicorn.Config:

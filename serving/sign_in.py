@@ -5,52 +5,23 @@ The cookie is the key itself, so that it ends when the key expires or is revoked
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
-import os
-import secrets
 from contextlib import suppress
-from datetime import UTC, datetime
-from pathlib import Path
 from urllib.parse import parse_qs
 
-import psycopg
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from serving.callers import COOKIE, refuse_other_sites
 from serving.errors import bad_request, forbidden, unauthorized
 from serving.service import Service, service_of
-from warehouse import key_store, private_files
-from warehouse.database import ANALYST
 from warehouse.keys import KeyKind
+from warehouse.sign_in_links import take_key
 
-LINK_DAYS = 1
 # A form holds a key and where to go; the rest is not read.
 MOST_BYTES = 4_096
 
 router = APIRouter(include_in_schema=False)
-
-
-def new_link(connection: psycopg.Connection, home: Path, address: str) -> str:
-    """Return a link that signs an analyst in once, for a day, on this machine.
-
-    Its key is in a private file of the home until then. Raises KeyRefusedError.
-    """
-    key = key_store.create(
-        connection,
-        home,
-        KeyKind.READ,
-        role=ANALYST,
-        name=f"Signed in by a link of {datetime.now(UTC):%Y-%m-%d %H:%M}",
-        expires_in_days=LINK_DAYS,
-    )
-    token = secrets.token_urlsafe(24)
-    file = _file(home, token)
-    private_files.make_folder(file.parent)
-    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as new:
-        new.write(key.key)
-    return f"{address}/sign-in/{token}"
 
 
 @router.get("/sign-in/{token}")
@@ -59,17 +30,9 @@ async def follow_link(request: Request, token: str) -> Response:
     service = service_of(request)
     if not _is_on_this_machine(request):
         raise forbidden("Such a link works on the machine of the warehouse alone.")
-    file = _file(service.settings.home, token)
-    taken = file.with_suffix(f".{secrets.token_hex(4)}")
-    try:
-        # Of two who follow it at once, one gets it.
-        file.rename(taken)
-        key = taken.read_text("utf-8")
-    except OSError:
-        raise unauthorized("The link was used before, or has expired.") from None
-    finally:
-        with suppress(OSError):
-            taken.unlink()
+    key = take_key(service.settings.home, token)
+    if key is None:
+        raise unauthorized("The link was used before, or has expired.")
     return _signed_in(request, service, key, "")
 
 
@@ -125,10 +88,6 @@ async def _form(request: Request) -> dict[str, str]:
     except ValueError:
         raise bad_request("The form can't be read.") from None
     return {name: values[-1] for name, values in fields.items()}
-
-
-def _file(home: Path, token: str) -> Path:
-    return home / "sign-in" / hashlib.sha256(token.encode()).hexdigest()
 
 
 def _is_on_this_machine(request: Request) -> bool:

@@ -22,6 +22,7 @@ from psycopg.rows import class_row
 from warehouse import database, private_files
 from warehouse.errors import WarehouseError
 from warehouse.keys import Key, KeyKind, copy_of_keys, digest_of, encode_keys, origin_of
+from warehouse.settings import settings
 from warehouse.sql_files import read_sql
 
 # A random part of this many bytes can't be guessed, so its hash need not be slow to compute.
@@ -42,6 +43,12 @@ DEFAULT_PER_MINUTE = {
 }
 OF_ONE_CLIENT = frozenset({KeyKind.BROWSER, KeyKind.SERVER})
 WITH_ORIGINS = frozenset({KeyKind.BROWSER, KeyKind.MARKETING})
+
+
+# Keys that `warehouse demo` and `warehouse serve --dev` make: their name, their client, and where
+# development servers of sites listen.
+EXAMPLE, EXAMPLE_CLIENT = "example", "acme"
+EXAMPLE_ORIGINS = ("http://localhost:8080", "http://localhost:5173", "http://localhost:4000")
 
 
 class KeyRefusedError(WarehouseError):
@@ -110,6 +117,36 @@ def create(
     return NewKey(key_id, key)
 
 
+def example_keys() -> list[str]:
+    """Make a key of each kind to try the servers with; return lines that show them.
+
+    They are made, and can be shown, once: later calls return nothing.
+    """
+    with database.connect(application_name="warehouse keys") as connection:
+        row = connection.execute(
+            "select exists (select from warehouse.keys where name = %s)", (EXAMPLE,)
+        ).fetchone()
+        if row and row[0]:
+            return []
+        made = {
+            kind: create(
+                connection,
+                settings().home,
+                kind,
+                client=EXAMPLE_CLIENT if kind in OF_ONE_CLIENT else None,
+                role=database.ANALYST if kind is KeyKind.READ else None,
+                origins=list(EXAMPLE_ORIGINS) if kind is KeyKind.BROWSER else None,
+                name=EXAMPLE,
+            )
+            for kind in KeyKind
+        }
+    return [
+        f"Keys to try it with, shown this one time (client {EXAMPLE_CLIENT}, pages of "
+        f"{', '.join(EXAMPLE_ORIGINS)}):",
+        *(f"  {kind:<10} {key.key}" for kind, key in made.items()),
+    ]
+
+
 def revoke(connection: psycopg.Connection, home: Path, key_id: str) -> None:
     """Revoke a key; revoking it again changes nothing. Raises KeyRefusedError if there is none."""
     found = connection.execute(
@@ -134,14 +171,6 @@ def listed(connection: psycopg.Connection) -> list[ListedKey]:
         )
         .fetchall()
     )
-
-
-def is_named(connection: psycopg.Connection, name: str) -> bool:
-    """Return whether there is a key of this name, even a revoked one."""
-    row = connection.execute(
-        "select exists (select from warehouse.keys where name = %s)", (name,)
-    ).fetchone()
-    return bool(row and row[0])
 
 
 def write_copy(connection: psycopg.Connection, home: Path) -> None:

@@ -47,6 +47,12 @@
 {%- endmacro %}
 
 
+{# What producers `SITE/INSTANCE` have in common: the loss of thousands of browsers is one row a day. #}
+{% macro site_of(producer) -%}
+    split_part({{ producer }}, '/', 1)
+{%- endmacro %}
+
+
 {# How bad a window's share of errors is: 1 medium, 2 high, 3 critical. NULL if it is tolerable. #}
 {% macro error_severity(errors, calls) -%}
     case

@@ -170,11 +170,11 @@ class Collector:
             self._waiting = (now, await asyncio.to_thread(waiting, self.folder))
         return self._waiting[1]
 
-    def report_traffic(self, oldest_seconds: float) -> None:
+    def report_traffic(self, found: Waiting) -> None:
         """Append what was counted in the last minute to the spool, as any other event."""
         segment = self.spool.segment(EVENTS)
         sender = Sender(_OWN_KEY, None, None)
-        judged = self._judge_of(segment).events(self.traffic.report(oldest_seconds), sender)
+        judged = self._judge_of(segment).events(self.traffic.report(found), sender)
         if judged.records:
             done = self.spool.append(segment, b"".join(judged.records))
             # If there is no room, the next minute is reported.

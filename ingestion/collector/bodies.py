@@ -16,8 +16,8 @@ LARGEST_BODY = 1 << 20
 MOST_EVENTS = 1_000
 # zstd may return 128 KiB for 4 bytes, and returns all output of its input at once.
 ZSTD_BYTES = 64
-# The memory of a decompressor: a frame may ask for 128 MiB.
-LARGEST_WINDOW = 1 << 20
+# The memory of a decompressor, as RFC 8878 recommends: a frame may ask for 128 MiB.
+LARGEST_WINDOW = 8 << 20
 _UTF8 = frozenset({"utf-8", "utf8", "us-ascii"})
 JSON, NDJSON, TEXT = "application/json", "application/x-ndjson", "text/plain"
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -72,7 +72,9 @@ def decompress(body: bytes, encoding: str) -> bytes:
         return body
     try:
         content = _gunzip(body) if encoding == "gzip" else _unzstd(body)
-    except (zlib.error, zstandard.ZstdError, EOFError):
+    except (zlib.error, zstandard.ZstdError, EOFError) as error:
+        if "too much memory" in str(error):
+            raise too_large() from None
         raise RefusedError(
             400, "invalid_encoding", f"The body is no complete {encoding} data: send it whole."
         ) from None

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,8 @@ import psycopg
 from ingestion.collector.landing import adopt, land_segment
 from ingestion.collector.room import Room
 from ingestion.collector.segments import CLOSED, OPEN, SegmentFile, segments
+from ingestion.load import ledger
+from ingestion.load.ledger import COLLECTOR
 from ingestion.load.loader import Receipts
 from warehouse import database, key_store, private_files
 from warehouse.errors import WarehouseError
@@ -70,6 +73,8 @@ class Lander:
         # When to try again those that could not be landed.
         self._retry_at: dict[str, float] = {}
         self._last_problem = ""
+        # Since when nothing has landed because the database failed, and why.
+        self._outage: tuple[datetime, str] | None = None
         self._recounted = self._keys_copied = -float("inf")
 
     def run(self) -> None:
@@ -88,10 +93,12 @@ class Lander:
                         for _ in range(2)
                     )
                     pause = POLL_SECONDS
+                    self._note_outage(control)
                     self._land_all(control, data)
                     return
             except (psycopg.Error, WarehouseError) as error:
-                self._report(error)
+                why = self._report(error)
+                self._outage = self._outage or (datetime.now(UTC), why)
             if is_last or self._stopping.is_set():
                 return
             self._stopping.wait(pause)
@@ -155,8 +162,15 @@ class Lander:
                 write_state(self._folder, "up")
             self._last_problem = ""
 
-    def _report(self, error: Exception) -> None:
-        """Say on standard error what is wrong, once until something else is."""
+    def _note_outage(self, control: psycopg.Connection) -> None:
+        """Record in the ledger that the database was away, which it could not know then."""
+        if self._outage:
+            since, why = self._outage
+            ledger.note_failure(control, COLLECTOR, f"Events waited in the spool: {why}", since)
+            self._outage = None
+
+    def _report(self, error: Exception) -> str:
+        """Say on standard error what is wrong, once until something else is; return it."""
         why = database.reason(error) if isinstance(error, psycopg.Error) else str(error)
         why = " ".join(why.split()) or type(error).__name__
         if why != self._last_problem:
@@ -164,6 +178,7 @@ class Lander:
             self._last_problem = why
         with suppress(OSError):
             write_state(self._folder, "away")
+        return why
 
 
 def _remove_left(folder: Path) -> None:

@@ -10,6 +10,8 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
+from ingestion.collector.segments import Waiting
+
 # Steps of the durations that are counted, each 9 % longer than the one before; from 0.01 ms.
 STEPS_PER_DOUBLING = 8
 SHORTEST_MS = 0.01
@@ -31,18 +33,18 @@ class Traffic:
         step = math.log2(max(seconds * 1_000 / SHORTEST_MS, 1)) * STEPS_PER_DOUBLING
         self._durations[math.ceil(step)] += 1
 
-    def report(self, oldest_seconds: float) -> list[bytes]:
-        """Return what was counted as events, and begin anew.
+    def report(self, waiting: Waiting) -> list[bytes]:
+        """Return what was counted and what waits as events, and begin to count anew.
 
-        ``oldest_seconds`` is the age of the oldest event that has not landed. Without requests and
-        without anything that waits, there is nothing to report.
+        Without requests and without anything that waits, there is nothing to report.
         """
-        if not self._requests and not oldest_seconds:
+        if not self._requests and not waiting.segments:
             return []
         metrics = {
             "collector_requests": float(self._requests),
             "collector_errors": float(self._errors),
-            "collector_lag_seconds": oldest_seconds,
+            "collector_lag_seconds": waiting.oldest_seconds,
+            "collector_waiting_bytes": float(waiting.bytes),
         }
         if self._requests:
             metrics["collector_p95_ms"] = self._percentile(0.95)

@@ -17,6 +17,7 @@ from ingestion.collector import protocol
 from ingestion.collector.app import Collector, create_app
 from ingestion.collector.protocol import BoundedProtocol
 from ingestion.collector.room import Quotas
+from ingestion.collector.segments import Waiting
 from ingestion.collector.spool import Spool
 from ingestion.collector.traffic import Traffic
 from warehouse.keys import KnownKeys
@@ -88,7 +89,7 @@ async def _work(listening: socket.socket, name: str, segment_seconds: float) -> 
         for chore in chores:
             chore.cancel()
         with suppress(Exception):
-            collector.report_traffic(0.0)
+            collector.report_traffic(Waiting())
         await asyncio.to_thread(spool.close)
 
 
@@ -112,7 +113,7 @@ async def _refresh(keys: KnownKeys) -> None:
 async def _report(collector: Collector) -> None:
     while True:
         await asyncio.sleep(REPORT_SECONDS)
-        collector.report_traffic((await collector.what_waits()).oldest_seconds)
+        collector.report_traffic(await collector.what_waits())
 
 
 def main(descriptor: str, name: str, segment_seconds: str) -> None:

@@ -160,6 +160,17 @@ def state_of_segment(connection: psycopg.Connection, digest: bytes) -> str | Non
     return row[0] if row else None
 
 
+def note_failure(
+    connection: psycopg.Connection, source: str, error: str, started_at: datetime
+) -> None:
+    """Record that nothing could be loaded from a source for some time, until now."""
+    connection.execute(
+        "insert into staging.loads (kind, source, head_digest, state, error, started_at, ended_at) "
+        "values (%s, %s, '', 'abandoned', %s, %s, clock_timestamp())",
+        (EVENTS, source, error, started_at),
+    )
+
+
 def counts_of(connection: psycopg.Connection, load_id: int) -> Counts:
     """Return the total counts of a load's committed batches."""
     row = connection.execute(

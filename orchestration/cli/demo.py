@@ -13,7 +13,7 @@ def demo(json: Json = False) -> None:
 
     Running it again changes nothing.
     """
-    from orchestration.cli.demo_steps import run_demo
+    from orchestration.cli.demo_steps import run_demo, sign_in_link
 
     done = run_demo()
     emit(
@@ -32,8 +32,10 @@ def demo(json: Json = False) -> None:
         row_table(done.row),
         "",
         f"{done.checks_passed} checks passed. Data Docs: {done.docs}",
+        *(("", *done.keys) if done.keys else ()),
         "",
         "Next",
         *(f"  {command:<42} {what}" for command, what in done.next_commands.items()),
         json=json,
+        notes=[] if json else ["", f"A link that signs you in to its API, once: {sign_in_link()}"],
     )

@@ -20,8 +20,10 @@ from orchestration.operations.build import BuildOptions, build
 from orchestration.operations.export import StatsRow, export_row
 from warehouse import database, private_files
 from warehouse.errors import WarehouseError
+from warehouse.key_store import example_keys
 from warehouse.schema.migrate import migrate
 from warehouse.settings import settings
+from warehouse.sign_in_links import new_link
 
 
 class DemoError(WarehouseError):
@@ -38,11 +40,12 @@ class DemoResult:
     row: StatsRow
     checks_passed: int
     docs: Path
+    keys: list[str]
     next_commands: dict[str, str]
 
 
 NEXT_COMMANDS = {
-    "make dev": "open the Dagster UI",
+    "make dev": "start the Dagster UI, the collector and the HTTP API",
     "source .venv/bin/activate": "make the command `warehouse` available, then",
     "warehouse psql": "query the marts with SQL",
     "warehouse status": "see how fresh each mart is",
@@ -96,8 +99,15 @@ def run_demo() -> DemoResult:
             row=row,
             checks_passed=sum(result.passed for result in results),
             docs=checks.docs_page(),
+            keys=example_keys(),
             next_commands=NEXT_COMMANDS,
         )
+
+
+def sign_in_link() -> str:
+    """Return a link that signs an analyst in once."""
+    with database.connect() as connection:
+        return new_link(connection, settings().home, settings().api_url.rstrip("/"))
 
 
 def _load(files: generate.SampleFiles, connection: psycopg.Connection) -> None:

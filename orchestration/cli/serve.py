@@ -1,4 +1,4 @@
-"""`warehouse serve`: runs Dagster."""
+"""`warehouse serve`: runs Dagster, the collector and the HTTP API."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port of Dagster's UI.")] = 3000,
     docs_port: Annotated[int, typer.Option(help="The port of the docs it links to.")] = 3001,
+    collector_port: Annotated[
+        int, typer.Option(help="The port of the collector, which takes events over HTTP.")
+    ] = 8000,
+    api_port: Annotated[int, typer.Option(help="The port of the HTTP API.")] = 8001,
     postgres_port: Annotated[
         int | None,
         typer.Option(
@@ -28,7 +32,7 @@ def serve(
         ),
     ] = False,
 ) -> None:
-    """Run Dagster: UI, schedules and runs, until Ctrl-C or SIGTERM."""
+    """Run Dagster, the collector and the HTTP API, until Ctrl-C or SIGTERM."""
     from orchestration.serve import processes
 
-    processes.serve(host, port, docs_port, postgres_port, dev=dev)
+    processes.serve(host, port, docs_port, collector_port, api_port, postgres_port, dev=dev)

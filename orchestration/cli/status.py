@@ -1,4 +1,4 @@
-"""`warehouse status`: shows how fresh the marts are."""
+"""`warehouse status`: shows how fresh the marts are, and what the collector has not landed."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from orchestration.cli.output import Table, emit
 def status(json: Json = False) -> None:
     """Show each mart: its rows, batches it has not read yet, age and last checks.
 
-    Times are in UTC. --json also shows the last batch and the time as of which
-    each mart is built.
+    The last line says what waits in the collector's spool on this machine. Times
+    are in UTC. --json also shows the last batch and the time as of which each mart
+    is built.
     """
+    from orchestration.operations.collecting import described, spooled
     from orchestration.operations.status import mart_statuses
     from warehouse import database
 
     with database.connect_as_builder() as connection:
         marts = mart_statuses(connection)
+    found = spooled()
     emit(
-        {"marts": marts},
+        {"marts": marts, "collector": found},
         Table(
             ("mart", "rows", "unread", "age", "checks", "checked at"),
             [
@@ -37,5 +40,6 @@ def status(json: Json = False) -> None:
                 for mart in marts
             ],
         ),
+        described(found),
         json=json,
     )

@@ -9,6 +9,7 @@ import dagster as dg
 from expectations.checks import SEVERITIES, CheckResult, docs_page, run_checks, suite_content
 from orchestration.definitions.dbt_assets import parents
 from orchestration.definitions.marketing_row import ROW
+from orchestration.operations.collecting import LAG_LIMIT, described, is_behind, spooled
 from orchestration.operations.freshness import ROW_LIMIT, Freshness, mart_ages, mart_limit, row_age
 from orchestration.operations.lineage import manifest, with_ancestors
 from orchestration.operations.status import NothingBuiltError, require_built
@@ -17,6 +18,8 @@ from warehouse.settings import settings
 
 SEVERITY = {"error": dg.AssetCheckSeverity.ERROR, "warn": dg.AssetCheckSeverity.WARN}
 FRESHNESS_CHECK = "is_fresh"
+LANDED = dg.AssetKey(["staging", "raw_events"])
+COLLECTOR_CHECK = "collector_keeps_up"
 
 
 def _marts() -> dict[str, str]:
@@ -93,6 +96,18 @@ def freshness_results() -> Iterator[dg.AssetCheckResult]:
     yield _freshness(ROW, Freshness(of_row, ROW_LIMIT))
 
 
+def collector_results() -> Iterator[dg.AssetCheckResult]:
+    """Yield whether what came over HTTP lands soon."""
+    found = spooled()
+    yield dg.AssetCheckResult(
+        asset_key=LANDED,
+        check_name=COLLECTOR_CHECK,
+        passed=not is_behind(found),
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"detail": described(found), "waiting_bytes": found.bytes},
+    )
+
+
 def _freshness(asset: dg.AssetKey, found: Freshness) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         asset_key=asset,
@@ -143,11 +158,26 @@ def freshness_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.Asse
     yield from _selected(context, freshness_results())
 
 
-CHECKS = [boundary_checks, stats_checks, staging_checks, freshness_checks]
+@dg.multi_asset_check(
+    specs=[
+        dg.AssetCheckSpec(
+            COLLECTOR_CHECK,
+            asset=LANDED,
+            description=f"No event waits in the collector's spool for more than {LAG_LIMIT}.",
+        )
+    ]
+)
+def collector_check() -> Iterator[dg.AssetCheckResult]:
+    """Check how long events wait in the collector's spool."""
+    yield from collector_results()
+
+
+CHECKS = [boundary_checks, stats_checks, staging_checks, freshness_checks, collector_check]
 
 
 def monitoring_results() -> Iterator[dg.AssetCheckResult]:
     """Run the checks that are independent of builds; freshness only after the first build."""
+    yield from collector_results()
     yield from suite_results("landed_volume", "staging_columns")
     with suppress(NothingBuiltError):
         yield from freshness_results()

@@ -285,7 +285,7 @@ traffic = _job("traffic", "Builds the traffic marts with the models they need.",
 
 @dg.job(executor_def=dg.in_process_executor)
 def watch() -> None:
-    """Checks how fresh marts and row are, how much landed, and the columns of staging."""
+    """Checks how fresh marts and row are, how much landed or waits, and the columns of staging."""
     run_monitoring_checks()
 
 

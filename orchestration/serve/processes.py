@@ -1,4 +1,4 @@
-"""Starts and stops Dagster on one machine: code server, web servers and daemon, as one."""
+"""Starts and stops Dagster and the collector on one machine: all their processes, as one."""
 
 from __future__ import annotations
 
@@ -18,12 +18,17 @@ from orchestration.definitions.instance import dagster_environment, end_lost_run
 from orchestration.serve.postgres_port import open_port
 from warehouse import database, embedded, private_files
 from warehouse.errors import WarehouseError
+from warehouse.key_store import example_keys
 from warehouse.schema.migrate import migrate
 from warehouse.settings import settings
+from warehouse.sign_in_links import new_link
 
 DEFINITIONS = "orchestration.definitions.code_location"
 CODE_SERVER = "code server"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+WAREHOUSE = (sys.executable, "-m", "orchestration.cli")
 WEB = (sys.executable, "-m", "orchestration.serve.web")
+COLLECTOR = (*WAREHOUSE, "collect")
 # How long runs may take to end after SIGTERM. They cancel the statements that they wait for.
 STOP_SECONDS = 60
 POLL_SECONDS = 0.2
@@ -37,16 +42,18 @@ def serve(
     host: str,
     port: int,
     docs_port: int,
+    collector_port: int,
+    api_port: int,
     postgres_port: int | None = None,
     *,
     dev: bool = False,
 ) -> None:
-    """Run Dagster and the docs it links to, until SIGTERM or SIGINT or until a process ends.
+    """Run Dagster, its docs, the collector and the HTTP API, until one ends or SIGTERM or SIGINT.
 
     Meanwhile BI tools reach the embedded PostgreSQL by ``postgres_port``. With ``dev`` the UI's
-    "Reload definitions" loads changed code. Raises ServeError where one of the processes ends by
-    itself, where Dagster already runs on this instance, or where a port is asked for of a server
-    that is not the embedded one.
+    "Reload definitions" loads changed code, and the first time keys are made and printed. Raises
+    ServeError where one of the processes ends by itself, where Dagster already runs on this
+    instance, or where a port is asked for of a server that is not the embedded one.
     """
     if postgres_port is not None and not database.is_embedded():
         raise ServeError(
@@ -54,7 +61,7 @@ def serve(
             "WAREHOUSE_DATABASE_URL as it is."
         )
     lock = lock_instance()
-    if settings().web_password is None and host not in ("127.0.0.1", "::1", "localhost"):
+    if settings().web_password is None and host not in LOOPBACK:
         print(
             f"Everybody who can reach {host} can start, change and stop everything. Set "
             "WAREHOUSE_DAGSTER_PASSWORD, or let only a proxy that authenticates people reach it.",
@@ -62,8 +69,18 @@ def serve(
         )
     private_files.tighten_home(settings().home)
     _prepare()
+    if dev:
+        for line in example_keys():
+            print(line, file=sys.stderr)
+    if not _has_login_of_api():
+        print("The API does not run: set WAREHOUSE_API_DATABASE_URL.", file=sys.stderr)
+    elif dev and host in LOOPBACK:
+        with database.connect() as connection:
+            name = f"[{host}]" if ":" in host else host
+            link = new_link(connection, settings().home, f"http://{name}:{api_port}")
+        print(f"The API, and a link that signs you in once: {link}", file=sys.stderr)
     with port_for_tools(postgres_port):
-        _run(host, port, docs_port, lock, dev=dev)
+        _run(host, port, docs_port, collector_port, api_port, lock, dev=dev)
 
 
 @contextlib.contextmanager
@@ -82,7 +99,16 @@ def port_for_tools(port: int | None) -> Iterator[None]:
         embedded.close_port()
 
 
-def _run(host: str, port: int, docs_port: int, lock: IO[str], *, dev: bool) -> None:
+def _run(
+    host: str,
+    port: int,
+    docs_port: int,
+    collector_port: int,
+    api_port: int,
+    lock: IO[str],
+    *,
+    dev: bool,
+) -> None:
     environment = dagster_environment()
     end_lost_runs(environment)
     stopping: list[int] = []
@@ -98,7 +124,10 @@ def _run(host: str, port: int, docs_port: int, lock: IO[str], *, dev: bool) -> N
             "web server": [*WEB, "dagster", host, str(port), str(workspace)],
             "daemon": [_program("dagster-daemon"), "run", "-w", str(workspace)],
             "docs server": [*WEB, "docs", host, str(docs_port)],
+            "collector": [*COLLECTOR, "--host", host, "--port", str(collector_port)],
         }
+        if _has_login_of_api():
+            commands["API"] = [*WAREHOUSE, "api", "--host", host, "--port", str(api_port)]
         processes: dict[str, subprocess.Popen[bytes]] = {}
         docs = _write_docs()
         try:
@@ -118,6 +147,11 @@ def _run(host: str, port: int, docs_port: int, lock: IO[str], *, dev: bool) -> N
             _stop([*processes.values(), docs])
     if ended and not stopping:
         raise ServeError(f"The {ended[0]} ended by itself. See its output above.")
+
+
+def _has_login_of_api() -> bool:
+    """Return whether the API can sign in: on the user's own server the user makes its login."""
+    return database.is_embedded() or settings().api_server_url is not None
 
 
 def _code_server(socket: Path, dev: bool) -> list[str]:
@@ -176,7 +210,7 @@ def _prepare() -> None:
 def _write_docs() -> subprocess.Popen[bytes]:
     """Start to write dbt's docs. If that fails, it prints why, and everything else works."""
     return subprocess.Popen(
-        [sys.executable, "-m", "orchestration.cli", "docs"],
+        [*WAREHOUSE, "docs"],
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     )

@@ -434,7 +434,7 @@ def test_a_second_dagster_on_the_same_instance_is_refused_before_it_takes_runs_f
             processes.ServeError, match=rf"already runs on .*, as processes {os.getpid()}\."
         ),
     ):
-        processes.serve("127.0.0.1", 0, 0)
+        processes.serve("127.0.0.1", 0, 0, 0, 0)
     processes.lock_instance().close()
 
 

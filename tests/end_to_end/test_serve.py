@@ -174,7 +174,16 @@ def served(servers: Callable[[int], Server]) -> Iterator[Served]:
         (home / private_files.MARKER).touch()
         with (home / "log").open("wb") as log:
             process = subprocess.Popen(
-                [*WAREHOUSE, "serve", "--port", str(port), "--docs-port", str(docs_port)],
+                [
+                    *WAREHOUSE,
+                    "serve",
+                    "--port",
+                    str(port),
+                    "--docs-port",
+                    str(docs_port),
+                    "--collector-port",
+                    str(free_port()),
+                ],
                 stdout=log,
                 stderr=log,
                 umask=0,

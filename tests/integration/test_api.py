@@ -14,15 +14,16 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import hypothesis
 import psycopg
 import pytest
 import requests
+import schemathesis
 from psycopg import sql
 
 from serving import service
 from serving.catalogue import Access, Mart, Type, marts
-from serving.sign_in import new_link
-from tests.conftest import Server
+from tests.conftest import Server, examples
 from tests.support.api import READERS, Api, served, with_keys_of_readers
 from tests.support.building import build_at, warm_warehouse
 from tests.support.lines import rows, value
@@ -38,6 +39,7 @@ from tests.support.people import (
 from tests.support.processes import until
 from warehouse import key_store
 from warehouse.schema.access import roles
+from warehouse.sign_in_links import new_link
 
 ENDPOINTS = ("/v1/marts", "/v1/marts/analytics_daily", "/v1/dashboard", "/v1/alerts",
              "/v1/funnel?from=2026-01-01&to=2026-02-01&client_id=acme")  # fmt: skip
@@ -793,3 +795,63 @@ def test_people_sign_in_with_a_key_and_out_again(api: Api) -> None:
     assert post("/sign-in", key="x" * 10_000).status_code == 400
     assert api.request("POST", "/sign-in", data={"key": api.keys["acme"]}).status_code == 403
     assert "Max-Age=0" in post("/sign-out").headers["set-cookie"]
+
+
+# A mart of each kind: of a day, a month, a year and a month, an instant, none; a view; with JSON.
+OF_EACH_KIND = ("analytics_daily", "conversion_funnel", "user_monthly_usage", "chat_events",
+                "client_cohorts", "warehouse_events")  # fmt: skip
+# Of the server in front of the application: a line of more than 64 KiB is no request.
+NO_REQUEST = b"Invalid HTTP request received."
+
+
+def answers_as_described(api: Api, is_chosen: Callable[[str], bool], count: int) -> int:
+    """Send right and wrong requests to the chosen endpoints; return how many there are."""
+    schema = schemathesis.openapi.from_url(f"{api.url}/openapi.json")
+    # Schemas do not say that `from` comes before `to`, or what a cursor is.
+    excluded = schemathesis.checks.CHECKS.get_one("positive_data_acceptance")
+    chosen = [
+        operation
+        for found in schema.get_all_operations()
+        if is_chosen((operation := found.ok()).path)
+    ]
+    for operation in chosen:
+        for mode in schemathesis.GenerationMode:
+
+            @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
+            @hypothesis.settings(examples(count), phases=[hypothesis.Phase.generate])
+            def answer_as_described(case: schemathesis.Case) -> None:
+                answer = case.call(headers={"Authorization": f"Bearer {api.keys['ann']}"})
+                if answer.content != NO_REQUEST:
+                    case.validate_response(answer, excluded_checks=[excluded])
+
+            answer_as_described()
+    return len(chosen)
+
+
+def test_every_answer_is_as_described(api: Api) -> None:
+    chosen = {f"/v1/marts/{name}" for name in OF_EACH_KIND}
+    asked = answers_as_described(
+        api, lambda path: path in chosen or not path.startswith("/v1/marts/"), 3
+    )
+    assert asked == len(OF_EACH_KIND) + 6
+
+
+@pytest.mark.deep
+def test_every_answer_of_every_mart_is_as_described(api: Api) -> None:
+    assert answers_as_described(api, lambda path: path.startswith("/v1/marts/"), 5) == len(marts())
+
+
+def test_every_mart_has_an_endpoint_with_typed_parameters(api: Api) -> None:
+    described = api.get("/openapi.json").json()
+    for mart in marts().values():
+        operation = described["paths"][f"/v1/marts/{mart.name}"]["get"]
+        given = {one["name"]: one["schema"] for one in operation["parameters"]}
+        assert given.keys() >= {"columns", "order", "limit", "cursor", "format"}
+        assert ("from" in given) == (mart.period is not None)
+        assert {column.name for column in mart.filters} <= given.keys()
+        assert operation["summary"] == mart.grain
+        assert operation["responses"].keys() >= {"200", "304", "400", "401", "403", "429", "503"}
+    page = described["components"]["schemas"]["AnalyticsDailyRow"]["properties"]
+    assert page["revenue_attributed_cents"]["type"] == "integer"
+    assert page["revenue_attributed_cents"]["description"].endswith("Unit: cents.")
+    assert {"type": "null"} in page["avg_rating"]["anyOf"]

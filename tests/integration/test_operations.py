@@ -288,6 +288,20 @@ def test_a_number_touches_its_day_and_that_of_the_next_greater_one(warm, tmp_pat
 
 
 @pytest.mark.deep
+def test_what_was_dropped_touches_the_day_that_reports_it(warm, tmp_path):
+    start_afresh(warm)
+    land(tmp_path, [numbered("01-12T09:00", 5, "web/1"), numbered("01-12T09:00", 7, "web/1")])
+    build_at(AS_OF)
+    # The number is known, but what comes with it is not.
+    again = numbered("01-12T10:00", 7, "web/1")
+    again["context"]["dropped"] = 1
+    land(tmp_path, [again])
+    cells = touched(warm, CELLS, lambda: build_at(AS_OF))
+    assert cells["ingest_loss_daily"] == {"web 01-12"}
+    assert warm.execute("select gaps, dropped from marts.ingest_loss_daily").fetchall() == [(1, 1)]
+
+
+@pytest.mark.deep
 def test_a_number_counts_on_its_first_day_and_a_duplicate_changes_nothing(warm, tmp_path):
     start_afresh(warm)
     twelfth = numbered("01-12T09:00", 5)

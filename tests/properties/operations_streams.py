@@ -108,7 +108,8 @@ FEATURES = ("search", "export", "")
 COSTS = (0, 0.005, 0.015, 0.1, 1.25, 3, 1e-08, None, ABSENT, ABSENT)
 VIEWS = ("sales", "", "none", None, ABSENT)
 DASHBOARD_EVENTS = ("analytics.dashboard_view", "analytics.filter_change", "analytics.export")
-PRODUCERS = ("web", "web", "app", "")
+# Two instances of a site, and the site itself as a program of its own.
+PRODUCERS = ("web", "web/1", "web/2", "app", "")
 NUMBERS = (0, 1, 2, 3, 4, 5, 7, 8, 12, 10**15)
 
 
@@ -301,6 +302,7 @@ def numbered(draw: st.DrawFn, at: Moments) -> list[Event]:
                 **(event.get("context") or {}),
                 "producer": draw(st.sampled_from((*[producer] * 8, None, ABSENT))),
                 "sequence": draw(st.sampled_from((*[number] * 7, float(number), None, ABSENT))),
+                "dropped": draw(st.sampled_from((*[ABSENT] * 5, None, 0, 2, 3.0))),
             }
         )
         made.append(event)

@@ -19,7 +19,7 @@ open, and nothing that people did by hand; two of them may be equal.
 from __future__ import annotations
 
 import uuid
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -369,34 +369,43 @@ def ingest_loss_daily(events: list[Event], used: list[Use], as_of: datetime) -> 
         for record in visible_in_order(events, as_of)
         if "producer" in record.context and "sequence" in record.context
     ]
+    # By producer, number and day, what an event with that number says was dropped.
+    said: Counter[Use] = Counter()
+    for record in visible_in_order(events, as_of):
+        if "producer" in record.context and "sequence" in record.context:
+            number = int(exact(record.context["sequence"]))
+            use = (record.context["producer"], number, record.day)
+            said[use] = max(said[use], int(exact(record.context.get("dropped", 0))))
     # Only the day is known of the others: they count from its first instant on.
     uses.extend(use for use in used if midnight(use[2]) < as_of)
 
-    rows = []
+    # By what stands before the slash, and day.
+    totals: dict[tuple[str, date], Counter[str]] = defaultdict(Counter)
     for producer, of_producer in grouped(uses, lambda use: use[0]).items():
+        site = producer.split("/")[0]
         day_of = {
             number: min(day for _, _, day in sightings)
             for number, sightings in grouped(of_producer, lambda use: use[1]).items()
         }
-        seen: Counter[date] = Counter()
-        missing: Counter[date] = Counter()
         number_before = None
         for number in sorted(day_of):
-            seen[day_of[number]] += 1
+            total = totals[site, day_of[number]]
+            total["seen"] += 1
+            total["dropped"] += said[producer, number, day_of[number]]
             if number_before is not None:
-                missing[day_of[number]] += number - number_before - 1
+                total["missing"] += number - number_before - 1
             number_before = number
-        rows.extend(
-            {
-                "producer": producer,
-                "date": day,
-                "events_seen": seen[day],
-                "gaps": missing[day],
-                "loss_percent": pct2(missing[day], seen[day] + missing[day]),
-            }
-            for day in seen
-        )
-    return rows
+    return [
+        {
+            "producer": site,
+            "date": day,
+            "events_seen": total["seen"],
+            "gaps": total["missing"],
+            "dropped": total["dropped"],
+            "loss_percent": pct2(total["missing"], total["seen"] + total["missing"]),
+        }
+        for (site, day), total in totals.items()
+    ]
 
 
 def dashboard_summary(events: list[Event], as_of: datetime) -> list[Row]:

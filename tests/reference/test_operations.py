@@ -279,6 +279,23 @@ def test_lines_that_were_not_accepted_have_used_their_numbers() -> None:
     assert [picked(row, "date") for row in at_midnight] == [(date(2025, 3, 9),)]
 
 
+def test_the_loss_of_a_sites_instances_is_added_up() -> None:
+    def tracked(producer: str, number: int, dropped: int | None = None) -> Event:
+        made = used(producer, number, "2025-03-10T08:00:00Z")
+        made["context"]["dropped"] = dropped
+        return made
+
+    events = [
+        tracked("web/1", 0), tracked("web/1", 3, 2), tracked("web/1", 3, 1),
+        tracked("web/2/x", 9), tracked("web", 1, 5), tracked("app/1", 4),
+    ]  # fmt: skip
+    rows = ingest_loss_daily(events, [("web/2/x", 11, date(2025, 3, 10))], AS_OF)
+    assert {row["producer"]: picked(row, "events_seen", "gaps", "dropped") for row in rows} == {
+        "web": (5, 3, 7),
+        "app": (1, 0, 0),
+    }
+
+
 def test_the_summary_of_periods() -> None:
     events = [
         payment("2025-03-20T11:00:00Z", "purchase", 10, user="ann"),

@@ -1,10 +1,11 @@
 {#
     Of a producer's new sequence numbers: the first day that used each, which it is counted on. A
     new number also touches the day of the next greater one, because the gap before that gets
-    smaller; a known number that an earlier day used touches both days.
+    smaller; a known number that an earlier day used touches both days. What was dropped touches the
+    day that reports it.
 #}
 {% macro touched__days_of_sequence_numbers() -%}
-    select changed.producer, days.date
+    select {{ site_of('changed.producer') }}, days.date
     from (
         select
             numbers.producer,
@@ -33,8 +34,8 @@
     ) as days (date)
     where changed.first_on is distinct from changed.was_first_on and days.date is not null
     union all
-    select distinct producer, occurred_on from new_rows
-    where is_erased or not {{ is_increment() }}
+    select distinct {{ site_of('producer') }}, occurred_on from new_rows
+    where is_erased or dropped > 0 or not {{ is_increment() }}
 {%- endmacro %}
 
 

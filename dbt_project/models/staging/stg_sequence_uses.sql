@@ -12,30 +12,40 @@ other_lines as (
 ),
 
 of_events as (
-    select distinct
+    select
         context ->> 'producer' as producer,
         (context ->> 'sequence')::numeric::bigint as "sequence",
         batch_seq,
         occurred_at,
-        occurred_on
+        occurred_on,
+        coalesce((context ->> 'dropped')::numeric::bigint, 0) as dropped
     from raw_events
     where context ->> 'producer' is not null and context ->> 'sequence' is not null
 ),
 
 of_other_lines as (
-    select distinct
+    select
         producer,
         "sequence",
         batch_seq,
         day::timestamp at time zone 'utc' as occurred_at,
-        day as occurred_on
+        day as occurred_on,
+        0 as dropped
     from other_lines
 ),
 
 uses as (
     select * from of_events
-    union
+    union all
     select * from of_other_lines
 )
 
-select * from uses
+select
+    producer,
+    "sequence",
+    batch_seq,
+    occurred_at,
+    occurred_on,
+    max(dropped) as dropped
+from uses
+group by producer, "sequence", batch_seq, occurred_at, occurred_on

@@ -13,21 +13,24 @@ uses as not materialized (
 ),
 
 used_numbers as (
-    select distinct
+    select
         producer,
         "sequence",
-        occurred_on
+        occurred_on,
+        max(dropped) as dropped
     from uses
     where
         {{ in_touched('occurred_on', 'date') }}
-        and {{ in_touched_cells(['producer', 'occurred_on']) }}
+        and {{ in_touched_cells([site_of('producer'), 'occurred_on']) }}
+    group by producer, "sequence", occurred_on
 ),
 
 -- Each number on its first day only, and how many are missing before it.
 numbers as (
     select
-        used_numbers.producer,
+        {{ site_of('used_numbers.producer') }} as producer,
         used_numbers.occurred_on as date,
+        used_numbers.dropped,
         coalesce(used_numbers."sequence" - number_before."sequence" - 1, 0) as gap
     from used_numbers
     left join lateral (
@@ -53,6 +56,7 @@ losses as (
         date,
         count(*) as events_seen,
         sum(gap)::bigint as gaps,
+        sum(dropped)::bigint as dropped,
         {{ pct2('sum(gap)', 'count(*) + sum(gap)') }} as loss_percent,
         now() as updated_at
     from numbers
