@@ -36,7 +36,7 @@ export function table(caption, columns, rows, options = {}) {
   const most = options.bars ? Math.max(...rows.map((row) => row[options.bars] ?? 0), 0) : 0;
   return element(
     "div",
-    { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
+    { class: "scroll", tabindex: "0", role: "group", "aria-label": caption },
     element(
       "table",
       {},
@@ -195,7 +195,7 @@ function changes(tile, { data }, { range }) {
     { ...textOf("change_percent", "Change"), type: "figure", unit: "percent" }];
   const rows = found.map(({ measure, value, earlier, change }) =>
     [measure.label, value, earlier, change]);
-  const node = element("div", { class: "scroll", tabindex: "0", role: "region",
+  const node = element("div", { class: "scroll", tabindex: "0", role: "group",
     "aria-label": tile.title },
   element("table", {},
     element("thead", {}, element("tr", {}, ...columns.map((column, at) =>
@@ -418,7 +418,7 @@ function triangle(tile, { data }) {
   });
   const names = ["cohort_month", "month_number", "cohort_size", "active", "retention_rate", "is_complete"];
   return {
-    node: element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": tile.title },
+    node: element("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": tile.title },
       element("table", { class: "triangle" }, element("thead", {}, head), element("tbody", {}, ...lines))),
     columns: names.map((name) => ({ name, ...tile.columns[name] })),
     rows: shown.map((row) => names.map((name) => row[name])),
@@ -490,7 +490,7 @@ function bars(found, columns) {
     picture.append(label, name);
   });
   picture.append(svg("line", { x1: 0, x2: WIDTH * found.length, y1: zero, y2: zero }));
-  return element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "MRR bridge, drawn" },
+  return element("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "MRR bridge, drawn" },
     element("ul", { class: "legend" }, ...PARTS.map((_, at) =>
       element("li", { class: `key part-${at + 1}` }, columns[at + 2].label)),
     found.some((one) => !one.isComplete) ? element("li", { class: "unit hatched" }, "* still running") : null),
