@@ -289,7 +289,7 @@ LEADS = Page(
             by=("stage",),
             measures=(Measure("leads"), Measure("value_cents")),
             path="/v1/funnel",
-            note="As *Funnel by volume*, for the days of the range.",
+            note="As “Funnel by volume”, for the days of the range.",
             shown=_ONE,
         ),
         Tile(
@@ -398,6 +398,13 @@ REVENUE = Page(
         _figure(
             "churned-mrr", "platform_analytics", Measure("churned_mrr_cents", **_COST), shown=_ALL
         ),
+        _figure(
+            "client-revenue", "analytics_daily", Measure("revenue_attributed_cents"), shown=_ONE
+        ),
+        _figure(
+            "client-payments", "analytics_daily", Measure("payments_collected_cents"), shown=_ONE
+        ),
+        _figure("client-invoices", "analytics_daily", Measure("invoices_sent_cents"), shown=_ONE),
         Tile(
             id="bridge",
             kind=Kind.BRIDGE,
@@ -442,7 +449,40 @@ REVENUE = Page(
             shown=_ALL,
         ),
         Tile(
+            id="client-revenue-by-month",
+            kind=Kind.CHART,
+            title="Revenue, payments and open invoices by month",
+            mart="analytics_monthly",
+            measures=(
+                Measure("revenue_attributed_cents"),
+                Measure("payments_collected_cents"),
+                Measure("outstanding_invoices_cents"),
+            ),
+            shown=_ONE,
+            is_wide=True,
+        ),
+        Tile(
+            id="client-value-by-month",
+            kind=Kind.CHART,
+            title="Mean value of a job by month",
+            mart="analytics_monthly",
+            measures=(Measure("avg_job_value_cents", How.MAX),),
+            shown=_ONE,
+        ),
+        Tile(
+            id="client-sources",
+            kind=Kind.TABLE,
+            title="Revenue by source of leads",
+            mart="lead_sources",
+            by=("source",),
+            measures=(Measure("revenue_cents"), Measure("conversions")),
+            order="-revenue_cents",
+            note="By the month in which the lead came, and what it has brought until now.",
+            shown=_ONE,
+        ),
+        Tile(
             id="unit-economics",
+            is_for_analysts=True,
             kind=Kind.TABLE,
             title="Unit economics by client",
             mart="unit_economics_monthly",
@@ -461,6 +501,7 @@ REVENUE = Page(
         ),
         Tile(
             id="margin-by-month",
+            is_for_analysts=True,
             kind=Kind.CHART,
             title="MRR and margin by month",
             mart="unit_economics_monthly",

@@ -127,7 +127,7 @@ def _tiles(page: Page, caller: Caller, marts: Mapping[str, Mart]) -> list[Tile]:
         tile
         for tile in page.tiles
         if caller.may_read(marts[tile.mart])
-        and (caller.is_analyst or tile.shown is not Shown.ALL_CLIENTS)
+        and (caller.is_analyst or not (tile.is_for_analysts or tile.shown is Shown.ALL_CLIENTS))
     ]
 
 

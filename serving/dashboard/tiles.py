@@ -129,6 +129,7 @@ class Tile:
     # Funnels only: steps come from rows that count all who came at least so far.
     steps: tuple[str, ...] = ()
     shown: Shown = Shown.ALWAYS
+    is_for_analysts: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -254,6 +255,19 @@ def _about(column: Column) -> dict[str, Any]:
     }
 
 
+def _about_measure(measure: Measure, column: Column | None) -> str:
+    match measure.how:
+        case How.RATIO:
+            whole = " and ".join(label_of(name) for name in measure.of)
+            return f"{label_of(measure.column)} as a share of {whole}."
+        case How.DAILY_MEAN if column:
+            return (
+                f"{_plain(column.description)} Mean over complete days; who comes on several days "
+                "counts on each."
+            )
+    return _plain(column.description) if column else ""
+
+
 def _plain(description: str) -> str:
     """Return a description as a page shows it: without marks, and cents are shown as dollars."""
     return _IN_CENTS.sub("", description.replace("`", ""))
@@ -267,7 +281,7 @@ def _measure(measure: Measure, mart: Mart) -> dict[str, Any]:
         "of": measure.of,
         "label": measure.label or label_of(measure.column),
         "unit": measure.unit or (first.unit if first else "count"),
-        "about": _plain(first.description) if first else "",
+        "about": _about_measure(measure, first),
         "lower_is_better": measure.lower_is_better,
     }
 

@@ -8,6 +8,10 @@ const HEIGHT = 220;
 const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [5, 5], [1, 4]];
 const compact = new Intl.NumberFormat("en-US", { notation: "compact", maximumFractionDigits: 1 });
 
+// Where there is no half of one, the axis names whole numbers.
+const COUNTED = new Set(["count", "tokens"]);
+const WHOLE = Array.from({ length: 36 }, (_, at) => [1, 2, 5][at % 3] * 10 ** Math.floor(at / 3));
+
 export const MOST_LINES = 6;
 
 function style(name) {
@@ -23,7 +27,10 @@ function tick(value, unit) {
   if (unit === "cents") return `$${compact.format(value / 100)}`;
   if (unit === "USD") return `$${compact.format(value)}`;
   if (unit === "percent") return `${compact.format(value)} %`;
-  return unit === "seconds" || unit === "milliseconds" ? amount(value, unit) : compact.format(value);
+  if (unit === "milliseconds") return value < 1000 ? `${value} ms` : `${compact.format(value / 1000)} s`;
+  if (unit !== "seconds") return compact.format(value);
+  if (value < 60) return `${value} s`;
+  return value < 7200 ? `${compact.format(value / 60)} min` : `${compact.format(value / 3600)} h`;
 }
 
 function hatched(context) {
@@ -98,7 +105,7 @@ export function chart(title, period, keys, series, running) {
         axes: [
           { ...axis, splits: () => ticks.map(seconds),
             values: () => ticks.map((key) => (period === "month" ? key : key.slice(5, 10))) },
-          { ...axis, size: 64, values: (_, values) => values.map((value) => tick(value, unit)) },
+          { ...axis, size: 64, ...(COUNTED.has(unit) ? { incrs: WHOLE } : {}), values: (_, values) => values.map((value) => tick(value, unit)) },
         ],
         series: [
           {},
