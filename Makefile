@@ -49,7 +49,7 @@ docs: $(VENV)/installed
 	$(BIN)/warehouse plan > docs/events.md
 	$(BIN)/warehouse docs
 	mkdir -p docs/images
-	WAREHOUSE_SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest -n0 -q -m "" tests/end_to_end/test_serve.py
+	WAREHOUSE_SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest -n0 -q -m "" tests/end_to_end/test_serve.py tests/end_to_end/test_dashboard.py::test_every_page_shows_the_demo
 
 stop: $(VENV)/installed
 	$(BIN)/warehouse stop

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.middleware import Middleware
@@ -34,6 +35,7 @@ from serving.dashboard.tiles import (
 from serving.errors import ApiError
 from serving.mart_states import MartState, now
 from serving.service import caller_of, service_of
+from warehouse.settings import Settings
 
 FOLDER = Path(__file__).parent
 PATH = "/dashboard"
@@ -150,9 +152,42 @@ def _as_of(tiles: Sequence[Tile], states: Mapping[str, MartState]) -> datetime:
 
 
 def _page(request: Request, template: str, status: int = 200, **values: Any) -> Response:
-    content = _templates.get_template(template).render(root=_root(request), **values)
-    headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-store"}
+    tracker = _tracker(service_of(request).settings)
+    content = _templates.get_template(template).render(
+        root=_root(request), tracker=tracker, **values
+    )
+    headers = {
+        "Content-Security-Policy": _policy(tracker),
+        "Cache-Control": "no-store",
+        # Without a referrer, browsers do not say either from which page a form is.
+        "Referrer-Policy": "same-origin",
+    }
     return HTMLResponse(content, status, headers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tracker:
+    """The collector that counts the use of the dashboard, and its key for it."""
+
+    url: str
+    key: str
+
+
+def _tracker(settings: Settings) -> _Tracker | None:
+    if settings.dashboard_collector_url is None or settings.dashboard_key is None:
+        return None
+    return _Tracker(settings.dashboard_collector_url.rstrip("/"), settings.dashboard_key)
+
+
+def _policy(tracker: _Tracker | None) -> str:
+    """Return the policy of a page, which may load the tracker and send to its collector."""
+    if tracker is None:
+        return POLICY
+    parts = urlsplit(tracker.url)
+    origin = f"{parts.scheme}://{parts.netloc}"
+    return POLICY.replace("script-src 'self'", f"script-src 'self' {origin}").replace(
+        "connect-src 'self'", f"connect-src 'self' {origin}"
+    )
 
 
 def _root(request: Request) -> str:

@@ -48,7 +48,10 @@ const page = {
       }
     }
   },
-  note() {},
+  // The tracker is there where a collector is configured; it sends nothing without consent.
+  note(event, properties = {}) {
+    window.warehouse?.track(event, { view: main.dataset.page, ...properties });
+  },
 };
 
 const tiles = [...document.querySelectorAll("[data-tile]")].map((one) => new Tile(one, page));
@@ -121,6 +124,7 @@ form.addEventListener("reset", () => {
 });
 form.elements.client_id?.addEventListener("focus", offerClients, { once: true });
 addEventListener("popstate", follow);
+page.note("analytics.dashboard_view");
 // Charts are painted with the colours of the theme.
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   for (const tile of tiles) if (tile.section.dataset.state === "ready") tile.draw();

@@ -178,7 +178,8 @@ export class Tile {
       download: `${this.about.mart}-${this.about.id}${days}.csv`,
     });
     link.click();
-    URL.revokeObjectURL(link.href);
+    // The download may begin after this.
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
     this.page.note("analytics.export", { format: "csv" });
   }
 }

@@ -225,7 +225,7 @@ function lines(tile, { data, meta }, { range, asOf }) {
     const byPeriod = new Map(groups(part.map((row) => ({ row, at: periodOf(tile, row) })), ["at"])
       .map(([[at], found]) => [at, found.map(({ row }) => row)]));
     return measures.map((measure, at) => ({
-      name: key.length ? key.join(" ") : columns[at].name,
+      name: [...key, columns[at].name].join(" "),
       label: key.length ? key.join(" ") : measure.label,
       unit: measure.unit,
       about: measure.about,
