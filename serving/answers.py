@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 import psycopg
+from psycopg import AsyncCopy
+from psycopg.abc import PQGen
 from starlette.datastructures import Headers
 from starlette.responses import Response, StreamingResponse
 
@@ -18,7 +20,7 @@ from serving.callers import Caller
 from serving.catalogue import Mart, Period
 from serving.connections import Connections
 from serving.errors import forbidden, not_built, unavailable
-from serving.mart_query import Bound, InSettings, MartQuery, copy_statement, page_statement
+from serving.mart_query import MartQuery, copy_statement, page_statement, settings_of
 from serving.mart_states import MartState, now
 
 # Rows of CSV are sent in pieces of about this size: fewer, and most of the time goes into sending.
@@ -106,17 +108,16 @@ async def read_page(
 
     ``state`` was read before: the rows are never older than it says.
     """
-    place = Bound()
-    statement = page_statement(query, place)
+    shape = query.shape
     try:
-        names, rows = await connections.rows(caller.role, statement, place.values)
+        rows = await connections.rows(caller.role, page_statement(shape), query.values)
     except _MISSING as error:
         raise missing(error, query.mart, state) from None
     # After the columns that were asked for come those of the order.
     data = [dict(zip(query.columns, row, strict=False)) for row in rows]
     cursor = None
     if len(rows) >= query.limit:
-        last = dict(zip(names, rows[-1], strict=True))
+        last = dict(zip(shape.found, rows[-1], strict=True))
         cursor = query.cursor([last[one.column] for one in query.full_order])
     return Page(data, meta_of(query, state, cursor))
 
@@ -171,20 +172,25 @@ class CsvStreams:
         self._free += 1
 
     async def _pieces(self, caller: Caller, query: MartQuery) -> AsyncIterator[bytes]:
-        place = InSettings()
-        statement = copy_statement(query, place)
         async with self._connections.as_role(caller.role, self._timeout) as connection:
-            await connection.execute(*place.statement)
+            await connection.execute(*settings_of(query.values))
             cursor = connection.cursor()
-            async with cursor.copy(statement) as copy:
-                piece, size = [], 0
-                async for row in copy:
-                    piece.append(bytes(row))
-                    size += len(row)
-                    if size >= PIECE_BYTES:
-                        yield b"".join(piece)
-                        piece, size = [], 0
-            yield b"".join([*piece, TRAILER.format(cursor.rowcount).encode()])
+            async with cursor.copy(copy_statement(query.shape)) as copy:
+                while piece := await connection.wait(_piece(copy)):
+                    yield piece
+            yield TRAILER.format(cursor.rowcount).encode()
+
+
+def _piece(copy: AsyncCopy) -> PQGen[bytes]:
+    """Return the next rows, none at the end.
+
+    As one wait for all of them: psycopg's own way, a wait for each row, takes twice as long.
+    """
+    rows, size = [], 0
+    while size < PIECE_BYTES and (row := (yield from copy._read_gen())):
+        rows.append(row)
+        size += len(row)
+    return b"".join(rows)
 
 
 class _Stream(StreamingResponse):

@@ -171,7 +171,7 @@ class Callers:
             self._copying = None
 
     async def _load(self, key: Key, role: str) -> Caller:
-        _, found = await self._connections.rows(None, _READER, {"key_id": key.key_id})
+        found = await self._connections.rows(None, _READER, {"key_id": key.key_id})
         if not found or not found[0][-1]:
             raise refused_role(role)
         ((name, is_analyst, client_id, user_id, _),) = found
@@ -184,7 +184,7 @@ class Callers:
 
     async def _plan(self, client_id: str) -> str | None:
         try:
-            _, found = await self._connections.rows(ANALYST, _PLAN, (client_id,))
+            found = await self._connections.rows(ANALYST, _PLAN, (client_id,))
         except (psycopg.errors.UndefinedTable, psycopg.errors.InsufficientPrivilege):
             return None
         return found[0][0] if found else None

@@ -139,7 +139,7 @@ class Period:
         return start.isoformat() if self.unit is Unit.HOUR else f"{start:%Y-%m-%d}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Mart:
     """A mart: its rows, who reads them, and how they are found.
 
@@ -194,13 +194,18 @@ def _mart(model: dict[str, Any], family: str, rendered: Any) -> Mart:
     api = meta.get("api", {})
     columns = {one["name"]: _column(one, rendered) for one in model["columns"]}
     keys = [one["columns"] for one in model.get("constraints", []) if one["type"] == "primary_key"]
-    key = tuple(api.get("key") or (keys and keys[0]) or ())
+    # Without a key the API sorts, and finds where a page ended, by all columns.
+    key = tuple(
+        api.get("key")
+        or (keys and keys[0])
+        or [name for name, one in columns.items() if _is_filter(one)]
+    )
     period = _period(model["name"], meta, columns)
     named = {*key, *(period.columns if period else ())}
-    if not key or (unknown := named - columns.keys()):
+    if unknown := named - columns.keys():
         raise CatalogueError(
-            f"The API can't serve {model['name']}: declare which columns are its key, under "
-            f"`config: meta: api: key:`{f' (unknown: {sorted(unknown)})' if key else ''}."
+            f"The API can't serve {model['name']}: it has no {' and no '.join(sorted(unknown))}. "
+            "See `config: meta: api:` in its YAML."
         )
     return Mart(
         model["name"],

@@ -21,7 +21,6 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from serving.errors import ApiError, bad_request, forbidden, unavailable
 from warehouse import database, session
-from warehouse.errors import WarehouseError
 
 # How long a request waits for a free connection, and for a new one while the database is away.
 WAIT_SECONDS = 3
@@ -36,6 +35,8 @@ class _RawJson(Loader):
         return msgspec.Raw(bytes(data))
 
 
+# The connection is gone without a word, or with one of these.
+_ENDED = (None, "57P01", "57P02")
 _OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 
 
@@ -53,7 +54,6 @@ class Connections:
             timeout=WAIT_SECONDS,
             reconnect_timeout=WAIT_SECONDS,
             configure=_configure,
-            reset=_refuse_open_transaction,
             open=False,
             name="warehouse api",
         )
@@ -68,18 +68,32 @@ class Connections:
 
     async def rows(
         self, role: str | None, statement: Query, values: Params | None = None
-    ) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """Return the columns and rows that a statement finds in a role; None is the API's own.
+    ) -> list[tuple[Any, ...]]:
+        """Return the rows that a statement finds in a role; None is the API's own.
 
         All of the transaction is sent at once. Raises ApiError where the database is away, refuses
         a value, or takes too long.
         """
-        async with _translated(), self._connection() as connection:
+        async with _translated():
+            try:
+                return await self._rows(role, statement, values)
+            except PoolTimeout:
+                raise
+            except psycopg.OperationalError as error:
+                if error.sqlstate not in _ENDED:
+                    raise
+                # The server ended the connection just now: as it restarts, or an operator asks.
+                return await self._rows(role, statement, values)
+
+    async def _rows(
+        self, role: str | None, statement: Query, values: Params | None
+    ) -> list[tuple[Any, ...]]:
+        async with self._connection() as connection:
             async with connection.pipeline():
                 await self._enter(connection, role, self._timeout)
                 found = await connection.execute(statement, values)
                 await connection.execute(_LEAVE)
-            return [column.name for column in found.description or ()], await found.fetchall()
+            return await found.fetchall()
 
     @asynccontextmanager
     async def as_role(
@@ -114,12 +128,15 @@ class Connections:
             await self._give_back(connection)
 
     async def _give_back(self, connection: psycopg.AsyncConnection) -> None:
-        """Return a connection, its transaction ended; one that still works is closed."""
+        """Return a connection whose transaction has ended; where it can't be ended, close it."""
         # Also where the client has gone, which cancels all that waits here.
         with anyio.CancelScope(shield=True):
             if connection.info.transaction_status in _OPEN:
                 with suppress(psycopg.Error):
                     await connection.rollback()
+            # Its transaction goes on, with the role of this request: nobody else may get it.
+            if connection.info.transaction_status is not TransactionStatus.IDLE:
+                await connection.close()
             await self._pool.putconn(connection)
 
 
@@ -175,9 +192,3 @@ async def _configure(connection: psycopg.AsyncConnection) -> None:
 def _adapt(context: AdaptContext) -> None:
     for name in ("json", "jsonb"):
         context.adapters.register_loader(name, _RawJson)
-
-
-async def _refuse_open_transaction(connection: psycopg.AsyncConnection) -> None:
-    """Close a connection whose transaction goes on: its role would be the next request's."""
-    if connection.info.transaction_status is not TransactionStatus.IDLE:
-        raise WarehouseError("a request left its transaction open")

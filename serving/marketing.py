@@ -42,13 +42,13 @@ async def stats(request: Request) -> Response:
     """Return the figures of the marketing site, as they were last exported."""
     service = service_of(request)
     _check(request, service)
-    names, rows = await service.connections.rows(MARKETING_ROLE, _ROW)
+    rows = await service.connections.rows(MARKETING_ROLE, _ROW)
     if not rows:
         raise unavailable(
             "not_exported", "Nothing is exported yet.", "It is there after `warehouse export`.", 60
         )
     return json_answer(
-        dict(zip(names, rows[0], strict=True)),
+        dict(zip(StatsAnswer.model_fields, rows[0], strict=True)),
         {"Cache-Control": "no-store", "Vary": "Authorization, Origin"},
     )
 

@@ -136,6 +136,7 @@ def route_of(marts: Mapping[str, Mart]) -> Route:
         if name not in marts:
             raise _unknown(name, [one for one in marts if caller.may_read(marts[one])])
         mart = marts[name]
+        request.state.endpoint = f"/v1/marts/{name}"
         caller.check(mart)
         given = read_parameters(parameters[name], request.query_params)
         return await _answer(request, caller, mart, given)

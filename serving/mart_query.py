@@ -1,6 +1,7 @@
 """What a request asks of a mart, and the SQL for it.
 
-Names of marts and columns come from the catalogue; values are bound, never part of the text.
+The text of a statement follows from the shape of a query alone: from names of the catalogue, and
+from which values there are. The values themselves are bound.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from typing import Any
 import msgspec
 from psycopg import sql
 
-from serving.catalogue import Column, Mart, Type
+from serving.catalogue import Column, Mart, Period, Type
 from serving.errors import bad_request
 
 PAGE_ROWS, MOST_ROWS = 1_000, 10_000
-# Where COPY takes the values of its conditions from: it has no parameters.
-_SETTING = "serving.{}"
+# COPY has no parameters: it takes its values from settings of the transaction with this prefix.
+SETTINGS = "serving"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,25 @@ class Order:
     def __str__(self) -> str:
         """Return it as in a request."""
         return f"-{self.column}" if self.descending else self.column
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A query without its values: ``after`` says which values of the last row are NULL."""
+
+    mart: Mart
+    columns: tuple[str, ...]
+    order: tuple[Order, ...]
+    has_range: bool
+    filters: tuple[str, ...]
+    limit: int
+    after: tuple[bool, ...] | None
+
+    @property
+    def found(self) -> tuple[str, ...]:
+        """The columns of a page: those that were asked for, then those of the order it lacks."""
+        more = (one.column for one in self.order if one.column not in self.columns)
+        return (*self.columns, *more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +84,34 @@ class MartQuery:
             *self.order,
             *(Order(name, descending) for name in self.mart.key if name not in given),
         )
+
+    @property
+    def shape(self) -> Shape:
+        """The query without its values."""
+        return Shape(
+            self.mart,
+            self.columns,
+            self.full_order,
+            self.start is not None and self.end is not None and self.mart.period is not None,
+            tuple(self.filters),
+            self.limit,
+            None if self.after is None else tuple(value is None for value in self.after),
+        )
+
+    @property
+    def values(self) -> dict[str, str | list[str]]:
+        """The values by name, as text."""
+        found: dict[str, str | list[str]] = {}
+        if self.shape.has_range and self.mart.period and self.start and self.end:
+            for name, bound in (("from", self.start), ("to", self.end)):
+                for number, value in enumerate(_bound(self.mart, self.mart.period, bound)):
+                    found[f"{name}_{number}"] = value
+        for number, values in enumerate(self.filters.values()):
+            found[f"among_{number}"] = list(values)
+        for number, value in enumerate(self.after or ()):
+            if value is not None:
+                found[f"after_{number}"] = value
+        return found
 
     @property
     def identity(self) -> str:
@@ -119,172 +167,148 @@ def as_text(value: Any) -> str | None:
             return str(value)
 
 
-# Returns the expression of a value, or of an array of values, of a type.
-Place = Callable[[str | Sequence[str], str], sql.Composable]
+def _bound(mart: Mart, period: Period, at: datetime) -> list[str]:
+    """Return where a range of periods begins or ends, as the period's columns write it."""
+    if not period.is_calendar_month:
+        is_day = mart.columns[period.columns[0]].type is Type.DATE
+        return [(at.date() if is_day else at).isoformat()]
+    month = period.first_from(at)
+    return [period.name(month)] if period.is_text else [str(month.year), str(month.month)]
 
 
-class Bound:
-    """Places values as parameters of the statement."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, Any] = {}
-
-    def __call__(self, value: str | Sequence[str], type: str) -> sql.Composable:
-        """Return a placeholder."""
-        name = f"p{len(self.values)}"
-        is_list = not isinstance(value, str)
-        self.values[name] = list(value) if is_list else value
-        cast = sql.SQL(f"::text[]::{type}[]" if is_list else f"::text::{type}")  # type: ignore[arg-type]
-        return sql.Placeholder(name) + cast
+# Returns the expression of a value by its name and type, or of an array of such values.
+Place = Callable[[str, str], sql.Composable]
 
 
-class InSettings:
-    """Places values in settings of the transaction, for statements without parameters."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, str | list[str]] = {}
-
-    def __call__(self, value: str | Sequence[str], type: str) -> sql.Composable:
-        """Return an expression that reads the setting."""
-        name = _SETTING.format(f"p{len(self.values)}")
-        is_list = not isinstance(value, str)
-        self.values[name] = list(value) if is_list else value
-        return sql.SQL("pg_catalog.current_setting({})::{}").format(
-            sql.Literal(name),
-            sql.SQL(f"{type}[]" if is_list else type),  # type: ignore[arg-type]
-        )
-
-    @property
-    def statement(self) -> tuple[sql.Composed, list[Any]]:
-        """The statement that makes the settings, and its parameters."""
-        calls, parameters = [sql.SQL("select null")], []
-        for name, value in self.values.items():
-            given = "%s::text[]::text" if isinstance(value, list) else "%s::text"
-            calls.append(sql.SQL(f"pg_catalog.set_config(%s, {given}, true)"))  # type: ignore[arg-type]
-            parameters += [name, value]
-        return sql.SQL(", ").join(calls), parameters
+def _parameter(name: str, type: str) -> sql.Composable:
+    text = "::text[]::" if type.endswith("[]") else "::text::"
+    return sql.Placeholder(name) + sql.SQL(text + type)  # type: ignore[arg-type]
 
 
-def page_statement(query: MartQuery, place: Place) -> sql.Composed:
-    """Return the statement of a page: its columns, then those of the order that it lacks.
+def _setting(name: str, type: str) -> sql.Composable:
+    return sql.SQL("pg_catalog.current_setting({})::{}").format(
+        sql.Literal(f"{SETTINGS}.{name}"),
+        sql.SQL(type),  # type: ignore[arg-type]
+    )
+
+
+@lru_cache(maxsize=1_000)
+def page_statement(shape: Shape) -> bytes:
+    """Return the statement of a page, whose parameters are the query's values.
 
     Rows that are equal in all of the order stay on one page, which may be longer for it.
     """
-    more = [one.column for one in query.full_order if one.column not in query.columns]
-    return sql.SQL("{} order by {} fetch first {} rows with ties").format(
-        _selection(query, (*query.columns, *more), place),
-        _order(query),
-        sql.Literal(query.limit),
+    return (
+        sql.SQL("{} order by {} fetch first {} rows with ties")
+        .format(_selection(shape, shape.found, _parameter), _order(shape), sql.Literal(shape.limit))
+        .as_bytes()
     )
 
 
-def copy_statement(query: MartQuery, place: Place) -> sql.Composed:
-    """Return the statement that streams all rows as CSV, with a header."""
-    return sql.SQL("copy ({} order by {}) to stdout with (format csv, header)").format(
-        _selection(query, query.columns, place), _order(query)
+@lru_cache(maxsize=1_000)
+def copy_statement(shape: Shape) -> bytes:
+    """Return the statement that streams all rows as CSV, with values from settings."""
+    return (
+        sql.SQL("copy ({} order by {}) to stdout with (format csv, header)")
+        .format(_selection(shape, shape.columns, _setting), _order(shape))
+        .as_bytes()
     )
 
 
-def _selection(query: MartQuery, columns: Sequence[str], place: Place) -> sql.Composed:
-    conditions = [*_in_range(query, place), *_filters(query, place)]
-    if query.after is not None:
-        conditions.append(_after(query, query.after, place))
+def settings_of(values: Mapping[str, str | list[str]]) -> tuple[str, list[str | list[str]]]:
+    """Return the statement that makes the settings of a transaction, and its parameters."""
+    calls, parameters = ["null"], []
+    for name, value in values.items():
+        given = "%s::text[]::text" if isinstance(value, list) else "%s::text"
+        calls.append(f"pg_catalog.set_config(%s, {given}, true)")
+        parameters += [f"{SETTINGS}.{name}", value]
+    return f"select {', '.join(calls)}", parameters
+
+
+def _selection(shape: Shape, columns: Sequence[str], place: Place) -> sql.Composed:
+    conditions = [*_in_range(shape, place), *_filters(shape, place)]
+    if shape.after is not None:
+        conditions.append(_after(shape, shape.after, place))
     selection = sql.SQL("select {} from {}").format(
-        _names(tuple(columns)), sql.Identifier("marts", query.mart.name)
+        _names(columns), sql.Identifier("marts", shape.mart.name)
     )
     if not conditions:
         return selection
     return selection + sql.SQL(" where ") + sql.SQL(" and ").join(conditions)
 
 
-@lru_cache(maxsize=1_000)
-def _names(names: tuple[str, ...]) -> sql.SQL:
-    """Return the quoted names of columns; quoting them took long for each request."""
-    return sql.SQL(sql.SQL(", ").join(map(sql.Identifier, names)).as_string())  # type: ignore[arg-type]
+def _names(names: Sequence[str]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, names))
 
 
-def _order(query: MartQuery) -> sql.Composed:
+def _order(shape: Shape) -> sql.Composed:
     return sql.SQL(", ").join(
         sql.Identifier(one.column) + sql.SQL(" desc" if one.descending else " asc")
-        for one in query.full_order
+        for one in shape.order
     )
 
 
-def _in_range(query: MartQuery, place: Place) -> list[sql.Composable]:
-    period = query.mart.period
-    if period is None or query.start is None or query.end is None:
+def _in_range(shape: Shape, place: Place) -> list[sql.Composable]:
+    period = shape.mart.period
+    if period is None or not shape.has_range:
         return []
-    bounds = [
-        (">=", period.first_from(query.start) if period.is_calendar_month else query.start),
-        ("<", period.first_from(query.end) if period.is_calendar_month else query.end),
-    ]
-    names = _names(period.columns)
-    conditions = []
-    for operator, bound in bounds:
-        if len(period.columns) > 1:
-            values = [place(str(bound.year), "integer"), place(str(bound.month), "integer")]
-        elif period.is_text:
-            values = [place(period.name(bound), "text")]
-        else:
-            type = query.mart.columns[period.columns[0]].type
-            at = bound.date() if type is Type.DATE else bound
-            values = [place(at.isoformat(), type)]
-        conditions.append(
-            sql.SQL("({}) {} ({})").format(
-                names,
-                sql.SQL(operator),  # type: ignore[arg-type]
-                sql.SQL(", ").join(values),
-            )
+    types = [shape.mart.columns[name].type for name in period.columns]
+    return [
+        sql.SQL("({}) {} ({})").format(
+            _names(period.columns),
+            sql.SQL(operator),
+            sql.SQL(", ").join(
+                place(f"{bound}_{number}", type) for number, type in enumerate(types)
+            ),
         )
-    return conditions
+        for bound, operator in (("from", ">="), ("to", "<"))
+    ]
 
 
-def _filters(query: MartQuery, place: Place) -> list[sql.Composable]:
+def _filters(shape: Shape, place: Place) -> list[sql.Composable]:
     return [
         sql.SQL("{} = any({})").format(
-            sql.Identifier(name), place(list(values), query.mart.columns[name].type)
+            sql.Identifier(name), place(f"among_{number}", f"{shape.mart.columns[name].type}[]")
         )
-        for name, values in query.filters.items()
+        for number, name in enumerate(shape.filters)
     ]
 
 
-def _after(query: MartQuery, values: Sequence[str | None], place: Place) -> sql.Composable:
+def _after(shape: Shape, nulls: Sequence[bool], place: Place) -> sql.Composable:
     """Return the condition of rows after the last one, as the order sorts them.
 
     Ascending columns have NULL last, descending ones first.
     """
-    order = [(query.mart.columns[one.column], one.descending) for one in query.full_order]
-    directions = {descending for _, descending in order}
-    if len(directions) == 1 and not any(column.nullable for column, _ in order):
+    columns = [shape.mart.columns[one.column] for one in shape.order]
+    directions = {one.descending for one in shape.order}
+    places = [
+        None if is_null else place(f"after_{number}", column.type)
+        for number, (column, is_null) in enumerate(zip(columns, nulls, strict=True))
+    ]
+    if len(directions) == 1 and not any(column.nullable for column in columns):
         # One comparison of rows, for which an index is read from there on.
         return sql.SQL("({}) {} ({})").format(
-            _names(tuple(column.name for column, _ in order)),
+            _names([column.name for column in columns]),
             sql.SQL("<" if directions == {True} else ">"),
-            sql.SQL(", ").join(
-                place(value or "", column.type)
-                for (column, _), value in zip(order, values, strict=True)
-            ),
+            sql.SQL(", ").join(one or sql.NULL for one in places),
         )
     condition: sql.Composable = sql.SQL("false")
-    for (column, descending), value in reversed(list(zip(order, values, strict=True))):
+    for column, one, value in reversed(list(zip(columns, shape.order, places, strict=True))):
         condition = sql.SQL("({} or ({} and {}))").format(
-            _beyond(column, descending, value, place), _same(column, value, place), condition
+            _beyond(column, one.descending, value), _same(column, value), condition
         )
     return condition
 
 
-def _beyond(column: Column, descending: bool, value: str | None, place: Place) -> sql.Composable:
+def _beyond(column: Column, descending: bool, value: sql.Composable | None) -> sql.Composable:
     name = sql.Identifier(column.name)
     if value is None:
-        return name + sql.SQL(" is not null" if descending else " is null and false")
-    comparison = sql.SQL("{} < {}" if descending else "{} > {}").format(
-        name, place(value, column.type)
-    )
-    return comparison if descending else sql.SQL("({} or {} is null)").format(comparison, name)
+        return sql.SQL("{} is not null").format(name) if descending else sql.SQL("false")
+    if descending:
+        return sql.SQL("{} < {}").format(name, value)
+    return sql.SQL("({} > {} or {} is null)").format(name, value, name)
 
 
-def _same(column: Column, value: str | None, place: Place) -> sql.Composable:
+def _same(column: Column, value: sql.Composable | None) -> sql.Composable:
     name = sql.Identifier(column.name)
-    if value is None:
-        return name + sql.SQL(" is null")
-    return sql.SQL("{} = {}").format(name, place(value, column.type))
+    return sql.SQL("{} is null").format(name) if value is None else name + sql.SQL(" = ") + value

@@ -78,7 +78,7 @@ class MartStates:
 
     async def _read(self) -> Mapping[str, MartState]:
         try:
-            _, found = await self._connections.rows(ANALYST, _STATES)
+            found = await self._connections.rows(ANALYST, _STATES)
             return {mart: MartState(*state) for mart, *state in found}
         except (
             psycopg.errors.UndefinedTable,

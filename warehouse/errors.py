@@ -13,6 +13,8 @@ class ExitCode(IntEnum):
     FAILED = 1
     REJECTED = 3
     CHECK_FAILED = 4
+    # What shells report of a process that Ctrl-C ended.
+    INTERRUPTED = 130
 
 
 class WarehouseError(Exception):

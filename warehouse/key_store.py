@@ -21,7 +21,8 @@ from psycopg.rows import class_row
 
 from warehouse import database, private_files
 from warehouse.errors import WarehouseError
-from warehouse.keys import Key, KeyKind, copy_of_keys, digest_of, encode_keys, origin_of
+from warehouse.key_kinds import KeyKind
+from warehouse.keys import Key, copy_of_keys, digest_of, encode_keys, origin_of
 from warehouse.settings import settings
 from warehouse.sql_files import read_sql
 
@@ -145,6 +146,21 @@ def example_keys() -> list[str]:
         f"{', '.join(EXAMPLE_ORIGINS)}):",
         *(f"  {kind:<10} {key.key}" for kind, key in made.items()),
     ]
+
+
+def demo_site_key(port: int) -> str:
+    """Make a key for a day, for the demo site that a collector serves at this port."""
+    with database.connect(application_name="warehouse keys") as connection:
+        made = create(
+            connection,
+            settings().home,
+            KeyKind.BROWSER,
+            client=EXAMPLE_CLIENT,
+            origins=[f"http://{host}:{port}" for host in ("localhost", "127.0.0.1")],
+            name="demo site",
+            expires_in_days=1,
+        )
+    return made.key
 
 
 def revoke(connection: psycopg.Connection, home: Path, key_id: str) -> None:

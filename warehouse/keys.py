@@ -10,25 +10,16 @@ import hashlib
 import hmac
 import re
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
 
+from warehouse.key_kinds import KeyKind
+
 LONGEST_KEY = 128
 _is_key = re.compile(r"[a-z]+_(?P<id>[0-9a-f]{12})_[A-Za-z0-9_-]{43}").fullmatch
 _is_host = re.compile(r"[a-z0-9._-]+(:\d{1,5})?|\[[0-9a-f:.]+\](:\d{1,5})?").fullmatch
-
-
-class KeyKind(StrEnum):
-    """What a key is for."""
-
-    BROWSER = "browser"
-    SERVER = "server"
-    PLATFORM = "platform"
-    READ = "read"
-    MARKETING = "marketing"
 
 
 class Key(msgspec.Struct, frozen=True):

@@ -8,13 +8,21 @@ the project holds secrets.
 from __future__ import annotations
 
 from datetime import date
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -28,6 +36,15 @@ LONGEST_RETENTION = 36_500
 
 class SettingError(WarehouseError):
     """A setting is invalid; the message names it and says what it should be."""
+
+
+class AlertFormat(StrEnum):
+    """What a webhook takes."""
+
+    SLACK = "slack"
+    DISCORD = "discord"
+    PLAIN = "plain"
+    PAGERDUTY = "pagerduty"
 
 
 class PostgresVersion(IntEnum):
@@ -118,9 +135,10 @@ class Settings(BaseSettings):
         description="Folder of new event and entity files for Dagster to load; default: home/drop.",
     )
 
-    partitions_start: date = Field(
-        default=date(2025, 1, 1),
-        description="Day in the first partition of each kind (day, week, month) in Dagster.",
+    partitions_start: date | None = Field(
+        default=None,
+        description="Day in the first partition of each kind (day, week, month) in Dagster; "
+        "default: that of the first event.",
     )
     schedules_run: bool = Field(
         default=False,
@@ -149,7 +167,16 @@ class Settings(BaseSettings):
     )
     alert_webhook: SecretStr | None = Field(
         default=None,
-        description="Slack webhook (or compatible) that failures and recoveries are posted to.",
+        description="Webhook that failures, recoveries and a digest a day are posted to.",
+    )
+    alert_routing_key: SecretStr | None = Field(
+        default=None,
+        description="Routing key of PagerDuty's service.",
+    )
+    alert_format: AlertFormat = Field(
+        default=AlertFormat.SLACK,
+        description="What the webhook takes: slack (or compatible), discord, plain (JSON), or "
+        "pagerduty (its Events API v2).",
     )
     dagster_url: str = Field(
         default="http://localhost:3000",
@@ -239,6 +266,11 @@ class Settings(BaseSettings):
         pattern=r"^/[A-Za-z0-9._~/-]*$",
         description="Path under which the collector serves the tracker, beside /tracker.js.",
     )
+    demo_site_key: str | None = Field(
+        default=None,
+        description="Browser key with which the collector serves a demo site under /demo/. "
+        "`warehouse serve --dev` makes one.",
+    )
 
     retention_days: int = Field(
         default=365,
@@ -250,6 +282,15 @@ class Settings(BaseSettings):
     def given(self, name: str) -> str | None:
         """Return a setting if it was set explicitly; None if it has its default."""
         return getattr(self, name) if name in self.model_fields_set else None
+
+    @field_validator("alert_format")
+    @classmethod
+    def _has_its_key(cls, value: AlertFormat, info: ValidationInfo) -> AlertFormat:
+        if value is AlertFormat.PAGERDUTY and info.data.get("alert_routing_key") is None:
+            raise PydanticCustomError(
+                "no_routing_key", "it needs the key of a service, WAREHOUSE_ALERT_ROUTING_KEY"
+            )
+        return value
 
     @property
     def server_url(self) -> SecretStr | None:

@@ -118,9 +118,9 @@
         {{ quoted(tested_model(node)) }},
         {{ text_array(upstream_models(node)) }},
         {{ quoted(node.config.severity | lower) }},
-        {{ quoted(node.compiled_code | trim) }},
+        {{ quoted(without_database(node.compiled_code) | trim) }},
         {{ quoted(get_test_sql(
-            get_limit_subquery_sql(node.compiled_code, node.config.limit),
+            get_limit_subquery_sql(without_database(node.compiled_code), node.config.limit),
             node.config.fail_calc, node.config.warn_if, node.config.error_if, limit=none
         )) }}
     )
@@ -137,6 +137,21 @@
 {# The model that a test is of. #}
 {% macro tested_model(node) -%}
     {{ return((node.attached_node or (node.depends_on.nodes | first) or '').split('.')[-1]) }}
+{%- endmacro %}
+
+
+{#
+    SQL without the name of the database, which dbt writes before every schema: what is stored also
+    runs in a database that was renamed, or restored under another name.
+#}
+{% macro without_database(text) -%}
+    {% set found = namespace(text=text) %}
+    {% set nodes = graph.nodes.values() | list + graph.sources.values() | list %}
+    {% for schema in nodes | map(attribute='schema') | unique | sort %}
+        {% set qualified = '"' ~ schema ~ '"."' %}
+        {% set found.text = found.text | replace('"' ~ target.database ~ '".' ~ qualified, qualified) %}
+    {% endfor %}
+    {{ return(found.text) }}
 {%- endmacro %}
 
 

@@ -295,9 +295,7 @@
     {% set meta = model.config.meta %}
     {% set cells = meta.cells or key_of_rows() %}
     {% if not meta.cells and not is_fact() %}{{ return(replace_rows_sql()) }}{% endif %}
-    {% set compared = model.columns | reject(
-        'in', [] if is_fact() else ['updated_at', 'built_batch_seq', 'built_as_of']
-    ) | join(', ') %}
+    {% set compared = figures_of_model() | join(', ') %}
     {% set changed %}
     create temporary table changed_{{ model.name }} on commit drop as
     select distinct {{ cells | join(', ') }}
@@ -319,6 +317,13 @@
     {% set insert_rows = insert_rows_sql(new_rows_table()) ~ ' where ' ~ is_in(cells, changed_table) %}
     {% do statements.append(note_periods_of_sql(insert_rows, changed_table)) %}
     {{ return(statements) }}
+{%- endmacro %}
+
+
+{# The columns that follow from what was read, and not from when it was read. #}
+{% macro figures_of_model() -%}
+    {% set of_the_build = [] if is_fact() else ['updated_at', 'built_batch_seq', 'built_as_of'] %}
+    {{ return(model.columns | reject('in', of_the_build) | list) }}
 {%- endmacro %}
 
 

@@ -13,6 +13,8 @@
                          or a list of such mappings, whose cells are added up
         window_on        the cell column, or an expression of it, that a backfill's --start and --end
                          refer to
+        linked_cells_on  the day of a row, where cells are computed right only together with others of
+                         that day: `warehouse verify` takes them all
         period           what a row covers: day (the default), week or month
         time_dependent   true where rows change with as_of alone
         holds_every_event  true for the typed fact of all events
@@ -36,7 +38,7 @@
     {% set meta = model.config.meta %}
     {{ refuse_unknown('config: meta:', meta, [
         'access', 'cells', 'touched_by', 'window_on', 'period', 'time_dependent', 'holds_every_event', 'restated',
-        'plans', 'api',
+        'linked_cells_on', 'plans', 'api',
     ]) }}
     {{ refuse_unknown('api:', meta.api or {}, ['key', 'period_on', 'dense', 'live']) }}
     {{ refuse_unknown('restated:', meta.restated or {}, ['client', 'period', 'closes_at', 'of_entities']) }}

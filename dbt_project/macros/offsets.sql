@@ -22,7 +22,6 @@
         select warehouse.run_model('{{ invocation_id }}', '{{ model.name }}', {{ 'true' if existing is none else 'false' }});
         {{ follow_declaration(is_written=true) }}
     {% endcall %}
-    {% do persist_docs(target_relation, model) %}
     {{ run_hooks(post_hooks, inside_transaction=True) }}
     {{ adapter.commit() }}
     {{ run_hooks(post_hooks, inside_transaction=False) }}
@@ -64,12 +63,17 @@
         'is_fact': 'true' if is_fact() else 'false',
         'is_time_dependent': 'true' if meta.time_dependent else 'false',
         'holds_every_event': 'true' if meta.holds_every_event else 'false',
-        'list_cells': text_array(
+        'list_cells': statements(
             ["set local work_mem = '" ~ var('build_work_mem') ~ "'"] + (list_cells_sql() if meta.cells else [])
         ),
-        'replace_rows': text_array(replace_rows_sql()),
-        'rewrite_rows': text_array(rewrite_rows_sql()),
-        'fill_rows': text_array(fill_rows_sql()),
+        'replace_rows': statements(replace_rows_sql()),
+        'rewrite_rows': statements(rewrite_rows_sql()),
+        'fill_rows': statements(fill_rows_sql()),
+        'rows_of_cells': quoted(without_database(model.compiled_code)),
+        'cells': text_array(meta.cells or []),
+        'drawn_on': quoted(meta.linked_cells_on or meta.window_on or ''),
+        'has_linked_cells': 'true' if meta.linked_cells_on else 'false',
+        'figures': text_array(figures_of_model()),
     } %}
     insert into warehouse.stored_models ({{ values.keys() | join(', ') }})
     values ({{ values.values() | join(', ') }})
@@ -77,6 +81,13 @@
         {%- for column in values if column != 'model' %}
         {{ column }} = excluded.{{ column }}{{ ',' if not loop.last }}
         {%- endfor %};
+{%- endmacro %}
+
+
+{% macro statements(texts) -%}
+    {% set found = [] %}
+    {% for text in texts %}{% do found.append(without_database(text)) %}{% endfor %}
+    {{ return(text_array(found)) }}
 {%- endmacro %}
 
 
@@ -165,9 +176,9 @@
     {% for upstream, declared in (model.config.meta.touched_by or {}).items() %}
         {% do cells.append(upstream ~ ': ' ~ cells_touched_by(upstream, declared)) %}
     {% endfor %}
-    {{ return(local_md5(
+    {{ return(local_md5(without_database(
         ([model.compiled_code] + cells + seed_checksums(model) + built_from.columns[0].values() | list) | join(' ')
-    )) }}
+    ))) }}
 {%- endmacro %}
 
 

@@ -9,7 +9,7 @@
     {%- set view_name = target_relation.schema ~ '.' ~ target_relation.identifier -%}
     {#- A mart shows only what its reader may see of its inputs; other views are read by marts alone. -#}
     {%- set options = 'with (security_invoker = true) ' if target_relation.schema == 'marts' else '' -%}
-    {%- set digest = local_md5(options ~ sql) -%}
+    {%- set digest = local_md5(options ~ without_database(sql)) -%}
 
     {% if existing is not none and not existing.is_view %}
         {% do exceptions.raise_compiler_error(
@@ -44,7 +44,6 @@
             values ('{{ view_name }}', '{{ digest }}')
             on conflict (view_name) do update set digest = excluded.digest;
         {% endcall %}
-        {% do persist_docs(target_relation, model) %}
         {{ run_hooks(post_hooks, inside_transaction=True) }}
         {{ adapter.commit() }}
         {{ run_hooks(post_hooks, inside_transaction=False) }}

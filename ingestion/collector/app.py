@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ingestion.collector import demo_site
 from ingestion.collector.addresses import client_address
 from ingestion.collector.answers import RefusedError, retry_later
 from ingestion.collector.arriving import Arriving, ClientGoneError, discard
@@ -42,10 +43,12 @@ from ingestion.collector.spool import Segment, Spool, SpoolError
 from ingestion.collector.traffic import Traffic
 from ingestion.load.entities import EntityKind
 from ingestion.load.ledger import EVENTS
-from warehouse.keys import Key, KeyKind, KnownKeys
+from warehouse.key_kinds import KeyKind
+from warehouse.keys import Key, KnownKeys
 from warehouse.settings import PROJECT_DIR, settings
 
-TRACKER = PROJECT_DIR / "tracker" / "dist" / "tracker.js"
+SCRIPTS = PROJECT_DIR / "tracker" / "dist"
+TRACKER, BANNER = "/tracker.js", "/consent-banner.js"
 # How long browsers keep the tracker and the answer to a preflight, in seconds.
 TRACKER_SECONDS, PREFLIGHT_SECONDS = 86_400, 86_400
 RETRY_SECONDS = 5
@@ -68,7 +71,8 @@ class Collector:
     is_stopping: bool = False
     arriving: Arriving = field(default_factory=Arriving)
     _judges: dict[str, tuple[Segment, Judge]] = field(default_factory=dict)
-    _waiting: tuple[float, Waiting] | None = None
+    # When it was last looked at the spool, and what was found.
+    _looked: tuple[float, Waiting, str | None] | None = None
 
     async def events(self, request: Incoming) -> Response:
         """`POST /api/events`: events from servers."""
@@ -132,8 +136,8 @@ class Collector:
 
     async def ready(self, request: Request) -> Response:
         """`GET /ready`: whether events are taken, what waits, and the state of the database."""
-        found = await self.what_waits()
-        problem = self._problem() or await asyncio.to_thread(_probe, self.folder)
+        found, unwritable = await self._look()
+        problem = self._problem() or unwritable
         if problem is None and found.bytes >= settings().spool_limit_bytes:
             problem = "the spool is full"
         content = {
@@ -145,9 +149,16 @@ class Collector:
         return _json(content, 503 if problem else 200, {"Cache-Control": "no-store"})
 
     async def tracker(self, request: Request) -> Response:
-        """`GET /tracker.js`: the tracker of pages."""
+        """`GET /tracker.js`, also under a path of the operator's choice: the tracker of pages."""
+        return await self._script(request, TRACKER)
+
+    async def banner(self, request: Request) -> Response:
+        """`GET /consent-banner.js`: what asks people for their consent."""
+        return await self._script(request, BANNER)
+
+    async def _script(self, request: Request, path: str) -> Response:
         try:
-            content = await asyncio.to_thread(TRACKER.read_bytes)
+            content = await asyncio.to_thread((SCRIPTS / path[1:]).read_bytes)
         except OSError:
             raise HTTPException(404) from None
         etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
@@ -165,10 +176,15 @@ class Collector:
 
     async def what_waits(self) -> Waiting:
         """Return what waits in the spool, as of a second ago at most."""
+        return (await self._look())[0]
+
+    async def _look(self) -> tuple[Waiting, str | None]:
+        """Return what waits, and why nothing can be written; anybody may ask, so once a second."""
         now = time.monotonic()
-        if self._waiting is None or now - self._waiting[0] > 1:
-            self._waiting = (now, await asyncio.to_thread(waiting, self.folder))
-        return self._waiting[1]
+        if self._looked is None or now - self._looked[0] > 1:
+            found = await asyncio.to_thread(waiting, self.folder)
+            self._looked = (now, found, await asyncio.to_thread(_probe, self.folder))
+        return self._looked[1:]
 
     def report_traffic(self, found: Waiting) -> None:
         """Append what was counted in the last minute to the spool, as any other event."""
@@ -287,8 +303,10 @@ def create_app(collector: Collector) -> ASGIApp:
         routes=[
             Route("/health", collector.health),
             Route("/ready", collector.ready),
-            Route("/tracker.js", collector.tracker),
+            Route(TRACKER, collector.tracker),
             Route(settings().tracker_path, collector.tracker),
+            Route(BANNER, collector.banner),
+            *demo_site.routes(),
         ],
         exception_handlers={HTTPException: _refuse_path, Exception: _fail},
     )
@@ -328,6 +346,8 @@ async def _answered(request: Incoming, answer: Answer) -> Response:
         response = _refusal(_failed())
     if request.origin:
         response.headers["Access-Control-Allow-Origin"] = request.origin
+        # Else a page could not read when it may try again.
+        response.headers["Access-Control-Expose-Headers"] = "Retry-After"
     if request.path == "/api/track":
         response.headers["Vary"] = "Origin"
     return response

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import msgspec
 import zstandard
@@ -37,6 +38,7 @@ class Body:
     key: str | None = field(default=None, repr=False)
 
 
+@lru_cache(maxsize=256)
 def content_type(header: str | None, taken: tuple[str, ...]) -> str:
     """Return the type of a body. Raises RefusedError (415) if it is not one of those taken."""
     kind, *parameters = (part.strip().lower() for part in (header or "").split(";"))
@@ -53,7 +55,9 @@ def content_type(header: str | None, taken: tuple[str, ...]) -> str:
 
 def encoding_of(header: str | None) -> str:
     """Return how a body is compressed. Raises RefusedError (415) for unknown ways."""
-    encoding = (header or "identity").strip().lower()
+    if header is None:
+        return "identity"
+    encoding = header.strip().lower()
     if encoding not in ("identity", "gzip", "zstd"):
         raise RefusedError(
             415,

@@ -32,7 +32,8 @@ from ingestion.contract.validator import (
 )
 from ingestion.load.chunks import LONGEST_KEPT_LINE, too_large_message
 from ingestion.load.entities import EntityKind, Row, validate_row
-from warehouse.keys import Key, KeyKind
+from warehouse.key_kinds import KeyKind
+from warehouse.keys import Key
 from warehouse.settings import settings
 
 # A line may be longer than LARGEST_LINE by what is stamped: at most a request's headers.
@@ -215,8 +216,10 @@ def _string(raw: Any) -> str | None:
 def _refuse_other_events(members: dict[str, Any], key: Key) -> None:
     # An event that a browser may not send is never kept, not even as rejected: a replay could
     # accept it after the plan was changed. Without a name it never becomes an event.
+    if key.kind is not KeyKind.BROWSER:
+        return
     name = _string(members.get("event"))
-    if key.kind is KeyKind.BROWSER and name is not None and name not in browser_events():
+    if name is not None and name not in browser_events():
         raise RefusedError(
             403,
             "event_not_allowed",

@@ -35,6 +35,7 @@ RECOUNT_SECONDS = 5
 RETRY_SECONDS = 10
 LONGEST_PAUSE = 5
 STATE_FILE = ".lander"
+NICENESS = 5
 # An unfinished file of this age was left by a killed process.
 LEFT_SECONDS = 60
 # How long it still lands when it is stopped; the rest is left for the next start.
@@ -75,7 +76,7 @@ class Lander:
         self._last_problem = ""
         # Since when nothing has landed because the database failed, and why.
         self._outage: tuple[datetime, str] | None = None
-        self._recounted = self._keys_copied = -float("inf")
+        self._adopted = self._recounted = self._keys_copied = -float("inf")
 
     def run(self) -> None:
         """Land until stopped, and then once more what is closed; the database may come and go."""
@@ -147,10 +148,12 @@ class Lander:
 
     def _keep_house(self, control: psycopg.Connection) -> None:
         """Adopt what killed workers left, and every few seconds the rest."""
-        for segment in segments(self._folder, OPEN):
-            with suppress(OSError):
-                adopt(segment, self._room)
         now = time.monotonic()
+        if now - self._adopted >= POLL_SECONDS:
+            self._adopted = now
+            for segment in segments(self._folder, OPEN):
+                with suppress(OSError):
+                    adopt(segment, self._room)
         if now - self._recounted >= RECOUNT_SECONDS:
             self._recounted = now
             self._room.recount()
@@ -191,6 +194,8 @@ def _remove_left(folder: Path) -> None:
 
 def main() -> None:
     """Land until SIGTERM, or until standard input ends as its parent does."""
+    # Who waits for an answer comes first.
+    os.nice(NICENESS)
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -33,7 +33,7 @@ from ingestion.load.entities import EntityKind, Row, RowOutcome, land_rows, vali
 from ingestion.load.intake import Intake
 from ingestion.load.ledger import COLLECTOR, EVENTS, Batch, Counts
 from ingestion.load.loader import Receipts, reason
-from ingestion.load.validation import ValidatedChunk, collect
+from ingestion.load.validation import ValidatedChunk, collect, unless_erased
 
 Records = list[tuple[RecordKind, bytes]]
 
@@ -95,7 +95,7 @@ def _land(
         receipt = receipts.next(intake.erased, segment.received_at)
 
         def validate(receipt: Receipt) -> ValidatedChunk:
-            return collect(_outcomes(found, receipt), receipt, Offset(), end, digest)
+            return collect(_outcomes(found, receipt), Offset(), end, digest)
 
         intake.land(validate(receipt), receipt, validate, finish)
         return
@@ -111,9 +111,10 @@ def _outcomes(found: Records, receipt: Receipt) -> Iterator[tuple[int, bytes, Ou
     validate = segment_validator(receipt).validate
     for number, (kind, payload) in enumerate(found, 1):
         if kind is RecordKind.ACCEPTED:
-            yield number, payload, validate(payload)
+            yield number, payload, unless_erased(payload, validate(payload), receipt)
         elif kind is RecordKind.REJECTED:
-            yield number, *read_rejected(payload)
+            line, outcome = read_rejected(payload)
+            yield number, line, unless_erased(line, outcome, receipt)
         else:
             yield number, b"", read_suppressed(payload)
 

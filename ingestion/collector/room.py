@@ -20,20 +20,25 @@ from ingestion.collector.segments import waiting
 _number = struct.Struct("!Q")
 
 
+def _shared(path: Path, size: int) -> tuple[int, mmap.mmap]:
+    """Open a file that processes share as memory; its descriptor is for locks."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    if os.fstat(file).st_size < size:
+        os.truncate(file, size)
+    return file, mmap.mmap(file, size)
+
+
 class Room:
     """How many bytes wait in a spool, and whether more may be written."""
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self._folder = folder
         self.limit_bytes = limit_bytes
-        self._file = os.open(
-            folder / ".room", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-        )
+        self._file, self._count = _shared(folder / ".room", _number.size)
 
     def used(self) -> int:
         """Return how many bytes wait, as last counted."""
-        content = os.pread(self._file, _number.size, 0)
-        return _number.unpack(content)[0] if len(content) == _number.size else 0
+        return _number.unpack_from(self._count)[0]
 
     @contextmanager
     def counted(self) -> Iterator[list[int]]:
@@ -44,7 +49,7 @@ class Room:
             try:
                 yield count
             finally:
-                os.pwrite(self._file, _number.pack(max(count[0], 0)), 0)
+                _number.pack_into(self._count, 0, max(count[0], 0))
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
@@ -52,10 +57,6 @@ class Room:
         """Count the bytes that wait: a killed process may have left a wrong number."""
         with self.counted() as count:
             count[0] = waiting(self._folder).bytes
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._file)
 
 
 class Quotas:
@@ -67,13 +68,7 @@ class Quotas:
     LEASES = 128
 
     def __init__(self, folder: Path) -> None:
-        size = self.SLOTS * self._slot.size
-        self._file = os.open(
-            folder / ".quotas", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-        )
-        if os.fstat(self._file).st_size < size:
-            os.truncate(self._file, size)
-        self._counts = mmap.mmap(self._file, size)
+        self._file, self._counts = _shared(folder / ".quotas", self.SLOTS * self._slot.size)
         # By key: the minute, and what this process has taken and not used.
         self._leases: dict[str, tuple[int, int]] = {}
 

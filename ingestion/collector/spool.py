@@ -14,7 +14,9 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 from ingestion.collector.room import Room
 from ingestion.collector.segments import CLOSED, OPEN, new_name
@@ -62,9 +64,8 @@ class Spool:
         self._segment_seconds = segment_seconds
         self._loop = asyncio.get_running_loop()
         self._current: dict[str, Segment] = {}
-        self._changed = threading.Condition()
-        self._items: list[_Item] = []
-        self._is_closing = False
+        # None ends the thread.
+        self._items: SimpleQueue[_Item | None] = SimpleQueue()
         self._room: Room | None = None
         # Why the last lines could not be written, None if they were.
         self.problem: str | None = None
@@ -87,7 +88,7 @@ class Spool:
         Call it in the same step of the event loop as ``segment``. The future raises SpoolError.
         """
         done = self._loop.create_future()
-        self._put((segment, content, done))
+        self._items.put((segment, content, done))
         segment.bytes += len(content)
         if segment.bytes >= SEGMENT_BYTES:
             self._close_segment(segment)
@@ -96,30 +97,25 @@ class Spool:
     def _close_segment(self, segment: Segment) -> None:
         if self._current.get(segment.kind) is segment:
             del self._current[segment.kind]
-            self._put((segment, None, None))
-
-    def _put(self, item: _Item) -> None:
-        with self._changed:
-            self._items.append(item)
-            self._changed.notify()
+            self._items.put((segment, None, None))
 
     def close(self) -> None:
         """Write what waits, close the segments and end the thread."""
         for segment in list(self._current.values()):
             self._close_segment(segment)
-        with self._changed:
-            self._is_closing = True
-            self._changed.notify()
+        self._items.put(None)
         self._thread.join()
 
     def _write_all(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._items or self._is_closing)
-                items, self._items = self._items, []
-            if not items:
-                return
-            for segment, of_segment in groupby(items, key=lambda item: item[0]):
+        is_closing = False
+        while not is_closing:
+            items = [self._items.get()]
+            with suppress(Empty):
+                while True:
+                    items.append(self._items.get_nowait())
+            is_closing = None in items
+            of_segments = groupby(filter(None, items), key=itemgetter(0))
+            for segment, of_segment in of_segments:
                 self._handle(segment, list(of_segment))
 
     def _handle(self, segment: Segment, items: list[_Item]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ from warehouse.settings import PROJECT_DIR, settings
 
 POLL_SECONDS = 0.1
 BACKLOG = 2_048
+LISTEN_SECONDS = 10.0
 # A process that ends sooner is started again after a pause, which doubles each time.
 SOON_SECONDS = 5.0
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
@@ -146,20 +148,30 @@ def _make_spool() -> Path:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    # The workers of a collector that was killed still listen for a moment.
+    deadline = time.monotonic() + LISTEN_SECONDS
     try:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listening = socket.socket(family, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(BACKLOG)
+        while True:
+            listening = socket.socket(family, socket.SOCK_STREAM)
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listening.bind(address)
+                listening.listen(BACKLOG)
+            except OSError as error:
+                listening.close()
+                if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                    raise
+                time.sleep(POLL_SECONDS)
+            else:
+                return listening
     except OSError as error:
         raise CollectError(
             f"The collector can't listen at {host}, port {port}: {error.strerror or error}. Name "
             "another --host or --port."
         ) from None
-    return listening
 
 
 def _raise_file_limit() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 import signal
@@ -79,6 +80,9 @@ async def _work(listening: socket.socket, name: str, segment_seconds: float) -> 
     loop.add_signal_handler(signal.SIGTERM, server.handle_exit, signal.SIGTERM, None)
     loop.add_signal_handler(signal.SIGINT, lambda: None)
     _end_with_parent(server)
+    # What was imported stays: the garbage collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()
     chores = [
         asyncio.create_task(_refresh(keys)),
         asyncio.create_task(_report(collector)),

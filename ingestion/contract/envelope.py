@@ -35,12 +35,15 @@ class EventShape(msgspec.Struct):
 
 
 @cache
-def event_union() -> Any:
-    """Return the union of all event types, for ``msgspec.json.Decoder`` and ``msgspec.convert``."""
+def event_union(*, only_known: bool = False) -> Any:
+    """Return the union of all event types, for ``msgspec.json.Decoder`` and ``msgspec.convert``.
+
+    With ``only_known`` events with members that the plan does not know are invalid, too.
+    """
     plan = tracking_plan()
     union = None
     for name in plan.events:
-        struct = _event_type(plan, name)
+        struct = _event_type(plan, name, only_known)
         union = struct if union is None else union | struct
     return union
 
@@ -54,13 +57,13 @@ def event_shapes() -> dict[str, EventShape]:
     }
 
 
-def _event_type(plan: Plan, name: str) -> type[msgspec.Struct]:
+def _event_type(plan: Plan, name: str, only_known: bool) -> type[msgspec.Struct]:
     event = plan.events[name]
     required = {tuple(path.split(".")) for path in event.requires}
+    members = {"actor": plan.actor, "context": plan.context, "properties": event.properties}
     parts = {
-        "actor": _object_type(f"{name}.actor", plan.actor, _below("actor", required)),
-        "context": _object_type(f"{name}.context", plan.context, _below("context", required)),
-        "properties": _object_type(f"{name}.properties", event.properties, set()),
+        part: _object_type(f"{name}.{part}", known, _below(part, required), only_known)
+        for part, known in members.items()
     }
     optional = {
         part: type_
@@ -91,29 +94,33 @@ def _below(name: str, paths: set[tuple[str, ...]]) -> set[tuple[str, ...]]:
 
 
 def _object_type(
-    name: str, members: dict[str, Member], required: set[tuple[str, ...]]
+    name: str, members: dict[str, Member], required: set[tuple[str, ...]], only_known: bool
 ) -> type[msgspec.Struct]:
     needed: list[tuple[str, Any]] = []
     optional: list[tuple[str, Any, Any]] = []
     for member_name, member in members.items():
         below = _below(member_name, required)
         is_required = member.required or (member_name,) in required or bool(below)
-        type_ = _member_type(f"{name}.{member_name}", member, below, is_required)
+        type_ = _member_type(f"{name}.{member_name}", member, below, is_required, only_known)
         if is_required:
             needed.append((member_name, type_))
         elif name.endswith(".context") and member_name == IP_MEMBER:
             optional.append((member_name, type_ | None | msgspec.UnsetType, msgspec.UNSET))
         else:
             optional.append((member_name, type_ | None, None))
-    return msgspec.defstruct(name, needed + optional, gc=False)
+    return msgspec.defstruct(name, needed + optional, forbid_unknown_fields=only_known, gc=False)
 
 
 def _member_type(
-    name: str, member: Member, required: set[tuple[str, ...]], is_required: bool
+    name: str,
+    member: Member,
+    required: set[tuple[str, ...]],
+    is_required: bool,
+    only_known: bool,
 ) -> Any:
     match member.type:
         case "object":
-            return _object_type(name, member.members, required)
+            return _object_type(name, member.members, required, only_known)
         case "string" if member.one_of:
             return Literal[member.one_of]
         case "string":

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 LARGEST_LINE = 262_144
 DEEPEST_NESTING = 64
@@ -63,13 +63,19 @@ class Reason(StrEnum):
     TIMESTAMP_OUT_OF_RANGE = "timestamp_out_of_range"
 
 
-class RejectError(Exception):
-    """A line is rejected: ``reason``, and ``detail``, a sentence that its producer can act on."""
+class Fault(NamedTuple):
+    """One fault of a line: ``detail`` is a sentence that its producer can act on."""
 
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
+    reason: Reason
+    detail: str
+
+
+class RejectError(Exception):
+    """A line is rejected for a fault."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.detail)
+        self.fault = fault
 
 
 def has_common_format(timestamp: str) -> bool:
@@ -309,7 +315,7 @@ def since_epoch(instant: datetime) -> int:
 
 def reject(reason: Reason, detail: str) -> NoReturn:
     """Raise RejectError."""
-    raise RejectError(reason, detail)
+    raise RejectError(Fault(reason, detail))
 
 
 def quoted(value: Any) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import msgspec
 
-from ingestion.contract.line import Reason, quoted, reject, type_name
+from ingestion.contract.line import Fault, Reason, quoted, type_name
 from ingestion.contract.tracking_plan import Member
 
 MemberAt = Callable[[str], Member | None]
@@ -26,10 +26,10 @@ _missing = re.compile(r"Object missing required field `(.*)`").fullmatch
 _unknown = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL).fullmatch
 
 
-def explain(
+def fault_of(
     error: msgspec.ValidationError, content: dict[str, Any], member_at: MemberAt, known: str
-) -> NoReturn:
-    """Raise RejectError for an error that msgspec found in ``content``.
+) -> tuple[Fault, tuple[str, ...]]:
+    """Return the fault that msgspec found in ``content``, and the path of the member at fault.
 
     ``member_at`` returns the plan's member at a path such as ``$.actor.lead_id``. ``known`` lists
     the members that the object may have.
@@ -37,20 +37,21 @@ def explain(
     match = _error_text(str(error))
     what, path = (match["what"], match["path"] or "$") if match else (str(error), "$")
     if match := _missing(what):
-        reject(Reason.MISSING_FIELD, f"{path}.{match[1]} is required but absent")
+        path = f"{path}.{match[1]}"
+        return Fault(Reason.MISSING_FIELD, f"{path} is required but absent"), _steps(path)
     if match := _unknown(what):
-        reject(
-            Reason.UNKNOWN_FIELD,
-            f"$: unknown member {quoted(match[1])}; known members are {known}",
-        )
-    value = _value_at(content, path)
+        detail = f"$: unknown member {quoted(match[1])}; known members are {known}"
+        return Fault(Reason.UNKNOWN_FIELD, detail), (match[1],)
+    return _fault_of_value(what, path, _value_at(content, path), member_at(path)), _steps(path)
+
+
+def _fault_of_value(what: str, path: str, value: Any, member: Member | None) -> Fault:
     if path == "$.event" and isinstance(value, str):
-        reject(Reason.UNKNOWN_EVENT, f"$.event: {quoted(value)} is not in the tracking plan")
-    member = member_at(path)
+        return Fault(Reason.UNKNOWN_EVENT, f"$.event: {quoted(value)} is not in the tracking plan")
     empty = value == "" and member is not None and member.empty_is_absent
     # null means absent for a member, but is a wrong type for an item of a list.
     if (value is None and not path.endswith("]")) or empty:
-        reject(Reason.MISSING_FIELD, f"{path} is required but {'empty' if empty else 'null'}")
+        return Fault(Reason.MISSING_FIELD, f"{path} is required but {'empty' if empty else 'null'}")
     what = what[0].lower() + what[1:].partition(", got")[0]
     what = what.replace(" | null", "").removesuffix(".0")
     for code, name in _TYPE_NAMES.items():
@@ -60,7 +61,12 @@ def explain(
     # A value in place of an object or a list may contain anybody's data, so it is not quoted.
     personal = member is not None and (member.personal or member.type in ("object", "strings"))
     got = type_name(value) if personal else quoted(value)
-    reject(Reason.INVALID_FIELD, f"{path}: {what.replace('`', '')}, got {got}")
+    return Fault(Reason.INVALID_FIELD, f"{path}: {what.replace('`', '')}, got {got}")
+
+
+def _steps(path: str) -> tuple[str, ...]:
+    """Return the names in a path, up to the list if it leads to an item of one."""
+    return tuple(path.partition("[")[0].split(".")[1:])
 
 
 def _value_at(content: Any, path: str) -> Any:

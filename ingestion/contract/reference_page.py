@@ -9,6 +9,7 @@ import msgspec
 from msgspec import inspect
 
 from ingestion.contract.consent import BROWSER_SOURCES, DENIED, DO_NOT_TRACK
+from ingestion.contract.examples import example_line
 from ingestion.contract.line import (
     DEEPEST_NESTING,
     FIRST_TIMESTAMP,
@@ -54,19 +55,16 @@ def reference_page(plan: Plan) -> Iterator[str]:
     yield "# Events"
     yield ""
     yield (
-        "Send one JSON object per line. Required members: `event`, `timestamp` (RFC 3339 with "
-        "offset) and `actor`. Optional members: `event_id` (UUID), `context` and `properties`. An "
-        "optional member that is null counts as absent, and so does an empty string in `actor`, "
-        "`context.session_id` or any member of `context.campaign`. If a name occurs twice in an "
-        "object, the last member counts. Unknown members of actor, context and properties are "
-        "kept; a line with an unknown top-level member is rejected. Numbers on this page are "
-        f"within ±{LARGEST_NUMBER:,}; any other number has at most {MOST_DIGITS} digits, and an "
-        f"exponent within ±{LARGEST_EXPONENT}."
+        "Send one JSON object per line (NDJSON), or one JSON array of them; gzip and zstd are "
+        "unpacked. `warehouse plan --json-schema` prints the JSON Schema of all events; "
+        "`warehouse load --dry-run FILE` shows what would become of a file's lines."
     )
     yield ""
+    yield from _envelope()
     yield from _outcomes()
     yield from _member_table("Actor", plan.actor)
     yield from _member_table("Context", plan.context)
+    yield from _measured_loss()
     yield from _privacy()
     for name, event in plan.events.items():
         yield f"## `{name}`"
@@ -77,6 +75,8 @@ def reference_page(plan: Plan) -> Iterator[str]:
                 "**Needs consent**: suppressed if consent is refused, and from `web` and "
                 "`marketing_site` unless `context.consent.analytics` is true (see *Privacy*)."
             )
+        if event.browser:
+            yield "**From pages too**: a browser key may send it to the collector."
         if event.requires:
             yield f"Requires {', '.join(f'`{path}`' for path in event.requires)}."
         if event.requires_one_of:
@@ -84,7 +84,74 @@ def reference_page(plan: Plan) -> Iterator[str]:
         yield ""
         if event.properties:
             yield from _member_table(None, event.properties)
+        yield "```json"
+        yield example_line(plan, name)
+        yield "```"
+        yield ""
     yield from _entities()
+
+
+_ENVELOPE = {
+    "event": ("string", "yes", "The event's name: one of this page."),
+    "timestamp": (
+        "string",
+        "yes",
+        "When it happened: RFC 3339 with offset or `Z`, such as `2026-01-31T23:59:59.123Z`. Digits "
+        "beyond microseconds are cut off.",
+    ),
+    "actor": ("object", "yes", "Who did it, and whose it is: see *Actor*."),
+    "event_id": (
+        "UUID",
+        "",
+        "The event's identity, together with client and timestamp. Keep it when you send an event "
+        "again: then it counts once. Without one it is derived from the whole event without "
+        "`context.ip`.",
+    ),
+    "context": ("object", "", "The circumstances: see *Context*."),
+    "properties": ("object", "", "The event's own members, listed with each event."),
+}
+
+
+def _envelope() -> Iterator[str]:
+    yield "## Envelope"
+    yield ""
+    yield "| member | type | required | meaning |"
+    yield "|---|---|---|---|"
+    for name, cells in _ENVELOPE.items():
+        yield f"| `{name}` | {' | '.join(cells)} |"
+    yield ""
+    yield (
+        "An optional member that is null counts as absent, and so does an empty string in "
+        "`actor`, `context.session_id` or any member of `context.campaign`. If a name occurs "
+        "twice in an object, the last member counts. A line with an unknown top-level member is "
+        "rejected. Unknown members of actor, context and properties are kept and reported, "
+        "because they may be misspellings: by `warehouse load`, and in `marts.unknown_members`. "
+        f"Numbers on this page are within ±{LARGEST_NUMBER:,}; any other number has at most "
+        f"{MOST_DIGITS} digits, and an exponent within ±{LARGEST_EXPONENT}."
+    )
+    yield ""
+
+
+def _measured_loss() -> Iterator[str]:
+    yield "## Measured loss"
+    yield ""
+    yield (
+        "`context.producer` and `context.sequence` let the warehouse count events that never "
+        "arrive: the numbers that are missing (`marts.ingest_loss_daily`). Each program that "
+        "sends has a name of its own, and numbers its events 0, 1, 2, … without gaps, also "
+        "those that the warehouse rejects or suppresses. Two processes never share a name: add "
+        "what tells them apart, such as the host."
+    )
+    yield ""
+    yield (
+        "**After a restart** the numbers go on: store the last one that was given before the "
+        "event is sent, and continue after it. A program that can't store anything takes a new "
+        "name with each start, such as `checkout-1-20260131T093000Z`, and begins at 0; events "
+        "that it lost at its end are then not noticed. Never begin again at 0 under the same "
+        "name: a number that comes twice counts once, so losses would be hidden. An event that "
+        "is sent again keeps its number."
+    )
+    yield ""
 
 
 def _privacy() -> Iterator[str]:
@@ -134,8 +201,9 @@ def _outcomes() -> Iterator[str]:
     )
     yield (
         "- **rejected**: the line is kept in the quarantine with a reason and a message that says "
-        "what to fix. `warehouse rejected` lists and shows rejected lines, and replays them after "
-        "the plan was fixed. Their content is destroyed after 30 days."
+        "what to fix: all faults of its members, up to ten. `warehouse rejected` lists and shows "
+        "rejected lines, and replays them after the plan was fixed. Their content is destroyed "
+        "after 30 days."
     )
     yield ""
     yield "| reason | when |"

@@ -27,6 +27,7 @@ class Member(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     one_of: tuple[str, ...] | None = None
     personal: bool = False
     empty_is_absent: bool = False
+    example: str | int | float | tuple[str, ...] | None = None
     members: dict[str, Member] = {}
 
 

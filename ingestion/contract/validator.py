@@ -12,6 +12,7 @@ import json
 import struct
 import uuid
 from binascii import a2b_hex
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -20,11 +21,19 @@ from typing import Any, NamedTuple, get_args
 import msgspec
 
 from ingestion.contract.consent import consents, context_consents
-from ingestion.contract.envelope import IP_MEMBER, Slices, event_shapes, event_union
+from ingestion.contract.envelope import (
+    IP_MEMBER,
+    EventShape,
+    Slices,
+    event_shapes,
+    event_union,
+)
+from ingestion.contract.faults import MOST_FAULTS, faults_of_members, member_at
 from ingestion.contract.line import (
     EPOCH,
     FIRST_TIMESTAMP,
     LARGEST_LINE,
+    Fault,
     Reason,
     RejectError,
     has_common_format,
@@ -40,8 +49,8 @@ from ingestion.contract.line import (
     since_epoch,
     truncated,
 )
-from ingestion.contract.messages import explain
-from ingestion.contract.tracking_plan import LARGEST_NUMBER, Member, tracking_plan
+from ingestion.contract.tracking_plan import LARGEST_NUMBER
+from ingestion.contract.unknown_members import UnknownNames, unknown_names
 from ingestion.privacy.countries import country_lookup
 from ingestion.privacy.name_forms import Presence
 from ingestion.privacy.suppression import Erased
@@ -54,7 +63,6 @@ FURTHEST_AHEAD = timedelta(hours=24)
 YEARS_BACK = 10
 # Suppressed lines of erased subjects are counted under this name if the plan has no such event.
 UNKNOWN_EVENT = "unknown"
-ENVELOPE = "event_id, event, timestamp, actor, context, properties"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +92,7 @@ class Sequence(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A rejected line: the reason, and a sentence that its producer can act on."""
+    """A rejected line: the reason, and a text on each fault that its producer can act on."""
 
     reason: Reason
     detail: str
@@ -115,6 +123,7 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
     row: bytes
     producer: str | None
     number: int | None
+    unknown: UnknownNames | None = None
 
     @property
     def sequence(self) -> Sequence | None:
@@ -165,11 +174,15 @@ class Validator:
         self._last_microseconds = since_epoch(receipt.at + FURTHEST_AHEAD)
         self._salt = receipt.salt
         self._batch_id = receipt.batch_id
-        self._decode = msgspec.json.Decoder(event_union()).decode
+        # Almost every line has known members only. Another one is decoded twice.
+        unions = event_union(only_known=True), event_union()
+        self._decode_known, self._decode = (msgspec.json.Decoder(union).decode for union in unions)
         self._slice = msgspec.json.Decoder(Slices).decode
         self._shapes = event_shapes()
         self._shape_of = {
-            type_: self._shapes[type_.__struct_config__.tag] for type_ in get_args(event_union())
+            type_: self._shapes[type_.__struct_config__.tag]
+            for union in unions
+            for type_ in get_args(union)
         }
         # The line before erased subjects are cut out of it: an event without id gets one derived
         # from this.
@@ -192,7 +205,10 @@ class Validator:
                 not self._numbers_are_bounded and may_hold_unbounded_number(line)
             ):
                 return self._validate_step_by_step(line)
-            event = self._decode(line)
+            try:
+                event, may_hold_unknown = self._decode_known(line), False
+            except msgspec.ValidationError:
+                event, may_hold_unknown = self._decode(line), True
             timestamp = event.timestamp
             if not has_common_format(timestamp):
                 if not is_rfc3339(timestamp):
@@ -206,12 +222,14 @@ class Validator:
                 or not self._first_microseconds <= microseconds <= self._last_microseconds
             ):
                 return self._validate_step_by_step(line)
-            return self._accept(line, event, shape.name, microseconds)
+            return self._accept(line, event, shape.name, microseconds, may_hold_unknown)
         except (ValueError, RecursionError):
             # msgspec's errors are ValueErrors as well. The slow path finds the reason.
             return self._validate_step_by_step(line)
 
-    def _accept(self, line: bytes, event: Any, name: str, microseconds: int) -> Accepted:
+    def _accept(
+        self, line: bytes, event: Any, name: str, microseconds: int, may_hold_unknown: bool
+    ) -> Accepted:
         """Return a valid event as its row. Raises NotAUuidError if its event_id is not a UUID."""
         event_id = (
             derived_id(self._original_line)
@@ -256,7 +274,8 @@ class Validator:
             )
         )  # fmt: skip
         key = b"%b\0%b%b" % (client_id, event_id, _instant(microseconds))
-        return Accepted(key, microseconds, row, producer, number)
+        unknown = unknown_names(name, slices) if may_hold_unknown else None
+        return Accepted(key, microseconds, row, producer, number, unknown)
 
     def _visitor(self, client_id: str, ip: str, user_agent: str) -> bytes:
         """Return the column visitor_hash. Cached, because a visitor usually sends several lines."""
@@ -301,27 +320,34 @@ class Validator:
             shape = self._shapes.get(name) if isinstance(name, str) else None
             if shape and shape.consent and not context_consents(content.get("context")):
                 return Suppressed(shape.name, self._day(content), self._sequence(content))
-            refuse_unstorable(text, lambda path: _is_planned_number(content, path))
-            event = _to_event(content)
+            if faults := list(self._faults(text, content, shape)):
+                return Rejected(faults[0].reason, _all(faults), self._sequence(content))
             if shape is None:
                 raise AssertionError("an event outside the plan was validated")
-            if shape.requires_one_of and not _has_one(event, shape.requires_one_of):
-                paths = ", ".join(f"$.{path}" for path in shape.requires_one_of)
-                reject(Reason.MISSING_FIELD, f"one of {paths} is required for {name}")
+            event = msgspec.convert(content, event_union())
             microseconds = read_instant(event.timestamp)
-            self._refuse_out_of_range(microseconds, event.timestamp)
-            try:
-                return self._accept(line, event, shape.name, microseconds)
-            except NotAUuidError:
-                reject(
-                    Reason.INVALID_FIELD,
-                    f"$.event_id: expected a UUID (8-4-4-4-12 hexadecimal digits), "
-                    f"got {quoted(event.event_id)}",
-                )
+            return self._accept(line, event, shape.name, microseconds, may_hold_unknown=True)
         except RejectError as error:
-            return Rejected(error.reason, error.detail, self._sequence(content))
+            return Rejected(error.fault.reason, error.fault.detail, self._sequence(content))
 
-    def _refuse_out_of_range(self, microseconds: int, timestamp: str) -> None:
+    def _faults(
+        self, text: str, content: dict[str, Any], shape: EventShape | None
+    ) -> Iterator[Fault]:
+        """Yield all that is wrong with a JSON object, in the contract's order."""
+        yield from _fault(refuse_unstorable, text, lambda path: _is_planned_number(content, path))
+        yield from faults_of_members(content)
+        has_actor = isinstance(content.get("actor"), dict)
+        one_of = shape.requires_one_of if shape and has_actor else ()
+        if shape and one_of and not _has_one(content, one_of):
+            paths = ", ".join(f"$.{path}" for path in one_of)
+            yield Fault(Reason.MISSING_FIELD, f"one of {paths} is required for {shape.name}")
+        if isinstance(timestamp := content.get("timestamp"), str):
+            yield from _fault(self._refuse_out_of_range, timestamp)
+        if isinstance(event_id := content.get("event_id"), str):
+            yield from _fault(_refuse_other_than_uuid, event_id)
+
+    def _refuse_out_of_range(self, timestamp: str) -> None:
+        microseconds = read_instant(timestamp)
         if not self._first_microseconds <= microseconds <= self._last_microseconds:
             reject(
                 Reason.TIMESTAMP_OUT_OF_RANGE,
@@ -386,10 +412,12 @@ def _consents(context: Any) -> bool:
 
 
 def _has_one(event: Any, paths: tuple[str, ...]) -> bool:
+    """Return whether an event, parsed or of its type, has one of some members of its actor."""
     for path in paths:
         value: Any = event
         for name in path.split("."):
-            value = getattr(value, name, None)
+            is_parsed = isinstance(value, dict)
+            value = value.get(name) if is_parsed else getattr(value, name, None)
         if value:
             return True
     return False
@@ -436,34 +464,34 @@ def derived_id(line: bytes) -> bytes:
     return uuid.uuid5(NAMESPACE, canonical).bytes
 
 
-def _to_event(content: dict[str, Any]) -> Any:
-    """Return the content as an instance of its event type. Raises RejectError."""
-    try:
-        return msgspec.convert(content, event_union())
-    except msgspec.ValidationError as error:
-        explain(error, content, lambda path: _member_at(content, path), ENVELOPE)
-
-
 def _is_planned_number(content: dict[str, Any], path: str) -> bool:
     # An item of a list, or a name with a bracket, is never a number of the plan.
-    member = None if "[" in path else _member_at(content, path)
+    member = None if "[" in path else member_at(content, path)
     return member is not None and member.type in ("integer", "number")
 
 
-def _member_at(content: dict[str, Any], path: str) -> Member | None:
-    """Return the plan's member at a path such as ``$.actor.lead_id``, None for others."""
-    plan = tracking_plan()
-    top, *names = path.removeprefix("$.").split(".")
-    if top in ("actor", "context", "properties") and not names:
-        return Member(type="object", description=top)
-    event = plan.events.get(str(content.get("event")))
-    members = {
-        "actor": plan.actor,
-        "context": plan.context,
-        "properties": event.properties if event else {},
-    }.get(top, {})
-    member = None
-    for name in names:
-        member = members.get(name.partition("[")[0])
-        members = member.members if member else {}
-    return member
+def _fault(refuse: Callable[..., None], *arguments: Any) -> Iterator[Fault]:
+    """Yield the fault for which something is refused, if it is."""
+    try:
+        refuse(*arguments)
+    except RejectError as error:
+        yield error.fault
+
+
+def _refuse_other_than_uuid(event_id: str) -> None:
+    try:
+        _uuid_bytes(event_id)
+    except NotAUuidError:
+        reject(
+            Reason.INVALID_FIELD,
+            f"$.event_id: expected a UUID (8-4-4-4-12 hexadecimal digits), got {quoted(event_id)}",
+        )
+
+
+def _all(faults: list[Fault]) -> str:
+    """Return the details of all faults in one text, the first that gives the reason first."""
+    # A string with NUL, say, is found twice: as such, and where the member has a list of values.
+    details = list(dict.fromkeys(fault.detail for fault in faults))
+    if more := len(details) - MOST_FAULTS:
+        details[MOST_FAULTS:] = ["more faults are not listed"] if more > 0 else []
+    return "; ".join(details)

@@ -36,7 +36,7 @@ from ingestion.contract.line import (
     since_epoch,
     truncated,
 )
-from ingestion.contract.messages import explain
+from ingestion.contract.messages import fault_of
 from ingestion.contract.tracking_plan import LARGEST_NUMBER, LONGEST_KEY
 from ingestion.contract.validator import FURTHEST_AHEAD, Rejected
 from ingestion.load import chunks, ledger
@@ -214,11 +214,11 @@ def validate_row(kind: EntityKind, row: Row, received_at: datetime) -> dict[str,
             entity = msgspec.convert(members, shape)
         except msgspec.ValidationError as error:
             known = ", ".join(field.name for field in msgspec.structs.fields(shape))
-            explain(error, members, lambda _: None, known)
+            reject(*fault_of(error, members, lambda _: None, known)[0])
         columns = msgspec.structs.asdict(entity)
         _check_columns(columns, received_at)
     except RejectError as error:
-        return Rejected(error.reason, error.detail)
+        return Rejected(*error.fault)
     columns["canonical"] = _canonical(members).decode()
     return columns
 
@@ -284,7 +284,7 @@ def _instant(name: str, text: str) -> datetime:
             )
         return EPOCH + timedelta(microseconds=microseconds)
     except RejectError as error:
-        reject(error.reason, error.detail.replace("$.timestamp", f"$.{name}"))
+        reject(error.fault.reason, error.fault.detail.replace("$.timestamp", f"$.{name}"))
     except OverflowError:
         reject(
             Reason.TIMESTAMP_OUT_OF_RANGE, f"$.{name}: {truncated(text)} is outside of the calendar"
@@ -324,7 +324,7 @@ def land_rows(
                     suppressed_erased=erased,
                 )
                 batch_seq = ledger.commit_batch(connection, replace(batch, counts=counts))
-                write_rejected(connection, batch_seq, batch.received_at, rejected)
+                write_rejected(connection, batch_seq, batch.received_at, rejected, {})
                 if in_transaction:
                     in_transaction(connection)
         except psycopg.errors.DeadlockDetected:

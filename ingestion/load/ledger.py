@@ -55,7 +55,10 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One batch of the ledger. The timestamps are those of the accepted events."""
+    """One batch of the ledger. The timestamps are those of the accepted events.
+
+    ``is_replay`` says that all of its lines were received before, by other batches.
+    """
 
     batch_id: int
     load_id: int
@@ -68,6 +71,7 @@ class Batch:
     counts: Counts
     min_timestamp: datetime | None = None
     max_timestamp: datetime | None = None
+    is_replay: bool = False
 
 
 def next_batch_id(connection: psycopg.Connection) -> int:
@@ -194,14 +198,16 @@ def commit_batch(connection: psycopg.Connection, batch: Batch) -> int:
         connection,
         "insert into staging.event_batches ("
         "batch_seq, batch_id, load_id, kind, source, chunk, start_offset, end_offset, "
-        "lines_before, lines, digest, received, accepted, duplicates, suppressed, rejected, "
-        "suppressed_erased, min_timestamp, max_timestamp, received_at) "
+        "lines_before, lines, digest, received, replayed, accepted, duplicates, suppressed, "
+        "rejected, suppressed_erased, min_timestamp, max_timestamp, received_at) "
         "select coalesce(max(batch_seq), 0) + 1, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, "
-        "%s, %s, %s, %s, %s::timestamptz, %s::timestamptz, %s::timestamptz "
+        "%s, %s, %s, %s, %s, %s::timestamptz, %s::timestamptz, %s::timestamptz "
         "from staging.event_batches returning batch_seq",
         batch.batch_id, batch.load_id, batch.kind, batch.source, batch.start.chunks,
         batch.start.bytes, batch.end.bytes, batch.start.lines, batch.end.lines - batch.start.lines,
-        batch.digest, batch.counts.received, batch.counts.accepted, batch.counts.duplicates,
+        batch.digest, 0 if batch.is_replay else batch.counts.received,
+        batch.counts.received if batch.is_replay else 0,
+        batch.counts.accepted, batch.counts.duplicates,
         batch.counts.suppressed, batch.counts.rejected, batch.counts.suppressed_erased,
         batch.min_timestamp, batch.max_timestamp, batch.received_at,
     )  # fmt: skip

@@ -20,6 +20,7 @@ from ingestion.load import ledger
 from ingestion.load.chunks import CHUNK_BYTES, Offset, RawChunk, cut
 from ingestion.load.intake import Intake
 from ingestion.load.ledger import Counts, LastBatch
+from ingestion.load.unknown_members import UnknownMember, unknown_members_of
 from ingestion.load.validation import ValidatedChunk, validate_raw
 from ingestion.load.workers import CHUNKS_HERE, WorkerEndedError, Workers
 from ingestion.privacy import visitors
@@ -47,6 +48,7 @@ class LoadResult:
     load_id: int
     counts: Counts
     resumed_at_line: int | None
+    unknown_members: list[UnknownMember]
 
 
 class Receipts:
@@ -81,7 +83,8 @@ def load(
 ) -> LoadResult:
     """Load a source of event lines.
 
-    ``progress`` is called after each chunk with the bytes of the file read and the counts so far.
+    ``progress`` is called after each chunk with the position in the file and the counts of what
+    was read; first with counts of 0 where a load resumes.
     ``workers`` validate, by default as many as the machine has the cores for. Raises LoadError,
     SourceError or database.DatabaseError. Committed chunks stay, and the next load of the same
     source resumes after them.
@@ -106,15 +109,19 @@ def load(
             load_id = ledger.start_load(control, *load_key)
         try:
             offset = last.end if last else Offset()
-            done = ledger.counts_of(control, load_id)
+            done, read = ledger.counts_of(control, load_id), Counts()
+            if progress and last:
+                progress(source.position(), read)
             intake = Intake(data, load_id, source.name)
             chunks = cut(blocks, offset)
             with closing(_land_all(source, chunks, Receipts(control), intake, pool)) as landed:
                 for position, counts in landed:
                     done += counts
+                    read += counts
                     if progress:
-                        progress(position, done)
+                        progress(position, read)
             ledger.end_load(control, load_id, "finished")
+            unknown = unknown_members_of(control, load_id)
         except BaseException as error:
             # If the server is gone the load stays `running` without a loader and can be resumed.
             with suppress(psycopg.Error):
@@ -123,7 +130,7 @@ def load(
                 # Not `from error`: Dagster would show the cause, whose details quote rows.
                 raise LoadError(_interrupted_message(source, error)) from None
             raise
-    return LoadResult(source.name, load_id, done, offset.lines + 1 if last else None)
+    return LoadResult(source.name, load_id, done, offset.lines + 1 if last else None, unknown)
 
 
 def _land_all(

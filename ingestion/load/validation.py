@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from itertools import accumulate, compress, pairwise
 from pickle import PickleBuffer
 
 from ingestion.contract.line import Reason, may_hold_unbounded_number
+from ingestion.contract.unknown_members import UnknownNames
 from ingestion.contract.validator import (
     UNKNOWN_EVENT,
     Accepted,
@@ -33,7 +34,8 @@ from ingestion.load.chunks import Chunk, Offset, RawChunk, split, too_large_mess
 class Events:
     """Valid events: their rows one after the other, and by position what else is asked of them.
 
-    So they reach another process several times as fast as objects.
+    So they reach another process several times as fast as objects. ``unknown`` has only the
+    positions of events with unknown members.
     """
 
     rows: bytes
@@ -41,6 +43,7 @@ class Events:
     microseconds: array[int]
     producers: list[str | None]
     numbers: list[int | None]
+    unknown: dict[int, UnknownNames]
 
     @classmethod
     def of(cls, events: list[Accepted]) -> Events:
@@ -52,6 +55,7 @@ class Events:
             array("q", [event.microseconds for event in events]),
             [event.producer for event in events],
             [event.number for event in events],
+            {at: event.unknown for at, event in enumerate(events) if event.unknown},
         )
 
     def __len__(self) -> int:
@@ -61,7 +65,9 @@ class Events:
     def __reduce__(self) -> tuple[type[Events], tuple[object, ...]]:
         """Return what another process gets; the rows are not copied for it."""
         rows = PickleBuffer(self.rows)
-        return Events, (rows, self.ends, self.microseconds, self.producers, self.numbers)
+        return Events, (
+            rows, self.ends, self.microseconds, self.producers, self.numbers, self.unknown
+        )  # fmt: skip
 
     def ids(self, position: int) -> tuple[bytes, bytes]:
         """Return the client_id in UTF-8 and the 16 bytes of event_id of one event."""
@@ -78,6 +84,7 @@ class Events:
     def without(self, positions: set[int]) -> Events:
         """Return the events at all other positions."""
         kept = [position not in positions for position in range(len(self))]
+        new_position = list(accumulate(kept, initial=0))
         rows = [self.rows[start:end] for start, end in pairwise((0, *self.ends))]
         rows = list(compress(rows, kept))
         return Events(
@@ -86,6 +93,11 @@ class Events:
             array("q", compress(self.microseconds, kept)),
             list(compress(self.producers, kept)),
             list(compress(self.numbers, kept)),
+            {
+                new_position[position]: names
+                for position, names in self.unknown.items()
+                if kept[position]
+            },
         )
 
 
@@ -114,27 +126,35 @@ def validate_raw(raw: RawChunk, receipt: Receipt) -> ValidatedChunk:
     return validate_chunk(split(raw), receipt)
 
 
-def validate_chunk(chunk: Chunk, receipt: Receipt) -> ValidatedChunk:
-    """Validate every line of a chunk."""
+def outcomes_of_lines(chunk: Chunk, receipt: Receipt) -> Iterator[tuple[int, bytes, Outcome]]:
+    """Yield every line of a chunk with its number and outcome."""
     validate = Validator(
         receipt,
         numbers_are_bounded=not may_hold_unbounded_number(chunk.content),
     ).validate
     # The kept part of a line that is too large may look complete, so it is not validated.
     lengths = chunk.full_lengths
-    outcomes = (
-        (number, line, validate(line) if number not in lengths else _too_large(number, chunk, line))
-        for number, line in chunk.lines
-    )
-    return collect(outcomes, receipt, chunk.start, chunk.end, chunk.digest)
+    for number, line in chunk.lines:
+        length = lengths.get(number)
+        outcome = validate(line) if length is None else _too_large(length, len(line))
+        yield number, line, unless_erased(line, outcome, receipt)
+
+
+def unless_erased(line: bytes, outcome: Outcome, receipt: Receipt) -> Outcome:
+    """Return the outcome of a line, which is suppressed if it is refused and names the erased."""
+    erased = receipt.erased
+    if erased and type(outcome) is Rejected and erased.is_in_refused(line, outcome.reason):
+        return Suppressed(UNKNOWN_EVENT, receipt.at.date(), outcome.sequence, True)
+    return outcome
+
+
+def validate_chunk(chunk: Chunk, receipt: Receipt) -> ValidatedChunk:
+    """Validate every line of a chunk."""
+    return collect(outcomes_of_lines(chunk, receipt), chunk.start, chunk.end, chunk.digest)
 
 
 def collect(
-    outcomes: Iterable[tuple[int, bytes, Outcome]],
-    receipt: Receipt,
-    start: Offset,
-    end: Offset,
-    digest: bytes,
+    outcomes: Iterable[tuple[int, bytes, Outcome]], start: Offset, end: Offset, digest: bytes
 ) -> ValidatedChunk:
     """Collect the outcomes of a chunk's lines, given as (number, line, outcome)."""
     received = 0
@@ -143,14 +163,11 @@ def collect(
     suppressed: Counter[tuple[str, date]] = Counter()
     suppressed_erased = 0
     used: list[Sequence] = []
-    erased = receipt.erased
     for number, line, outcome in outcomes:
         received += 1
         if type(outcome) is Accepted:
             accepted.append(outcome)
             continue
-        if erased and type(outcome) is Rejected and erased.is_in_refused(line, outcome.reason):
-            outcome = Suppressed(UNKNOWN_EVENT, receipt.at.date(), outcome.sequence, True)
         if outcome.sequence:
             used.append(outcome.sequence)
         if isinstance(outcome, Suppressed):
@@ -166,9 +183,8 @@ def collect(
     )  # fmt: skip
 
 
-def _too_large(number: int, chunk: Chunk, line: bytes) -> Outcome:
-    length = chunk.full_lengths[number]
-    return Rejected(Reason.TOO_LARGE, too_large_message(length, len(line)))
+def _too_large(length: int, kept: int) -> Outcome:
+    return Rejected(Reason.TOO_LARGE, too_large_message(length, kept))
 
 
 def _first_of_each(accepted: list[Accepted]) -> tuple[list[Accepted], list[Accepted]]:

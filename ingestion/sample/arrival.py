@@ -11,7 +11,15 @@ from random import Random
 from ingestion.contract.consent import BROWSER_SOURCES
 from ingestion.sample.events import NEEDS_CONSENT, Event, Json, dumped, is_refused, new_uuid, stamp
 from ingestion.sample.faults import Fault, chosen_for_breaking
-from ingestion.sample.timeline import DAY, LAST_SPILL, NEVER, SAMPLE_AS_OF, chance, seconds
+from ingestion.sample.timeline import (
+    DAY,
+    LAST_SPILL,
+    NEVER,
+    SAMPLE_AS_OF,
+    SAMPLE_MONTH,
+    chance,
+    seconds,
+)
 from ingestion.sample.world import World
 
 REFUSED_SHARE = 0.045  # of the events that need consent; 2 % of all events
@@ -22,6 +30,7 @@ GAPS = (
     ("messaging-gateway", date(2026, 2, 11), 7),
     ("chat-runtime-2", date(2026, 3, 19), 2),
     ("portal", date(2026, 4, 27), 1),
+    ("chat-runtime-2", date(2026, 5, 12), 4),
 )
 FIRST_NUMBER = {"crm-core": 48_211}  # of a producer that started before the sample
 
@@ -174,9 +183,9 @@ def _repetition(rng: Random, first: datetime) -> datetime:
 
 
 def by_arrival(lines: list[Line]) -> dict[str, list[bytes]]:
-    """Return the lines by file, in order of arrival; the last file has all after April."""
+    """Return the lines by file, in order of arrival; the last file has all from May on."""
     files: dict[str, list[bytes]] = {name: [] for name in EVENT_FILES}
     for line in sorted(lines, key=lambda line: line.arrives_at):
-        month = 5 if line.arrives_at >= SAMPLE_AS_OF else line.arrives_at.month
+        month = 5 if line.arrives_at >= SAMPLE_MONTH else line.arrives_at.month
         files[EVENT_FILES[month - 1]].append(line.data)
     return files

@@ -1,4 +1,4 @@
-"""Generates a sample of a small business: 120 days of events and their entities.
+"""Generates a sample of a small business: 135 days of events and their entities.
 
 The sample has the properties of a real feed: consistent stories (a lead asks, is answered, books,
 pays and rates), growth, weekends, churn, late and duplicate events, lines without consent and

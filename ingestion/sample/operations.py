@@ -44,8 +44,8 @@ BURSTS = (
     Burst(datetime(2026, 3, 12, 16, 0, tzinfo=UTC), 3, 50, 35),  # critical
     Burst(datetime(2026, 3, 24, 11, 20, tzinfo=UTC), 1, 60, 1),  # many calls, few errors: no alert
     Burst(datetime(2026, 4, 8, 3, 40, tzinfo=UTC), 1, 15, 15),  # too few calls: no alert
-    Burst(datetime(2026, 4, 29, 21, 10, tzinfo=UTC), 1, 50, 13),  # high
-    Burst(datetime(2026, 4, 30, 23, 50, tzinfo=UTC), 2, 36, 9),  # still open at the demo's as_of
+    Burst(datetime(2026, 5, 14, 21, 10, tzinfo=UTC), 1, 50, 13),  # high
+    Burst(datetime(2026, 5, 15, 23, 50, tzinfo=UTC), 2, 36, 9),  # still open at the demo's as_of
 )
 
 MONITORING_SINCE = datetime(2026, 4, 14, tzinfo=UTC)

@@ -9,8 +9,11 @@ from itertools import accumulate
 from random import Random
 from typing import Any
 
-SAMPLE_DAYS = 120
-SAMPLE_AS_OF = datetime(2026, 5, 1, tzinfo=UTC)
+SAMPLE_DAYS = 135
+# In the middle of a month, so that figures of a running month have something to show.
+SAMPLE_AS_OF = datetime(2026, 5, 16, tzinfo=UTC)
+# The demo builds as of here first. What the last file has of the months before changes them.
+SAMPLE_MONTH = datetime(2026, 5, 1, tzinfo=UTC)
 SAMPLE_START = SAMPLE_AS_OF - timedelta(days=SAMPLE_DAYS)
 
 DAY = timedelta(days=1)
@@ -19,7 +22,7 @@ NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 STORY_END = SAMPLE_AS_OF + DAY
 """Stories begin before this: those of the last day give the few events after `SAMPLE_AS_OF`."""
 
-LAST_SPILL = SAMPLE_AS_OF + timedelta(days=24)
+LAST_SPILL = SAMPLE_AS_OF + timedelta(days=15)
 """Later events are dropped, so that the sample ends within May 2026."""
 
 # Activity by hour (UTC) on a business day in North America.

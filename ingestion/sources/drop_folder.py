@@ -3,8 +3,8 @@
 Event files go into ``drop/events``, entity files into ``drop/clients``, ``drop/units``,
 ``drop/users`` and ``drop/documents``. A file is first moved to ``loading/`` under a unique name,
 by which the ledger knows it: so an interrupted load is resumed there, and a finished one is not
-repeated. Then it is moved to ``done/`` or, if it can't be loaded, to ``failed/`` (quarantined) with
-the reason in a ``.reason.txt`` beside it.
+repeated. Then it is moved to ``done/`` or, if it can't be loaded or all its lines were rejected, to
+``failed/`` (quarantined) with the reason in a ``.reason.txt`` beside it.
 
 Names that start with a dot are ignored: write a file under such a name and rename it when it is
 complete. A file with any other name is loaded once it has not changed for SETTLED_SECONDS. If it
@@ -58,12 +58,18 @@ class DropError(WarehouseError):
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """The result of one dropped file; ``error`` is set if it could not be loaded."""
+    """The result of one dropped file; ``error`` is set if it was quarantined."""
 
     kind: str
     name: str
     counts: Counts
     error: str | None = None
+
+
+def create(drop: Path) -> None:
+    """Create the folders for dropped files that do not exist yet."""
+    for kind in KINDS:
+        private_files.make_folder(drop / kind)
 
 
 def waiting_files(drop: Path) -> list[tuple[str, Path]]:
@@ -97,8 +103,8 @@ def load_dropped(drop: Path) -> Iterator[Dropped]:
     run, and loader.LoadError, locks.LockError, psycopg.Error or database.DatabaseError is raised.
     Raises DropError if another user may have created the folders that files are moved to.
     """
+    create(drop)
     for kind in KINDS:
-        private_files.make_folder(drop / kind)
         _refuse_untrusted_folder(drop / kind, links_of_ours=True)
     for folder in (LOADING, *KEPT):
         _refuse_untrusted_folder(drop / folder)
@@ -127,9 +133,12 @@ def load_dropped(drop: Path) -> Iterator[Dropped]:
                 reason = _quarantine(path, drop / FAILED / kind, name, _failure_reason(error))
                 yield Dropped(kind, printable(name), Counts(), reason)
             else:
-                if is_complete:
+                error = None
+                if is_complete and 0 < counts.received == counts.rejected:
+                    error = _quarantine(path, drop / FAILED / kind, name, _all_rejected(counts))
+                elif is_complete:
                     _archive(path, drop / DONE / kind, name)
-                yield Dropped(kind, printable(name), counts)
+                yield Dropped(kind, printable(name), counts, error)
 
 
 def _load_once(
@@ -159,6 +168,13 @@ def _failure_reason(error: Exception) -> str:
         return str(error)
     why = isinstance(error, OSError) and error.strerror
     return f"It can't be loaded: {why or type(error).__name__}. Run `warehouse load` for details."
+
+
+def _all_rejected(counts: Counts) -> str:
+    what = (
+        "Its only line was" if counts.rejected == 1 else f"All its {counts.rejected:,} lines were"
+    )
+    return f"{what} rejected: `warehouse rejected list` says why."
 
 
 def _quarantine(path: Path, directory: Path, name: str, reason: str) -> str:

@@ -10,10 +10,18 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from io import BufferedReader
+from io import BufferedReader, RawIOBase
 from pathlib import Path
 from typing import IO
 
+from ingestion.sources.formats import (
+    HEAD_BYTES,
+    Compression,
+    FormatError,
+    compression_of,
+    is_array,
+    lines_of,
+)
 from warehouse.errors import WarehouseError, printable
 
 BLOCK = 1 << 20
@@ -50,9 +58,9 @@ Opener = Callable[[str, int], int]
 def open_source(name: str, mapping: Path | None = None, opener: Opener | None = None) -> Source:
     """Return the source with this name, a path or ``-``; nothing is read yet.
 
-    ``.gz`` and ``.zst`` are decompressed. With ``mapping`` the file is transformed by that DuckDB
-    select. ``opener`` opens the file each time, and may refuse. Raises SourceError if the file is
-    missing, is not a file or can't be read.
+    gzip and zstd are decompressed, and a JSON array is read as lines (``formats``). With
+    ``mapping`` the file is transformed by that DuckDB select. ``opener`` opens the file each time,
+    and may refuse. Raises SourceError if the file is missing, is not a file or can't be read.
     """
     if name == STANDARD_INPUT:
         if mapping is not None:
@@ -61,7 +69,10 @@ def open_source(name: str, mapping: Path | None = None, opener: Opener | None = 
             )
         if sys.stdin is None:
             raise SourceError("Standard input is closed: pipe the events in, or name a file.")
-        return Source(name, lambda offset: drop(_blocks(sys.stdin.buffer), offset), reads_once=True)
+        return Source(
+            name, lambda offset: _lines(sys.stdin.buffer, "Standard input", "", offset),
+            reads_once=True,
+        )  # fmt: skip
     # Not resolve(): a link keeps its own name, which users know.
     path = Path(os.path.abspath(name))
     try:
@@ -128,18 +139,10 @@ def _mapped(mapping: Path, path: Path) -> Iterator[bytes]:
 def _file_blocks(
     path: Path, offset: int, position: list[int], opener: Opener | None
 ) -> Iterator[bytes]:
-    decompressors = {".gz": _gzip_blocks, ".zst": _zstd_blocks}
-    decompress = decompressors.get(path.suffix.lower())
     try:
         with open(path, "rb", opener=opener) as file:
-            if decompress:
-                blocks = drop(decompress(file, path), offset)
-            elif file.seekable():
-                file.seek(offset)
-                blocks = _blocks(file)
-            else:
-                blocks = drop(_blocks(file), offset)
             tell = file.tell if file.seekable() else int
+            blocks = _lines(file, printable(path), path.suffix.lower(), offset)
             for block in blocks:
                 position[0] = tell()
                 yield block
@@ -148,27 +151,65 @@ def _file_blocks(
         raise SourceError(_cannot_read(path, error)) from error
 
 
+_BY_SUFFIX = {".gz": Compression.GZIP, ".zst": Compression.ZSTD}
+
+
+def _lines(file: BufferedReader, name: str, suffix: str, offset: int) -> Iterator[bytes]:
+    """Yield the lines of a file that is at its start, from an offset on, as bytes."""
+    head = file.read(HEAD_BYTES)
+    try:
+        compression = _BY_SUFFIX.get(suffix) or compression_of(head)
+        if compression is None and file.seekable() and not is_array(head):
+            file.seek(offset)
+            yield from _blocks(file)
+            return
+        whole = BufferedReader(_Rejoined(head, file), BLOCK)
+        decompress = {Compression.GZIP: _gzip_blocks, Compression.ZSTD: _zstd_blocks}
+        blocks = decompress[compression](whole, name) if compression else _blocks(whole)
+        yield from drop(lines_of(blocks), offset)
+    except FormatError as error:
+        raise SourceError(f"{name} {error}.") from None
+
+
+class _Rejoined(RawIOBase):
+    """A file from its start, of which the head has been read already."""
+
+    def __init__(self, head: bytes, rest: BufferedReader) -> None:
+        self._head = memoryview(head)
+        self._rest = rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        if not self._head:
+            return self._rest.readinto(buffer)
+        count = min(len(buffer), len(self._head))
+        buffer[:count], self._head = self._head[:count], self._head[count:]
+        return count
+
+
 def _blocks(file: IO[bytes]) -> Iterator[bytes]:
     while block := file.read(BLOCK):
         yield block
 
 
-def _gzip_blocks(file: BufferedReader, path: Path) -> Iterator[bytes]:
+def _gzip_blocks(file: BufferedReader, name: str) -> Iterator[bytes]:
     if not file.peek(1):
-        raise SourceError(_damaged(path, "gzip", "it is empty"))
+        raise SourceError(_damaged(name, "gzip", "it is empty"))
     try:
         with gzip.GzipFile(fileobj=file) as unzipped:
             yield from _blocks(unzipped)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise SourceError(_damaged(path, "gzip", error)) from error
+        raise SourceError(_damaged(name, "gzip", error)) from error
 
 
-def _zstd_blocks(file: BufferedReader, path: Path) -> Iterator[bytes]:
+def _zstd_blocks(file: BufferedReader, name: str) -> Iterator[bytes]:
     # Not zstandard's stream_reader: it accepts a truncated file as complete.
     import zstandard
 
     if not file.peek(1):
-        raise SourceError(_damaged(path, "zstd", "it is empty"))
+        raise SourceError(_damaged(name, "zstd", "it is empty"))
     decompressor = zstandard.ZstdDecompressor()
     frame = None
     block = bytearray()
@@ -184,15 +225,15 @@ def _zstd_blocks(file: BufferedReader, path: Path) -> Iterator[bytes]:
                 yield bytes(block)
                 block.clear()
     except zstandard.ZstdError as error:
-        raise SourceError(_damaged(path, "zstd", error)) from error
+        raise SourceError(_damaged(name, "zstd", error)) from error
     yield bytes(block)
     if frame is not None:
-        raise SourceError(_damaged(path, "zstd", "it ends in the middle of a frame"))
+        raise SourceError(_damaged(name, "zstd", "it ends in the middle of a frame"))
 
 
-def _damaged(path: Path, kind: str, error: object) -> str:
+def _damaged(name: str, kind: str, error: object) -> str:
     return (
-        f"{printable(path)} is damaged {kind} data ({error}). Committed chunks stay. Fix the file "
+        f"{name} is damaged {kind} data ({error}). Committed chunks stay. Fix the file "
         "and load it again: the load resumes after them."
     )
 

@@ -1,7 +1,8 @@
 """Converts foreign formats to envelopes by one DuckDB ``select`` over the file.
 
 A mapping is an SQL file with a single ``select`` that reads ``getvariable('source')`` and returns
-one row per event, with columns from ``ENVELOPE_COLUMNS``. Its rows are validated like any other
+one row per event, with columns from ``ENVELOPE_COLUMNS``. A ``timestamptz`` is written as RFC 3339;
+a time without zone is refused. Its rows are validated like any other
 lines.
 """
 
@@ -19,6 +20,9 @@ from warehouse.errors import WarehouseError
 
 ENVELOPE_COLUMNS = ("event_id", "event", "timestamp", "actor", "context", "properties")
 REQUIRED_COLUMNS = ("event", "timestamp", "actor")
+# A time with zone is an instant. Others are written as text by the mapping.
+TIMESTAMPTZ = "TIMESTAMP WITH TIME ZONE"
+RFC_3339 = """replace(cast("timestamp" at time zone 'UTC' as varchar), ' ', 'T') || 'Z'"""
 SHIPPED = Path(__file__).parent / "mappings"
 
 # Enough for DuckDB's read buffers; larger sorts and joins spill to a private directory.
@@ -63,9 +67,13 @@ def mapped_blocks(mapping: Path, source: Path, *, block_bytes: int = 1 << 20) ->
     try:
         with TemporaryDirectory() as spill, _sandbox(source, spill) as connection:
             select = _select(connection, mapping)
-            _check_columns(connection, mapping, select)
+            types = _column_types(connection, select)
+            _check_columns(mapping, types)
+            columns = "*"
+            if types["timestamp"] == TIMESTAMPTZ:
+                columns = f'* replace ({RFC_3339} as "timestamp")'
             result = connection.execute(
-                f"select to_json(envelope) from {select} as envelope"  # noqa: S608 (it is the SQL)
+                f"select to_json(envelope) from (select {columns} from {select}) as envelope"  # noqa: S608 (it is the SQL)
             )
             block = bytearray()
             while fetched := result.fetchmany(ROWS_PER_FETCH):
@@ -168,20 +176,30 @@ def _without_semicolon(statement: str) -> str:
     return statement
 
 
-def _check_columns(connection: duckdb.DuckDBPyConnection, mapping: Path, select: str) -> None:
+def _column_types(connection: duckdb.DuckDBPyConnection, select: str) -> dict[str, str]:
     described = connection.execute(
         f"describe select * from {select} as envelope"  # noqa: S608 (it is the SQL)
     ).fetchall()
-    columns = [name for name, *_ in described]
-    if unknown := [column for column in columns if column not in ENVELOPE_COLUMNS]:
+    return {name: type_ for name, type_, *_ in described}
+
+
+def _check_columns(mapping: Path, types: dict[str, str]) -> None:
+    if unknown := [column for column in types if column not in ENVELOPE_COLUMNS]:
         raise MappingError(
             f"The mapping {mapping} returns the column {unknown[0]!r}, which an envelope does not "
             f"have: move it into properties, or name it one of {', '.join(ENVELOPE_COLUMNS)}."
         )
-    if missing := [column for column in REQUIRED_COLUMNS if column not in columns]:
+    if missing := [column for column in REQUIRED_COLUMNS if column not in types]:
         raise MappingError(
             f"The mapping {mapping} returns no column {missing[0]!r}, which every envelope needs: "
             "add it to its select."
+        )
+    type_ = types["timestamp"]
+    if type_ != TIMESTAMPTZ and type_.startswith(("TIMESTAMP", "DATE", "TIME")):
+        raise MappingError(
+            f"The mapping {mapping} returns the column 'timestamp' as {type_}, without a time "
+            "zone: say which it is in, for example (happened_at at time zone 'Europe/Berlin') as "
+            '"timestamp".'
         )
 
 

@@ -6,13 +6,15 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
 from orchestration.cli.alerts import alerts
 from orchestration.cli.api import WithSettings, api
+from orchestration.cli.backup import backup, restore
 from orchestration.cli.build import build
 from orchestration.cli.check import check
 from orchestration.cli.collect import collect
@@ -26,7 +28,7 @@ from orchestration.cli.init import init
 from orchestration.cli.keys import keys
 from orchestration.cli.load import load
 from orchestration.cli.load_entities import load_entities
-from orchestration.cli.output import message
+from orchestration.cli.output import message, wants_json
 from orchestration.cli.plan import plan
 from orchestration.cli.psql import psql
 from orchestration.cli.query import query
@@ -34,11 +36,9 @@ from orchestration.cli.rejected import rejected
 from orchestration.cli.serve import serve
 from orchestration.cli.status import status
 from orchestration.cli.stop import stop
+from orchestration.cli.verify import verify
 from warehouse import process
 from warehouse.errors import ExitCode, WarehouseError, printable
-
-# The exit code that Typer gives to Ctrl-C.
-INTERRUPTED = 130
 
 # As `warehouse --help` lists them: a panel per purpose, in the order in which people need them.
 PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
@@ -49,7 +49,12 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "load-entities": load_entities,
         "rejected": rejected,
     },
-    "Build, check and export": {"build": build, "check": check, "export": export},
+    "Build, check and export": {
+        "build": build,
+        "check": check,
+        "verify": verify,
+        "export": export,
+    },
     "Watch and query": {
         "status": status,
         "alerts": alerts,
@@ -58,6 +63,7 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "docs": docs,
         "environment": environment,
     },
+    "Keep": {"backup": backup, "restore": restore},
     "Delete data": {"erase": erase, "expire": expire},
     "Run": {
         "keys": keys,
@@ -89,11 +95,26 @@ for panel, commands in PANELS.items():
             app.command(name, cls=kind, rich_help_panel=panel)(command)
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"warehouse {version('analytics-warehouse')}")
+        raise typer.Exit
+
+
 @app.callback(
     help="Load product events, build trusted marts and export the marketing row.\n\n"
     "`warehouse COMMAND --help` explains a command."
 )
-def _before_each_command() -> None:
+def _before_each_command(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_show_version, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
     from warehouse import private_files
     from warehouse.settings import settings
 
@@ -107,13 +128,17 @@ def main() -> None:
     try:
         process.speak_utf8()
         try:
-            app(prog_name="warehouse")
+            _run()
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()
     except SystemExit as end:
-        if end.code == INTERRUPTED:
-            _fail("Interrupted. Committed work is kept: run the same command again to continue.")
+        # Typer gives this code to Ctrl-C.
+        if end.code == ExitCode.INTERRUPTED:
+            _fail(
+                "Interrupted. Committed work is kept: run the same command again to continue.",
+                ExitCode.INTERRUPTED,
+            )
         raise
     except WarehouseError as error:
         _fail(str(error), error.exit_code)
@@ -139,6 +164,19 @@ def main() -> None:
                 "committed work is kept."
             )
         raise
+
+
+def _run() -> None:
+    """Run the command; with `--json` the error of a wrong usage is JSON, too."""
+    if not wants_json():
+        app(prog_name="warehouse")
+        return
+    try:
+        code = app(prog_name="warehouse", standalone_mode=False)
+    except TyperException as error:
+        message(error.format_message())
+        raise SystemExit(error.exit_code) from None
+    raise SystemExit(code or 0)
 
 
 def _missing_folder() -> str:

@@ -52,6 +52,8 @@ def build(
 ) -> None:
     """Build the marts from what was loaded since the last build."""
     from orchestration.operations import build as builds
+    from orchestration.operations.failing_rows import warnings
+    from warehouse import database
 
     if (start is None) != (end is None) or (start and end and start >= end):
         raise typer.BadParameter(
@@ -62,10 +64,13 @@ def build(
     result = builds.build(
         builds.BuildOptions(full_refresh, start, end, select, as_of, allow_lost_events)
     )
+    with database.connect_as_builder(application_name="warehouse build") as connection:
+        warned = [f"Warning: {warning}" for warning in warnings(connection)]
     way = f"with dbt, because {result.why_dbt}" if result.ran_dbt else "without dbt"
     emit(
         result,
         f"Built the marts up to batch {result.batch_seq:,}, as of "
         f"{result.as_of:%Y-%m-%d %H:%M:%S} UTC, {way}.",
+        notes=warned,
         json=json,
     )

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from orchestration.cli.export import row_table
 from orchestration.cli.load import OUTCOMES, outcome_cells
 from orchestration.cli.options import Json
 from orchestration.cli.output import Table, emit
 
 
-def demo(json: Json = False) -> None:
+def demo(
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Also show what dbt and the checks print.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """Load a generated sample, build, check and export it, and show the results.
 
     Running it again changes nothing.
     """
     from orchestration.cli.demo_steps import run_demo, sign_in_link
 
-    done = run_demo()
+    done = run_demo(verbose=verbose)
     emit(
         done,
         "",
@@ -25,8 +34,11 @@ def demo(json: Json = False) -> None:
         "Rejected lines",
         Table(("reason", "lines"), list(done.rejected.items())),
         "",
-        "Tables",
-        Table(("table", "rows"), list(done.tables.items())),
+        "What there is to see",
+        *(f"  {text}" for seen in done.story.items() for text in (seen[0], f"    {seen[1]}")),
+        *(f"  Warning: {warning}" for warning in done.warnings),
+        "",
+        f"{len(done.tables)} tables have {sum(done.tables.values()):,} rows: `warehouse status`",
         "",
         "The marketing row, export.analytics_platform_stats",
         row_table(done.row),

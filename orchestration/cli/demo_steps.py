@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 import psycopg
@@ -13,17 +16,21 @@ from ingestion.load.ledger import EVENTS, Counts, finished_load
 from ingestion.load.loader import load
 from ingestion.load.workers import Workers
 from ingestion.sample import generate
-from ingestion.sample.timeline import SAMPLE_AS_OF
+from ingestion.sample.timeline import SAMPLE_AS_OF, SAMPLE_MONTH
 from ingestion.sources.files import open_source
 from orchestration.cli.output import load_progress, step
 from orchestration.operations.build import BuildOptions, build
 from orchestration.operations.export import StatsRow, export_row
+from orchestration.operations.failing_rows import warnings
 from warehouse import database, private_files
 from warehouse.errors import WarehouseError
 from warehouse.key_store import example_keys
 from warehouse.schema.migrate import migrate
 from warehouse.settings import settings
 from warehouse.sign_in_links import new_link
+from warehouse.sql_files import read_sql
+
+STORY = read_sql(__file__, "demo_story")
 
 
 class DemoError(WarehouseError):
@@ -32,10 +39,15 @@ class DemoError(WarehouseError):
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """What the demo made. ``rejected`` counts lines by reason, ``tables`` rows by name."""
+    """What the demo made. ``rejected`` counts lines by reason, ``tables`` rows by name.
+
+    ``story`` has sentences on what there is to see, each with a command that shows more.
+    """
 
     lines: Counts
     rejected: dict[str, int]
+    story: dict[str, str]
+    warnings: list[str]
     tables: dict[str, int]
     row: StatsRow
     checks_passed: int
@@ -45,10 +57,11 @@ class DemoResult:
 
 
 NEXT_COMMANDS = {
-    "make dev": "start the Dagster UI, the collector and the HTTP API",
+    "make dev": "start the Dagster UI, the HTTP API and the collector with a demo site (/demo/)",
     "source .venv/bin/activate": "make the command `warehouse` available, then",
     "warehouse psql": "query the marts with SQL",
     "warehouse status": "see how fresh each mart is",
+    "warehouse query": "list the ready queries",
     "warehouse rejected list": "see which lines were rejected, and why",
     "warehouse plan": "read which events the tracking plan allows",
     "warehouse load FILE": "load your own events",
@@ -56,8 +69,11 @@ NEXT_COMMANDS = {
 }
 
 
-def run_demo() -> DemoResult:
+def run_demo(*, verbose: bool = False) -> DemoResult:
     """Set up, load the sample, build, check and export; a second run changes nothing.
+
+    The last file comes after a first build: it has late events of the months before. Without
+    ``verbose`` the output of builds and checks goes into a file.
 
     Raises DemoError on a server that may hold real events.
     """
@@ -75,26 +91,28 @@ def run_demo() -> DemoResult:
         database.connect_as_builder(autocommit=True) as builder,
     ):
         if not _is_loaded(connection):
-            step("Generating a sample of four months of events")
-            _load(generate.write_sample(directory), connection)
+            step("Generating a sample of four and a half months of events")
+            files = generate.write_sample(directory)
+            _load(replace(files, events=files.events[:-1]), connection)
+            step(f"Building the marts as of {SAMPLE_MONTH:%Y-%m-%d}")
+            _build(builder, SAMPLE_MONTH, verbose)
+            _load(files, connection)
             connection.execute(
                 "insert into staging.loads (kind, source, head_digest, state, ended_at) "
                 "values ('demo', 'demo', '', 'finished', clock_timestamp())"
             )
-        step("Building the marts")
-        last = connection.execute(
-            "select max(as_of) from warehouse.builds where state = 'done'"
-        ).fetchone()
-        # Never earlier than the last build: `as_of` only moves forward.
-        as_of = max(filter(None, (SAMPLE_AS_OF, last and last[0])))
-        build(BuildOptions(as_of=as_of))
+        step(f"Building what has changed, as of {SAMPLE_AS_OF:%Y-%m-%d}")
+        _build(builder, SAMPLE_AS_OF, verbose)
         step("Checking")
-        results = checks.run_checks(docs=True)
+        with _output(verbose):
+            results = checks.run_checks(docs=True)
         step("Exporting the marketing row")
         row = export_row()
         return DemoResult(
             lines=_lines(connection),
             rejected=_rejected(connection),
+            story=dict(builder.execute(STORY).fetchall()),
+            warnings=warnings(builder),
             tables=_tables(connection, builder),
             row=row,
             checks_passed=sum(result.passed for result in results),
@@ -102,6 +120,26 @@ def run_demo() -> DemoResult:
             keys=example_keys(),
             next_commands=NEXT_COMMANDS,
         )
+
+
+def _build(builder: psycopg.Connection, as_of: datetime, verbose: bool) -> None:
+    last = builder.execute(
+        "select max(as_of) from warehouse.builds where state = 'done'"
+    ).fetchone()
+    with _output(verbose):
+        # Never earlier than the last build: `as_of` only moves forward.
+        build(BuildOptions(as_of=max(filter(None, (as_of, last and last[0])))))
+
+
+@contextmanager
+def _output(verbose: bool) -> Iterator[None]:
+    """Write what dbt and others print on standard error, for people, into a file instead."""
+    if verbose:
+        yield
+        return
+    path = settings().home / "demo.log"
+    with path.open("a") as log, redirect_stderr(log):
+        yield
 
 
 def sign_in_link() -> str:

@@ -47,6 +47,7 @@ def expire(
                 ("payloads of rejected lines", done.payloads, deleted),
                 ("dropped files", done.dropped_files, deleted),
                 ("restatements", done.restatements, deleted),
+                ("counts of unknown members", done.unknown_members, deleted),
             ],
         ),
         f"Raw events expire by the month, once it ended before {done.cutoff:%Y-%m-%d}.",

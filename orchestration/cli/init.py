@@ -8,12 +8,14 @@ from orchestration.cli.output import emit
 
 def init(json: Json = False) -> None:
     """Set the database up, or bring it up to date. Safe to run at any time."""
+    from ingestion.sources import drop_folder
     from warehouse import database, private_files
     from warehouse.schema.migrate import migrate
     from warehouse.settings import settings
 
     migrated = migrate()
     private_files.tighten_home(settings().home)
+    drop_folder.create(settings().drop)
     done = f"ran {len(migrated.ran)} migrations" if migrated.ran else "is up to date"
     text = f"The warehouse at {database.where()} {done}."
     if migrated.for_dba:

@@ -9,7 +9,7 @@ import typer
 
 from orchestration.cli.options import Json
 from orchestration.cli.output import Table, emit
-from warehouse.keys import KeyKind
+from warehouse.key_kinds import KeyKind
 
 keys = typer.Typer(no_args_is_help=True, help="Make and revoke keys of the HTTP servers.")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestration.cli.load import load_each, notes_on
-from orchestration.cli.options import Json, Strict, exit_if_rejected
+from orchestration.cli.options import Json, Strict, exit_if_all_rejected, exit_if_rejected
 from orchestration.cli.output import Table, emit
 
 if TYPE_CHECKING:
@@ -44,13 +44,12 @@ def load_entities(
         return entities.load_entities(entities.EntityKind(kind.value), open_source(file))
 
     loaded = load_each(files, load_one, lambda loaded: _emit_counts(kind, loaded, json))
+    exit_if_all_rejected(_total(loaded))
     exit_if_rejected(sum(counts.rejected for counts in loaded), strict)
 
 
 def _emit_counts(kind: Kind, loaded: list[Counts], json: bool) -> None:
-    from ingestion.load.ledger import Counts
-
-    total = sum(loaded, Counts())
+    total = _total(loaded)
     emit(
         {"kind": kind, **asdict(total)},
         Table(
@@ -69,3 +68,9 @@ def _emit_counts(kind: Kind, loaded: list[Counts], json: bool) -> None:
         json=json,
         notes=notes_on(total),
     )
+
+
+def _total(loaded: list[Counts]) -> Counts:
+    from ingestion.load.ledger import Counts
+
+    return sum(loaded, Counts())

@@ -6,11 +6,15 @@ import getpass
 import os
 import sys
 from datetime import date, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestration.cli.output import message
 from warehouse.errors import ExitCode
+
+if TYPE_CHECKING:
+    from ingestion.load.ledger import Counts
 
 # As the value of an option that names a person or client: read it from standard input. Arguments
 # are visible to everyone on the machine in the list of processes.
@@ -86,6 +90,13 @@ def read_names(**options: str | None) -> dict[str, str | None]:
         what = "several lines" if line else "none"
         raise typer.BadParameter(f"expected one line on standard input, got {what}")
     return options | {asking[0]: line}
+
+
+def exit_if_all_rejected(total: Counts) -> None:
+    """End with the exit code of a failure if there were lines and each was rejected."""
+    if 0 < total.received == total.rejected:
+        message("Nothing was loaded: every line was rejected.")
+        raise SystemExit(ExitCode.FAILED)
 
 
 def exit_if_rejected(count: int, strict: bool) -> None:

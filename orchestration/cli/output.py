@@ -52,8 +52,16 @@ def emit(result: object, *parts: Table | str, json: bool, notes: Sequence[str] =
         typer.echo(escaped(note), err=True)
 
 
+def wants_json() -> bool:
+    """Return whether the command was asked for JSON: then its errors are JSON, too."""
+    return "--json" in sys.argv[1:]
+
+
 def message(text: str) -> None:
-    """Print a message for people on standard error."""
+    """Print a message on standard error: lines for people or, with `--json`, an object."""
+    if wants_json():
+        typer.echo(_as_json({"error": text}), err=True)
+        return
     typer.echo("\n".join(escaped(line) for line in f"warehouse: {text}".split("\n")), err=True)
 
 
@@ -170,12 +178,21 @@ def _plain(value: object) -> object:
 
 @contextmanager
 def load_progress(source: Source) -> Iterator[Callable[[int, Counts], None] | None]:
-    """Show a load's progress on a terminal: bytes, events per second, rejected lines."""
+    """Show a load's progress on a terminal: bytes, events per second, remaining time.
+
+    After a resume it counts only what it reads itself.
+    """
     if not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     started = time.monotonic()
     with Progress(
@@ -183,7 +200,7 @@ def load_progress(source: Source) -> Iterator[Callable[[int, Counts], None] | No
         BarColumn(),
         DownloadColumn(),
         TextColumn("{task.fields[rate]:,.0f} events/s · {task.fields[rejected]:,} rejected"),
-        TimeElapsedColumn(),
+        TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
     ) as bar:
@@ -191,6 +208,10 @@ def load_progress(source: Source) -> Iterator[Callable[[int, Counts], None] | No
         task = bar.add_task(name, total=source.size, rate=0, rejected=0)
 
         def update(position: int, counts: Counts) -> None:
+            if not counts.received:
+                # Where it resumes: what was read before says nothing about the speed.
+                bar.reset(task, completed=position, rate=0, rejected=0)
+                return
             rate = counts.received / max(time.monotonic() - started, 0.001)
             bar.update(task, completed=position, rate=rate, rejected=counts.rejected)
 

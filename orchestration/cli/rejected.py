@@ -3,29 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from datetime import date
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestration.cli.load import OUTCOMES, notes_on, outcome_cells
-from orchestration.cli.options import Json, Strict, exit_if_rejected
+from orchestration.cli.load import MOST_SHOWN, OUTCOMES, notes_on, outcome_cells
+from orchestration.cli.options import Json, Strict, exit_if_rejected, parse_day
 from orchestration.cli.output import Table, emit
 from warehouse.errors import WarehouseError
 
-# How many characters of a rejected line people see; a line may have millions.
-MOST_SHOWN = 4_000
+if TYPE_CHECKING:
+    from ingestion.load.quarantine import Change
 
 rejected = typer.Typer(no_args_is_help=True, help="See rejected lines, and load them again.")
 
 
+Reason = Annotated[str | None, typer.Option(help="Only lines that were rejected for this reason.")]
+Source = Annotated[str | None, typer.Option(help="Only lines of this file: its path or its name.")]
+Event = Annotated[str | None, typer.Option(help="Only lines of this event.")]
+Day = Annotated[
+    date | None,
+    typer.Option(parser=parse_day, metavar="DAY", help="Only lines received on this UTC day."),
+]
+
+
 @rejected.command("list")
-def rejected_list(json: Json = False) -> None:
+def rejected_list(
+    reason: Reason = None,
+    source: Source = None,
+    event: Event = None,
+    day: Day = None,
+    json: Json = False,
+) -> None:
     """List how many lines were rejected, by reason and source."""
-    from ingestion.load.quarantine import rejected_groups
+    from ingestion.load.quarantine import Which, rejected_groups
     from warehouse import database
 
     with database.connect() as connection:
-        groups = rejected_groups(connection)
+        groups = rejected_groups(connection, Which(reason, source, event, day))
     emit(
         {"rejected": groups},
         Table(
@@ -80,9 +96,17 @@ def rejected_show(
 
 @rejected.command("replay")
 def rejected_replay(
-    reason: Annotated[
-        str | None, typer.Option(help="Only lines that were rejected for this reason.")
+    reject_id: Annotated[
+        list[int] | None,
+        typer.Option("--id", metavar="ID", help="Only this line; may be given several times."),
     ] = None,
+    reason: Reason = None,
+    source: Source = None,
+    event: Event = None,
+    day: Day = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Load nothing; show what would become of the lines.")
+    ] = False,
     strict: Strict = False,
     json: Json = False,
 ) -> None:
@@ -91,9 +115,13 @@ def rejected_replay(
     Events that a mapping made are loaded as it made them. After you fixed the
     mapping, load the file again instead.
     """
-    from ingestion.load.quarantine import replay
+    from ingestion.load.quarantine import Which, preview_replay, replay
 
-    counts = replay(reason)
+    which = Which(reason, source, event, day, reject_id or None)
+    if dry_run:
+        _emit_preview(preview_replay(which), json)
+        return
+    counts = replay(which)
     emit(
         asdict(counts),
         Table(("replayed", *OUTCOMES[1:]), [outcome_cells(counts)]),
@@ -101,3 +129,24 @@ def rejected_replay(
         notes=notes_on(counts),
     )
     exit_if_rejected(counts.rejected, strict)
+
+
+def _emit_preview(changes: list[Change], json: bool) -> None:
+    emit(
+        {"dry_run": True, "changes": changes},
+        Table(
+            ("rejected for", "would be", "lines", "example"),
+            [
+                (
+                    change.reason,
+                    change.outcome if change.is_taken else f"rejected: {change.outcome}",
+                    change.lines,
+                    str(change.example_id),
+                )
+                for change in changes
+            ],
+            if_empty="No line waits.",
+        ),
+        json=json,
+        notes=["Nothing was loaded: this was a dry run."],
+    )

@@ -33,6 +33,9 @@ def serve(
     ] = False,
 ) -> None:
     """Run Dagster, the collector and the HTTP API, until Ctrl-C or SIGTERM."""
+    from ingestion.sources import drop_folder
     from orchestration.serve import processes
+    from warehouse.settings import settings
 
+    drop_folder.create(settings().drop)
     processes.serve(host, port, docs_port, collector_port, api_port, postgres_port, dev=dev)

@@ -11,19 +11,28 @@ from orchestration.cli.output import Table, emit
 def status(json: Json = False) -> None:
     """Show each mart: its rows, batches it has not read yet, age and last checks.
 
-    The last line says what waits in the collector's spool on this machine. Times
-    are in UTC. --json also shows the last batch and the time as of which each mart
-    is built.
+    The last line says what waits in the collector's spool on this machine. Also
+    lists clients that only events mention. Times are in UTC. --json also shows the
+    last batch and the time as of which each mart is built.
     """
     from orchestration.operations.collecting import described, spooled
-    from orchestration.operations.status import mart_statuses
+    from orchestration.operations.status import MOST_INFERRED, inferred_clients, mart_statuses
     from warehouse import database
 
     with database.connect_as_builder() as connection:
         marts = mart_statuses(connection)
+        inferred = inferred_clients(connection)
+    notes = []
+    if inferred.count:
+        names = ", ".join(inferred.client_ids)
+        more = ", …" if inferred.count > MOST_INFERRED else ""
+        notes.append(
+            f"Clients known from events alone ({inferred.count:,}): {names}{more}. Is a client_id "
+            "misspelt, or `warehouse load-entities clients` due?"
+        )
     found = spooled()
     emit(
-        {"marts": marts, "collector": found},
+        {"marts": marts, "inferred_clients": inferred, "collector": found},
         Table(
             ("mart", "rows", "unread", "age", "checks", "checked at"),
             [
@@ -42,4 +51,5 @@ def status(json: Json = False) -> None:
         ),
         described(found),
         json=json,
+        notes=notes,
     )

@@ -7,8 +7,8 @@ from contextlib import suppress
 import dagster as dg
 
 from expectations.checks import SEVERITIES, CheckResult, docs_page, run_checks, suite_content
-from orchestration.definitions.dbt_assets import parents
 from orchestration.definitions.marketing_row import ROW
+from orchestration.definitions.timetable import parents
 from orchestration.operations.collecting import LAG_LIMIT, described, is_behind, spooled
 from orchestration.operations.freshness import ROW_LIMIT, Freshness, mart_ages, mart_limit, row_age
 from orchestration.operations.lineage import manifest, with_ancestors

@@ -9,9 +9,11 @@ from orchestration.definitions.dbt_assets import BOOKKEEPING, DBT_ASSETS, dbt_re
 from orchestration.definitions.expiry import expiry
 from orchestration.definitions.landing import drop_folder, landing
 from orchestration.definitions.marketing_row import analytics_platform_stats
+from orchestration.definitions.replay import replay_job
 from orchestration.definitions.run_failures import SENSORS
 from orchestration.definitions.scheduled_runs import JOBS
 from orchestration.definitions.schedules import SCHEDULES, dropped_files
+from orchestration.definitions.verification import verification, verification_checks
 from warehouse import process
 
 # Dagster also imports this module without the command line.
@@ -19,9 +21,17 @@ process.isolate()
 
 defs = dg.Definitions(
     assets=[drop_folder, *DBT_ASSETS, analytics_platform_stats, *BOOKKEEPING],
-    asset_checks=CHECKS,
-    jobs=[landing, expiry, *JOBS],
+    asset_checks=[*CHECKS, verification_checks],
+    jobs=[landing, replay_job, expiry, verification, *JOBS],
     schedules=SCHEDULES,
     sensors=[dropped_files, *SENSORS],
     resources={"dbt": dbt_resource()},
+    # One process for each run: importing all of this takes longer than most steps.
+    executor=dg.in_process_executor,
+    # The UI has all events of a run; the output of `warehouse serve` has what went wrong.
+    loggers={
+        "console": dg.colored_console_logger.configured(
+            {"log_level": "WARNING"}, "warnings_console_logger"
+        )
+    },
 )

@@ -9,7 +9,6 @@ at once, are in scheduled_runs.py.
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +16,13 @@ import dagster as dg
 import psycopg
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject, dbt_assets
 
-from orchestration.definitions.partitions import PARTITIONS, Period, period_of
+from orchestration.definitions.partitions import (
+    Period,
+    first_partitioned_day,
+    partitions_from,
+    period_of,
+)
+from orchestration.definitions.timetable import kept_fresh_by, parents
 from orchestration.operations.build import (
     DBT_PROJECT,
     EXCLUDED,
@@ -25,13 +30,17 @@ from orchestration.operations.build import (
     build_environment,
     environment,
     one_build_at_a_time,
+    why_dbt,
 )
 from orchestration.operations.export import failing_checks
-from orchestration.operations.lineage import blocking_checks, manifest, parents_of_models
+from orchestration.operations.failing_rows import failing_rows
+from orchestration.operations.lineage import blocking_checks, manifest
+from orchestration.operations.stored_build import TestResult, run_test
 from warehouse import database
 from warehouse.settings import settings
 
 OWNERS = ["team:data"]
+PARTITIONS = partitions_from(first_partitioned_day())
 # Every op that builds is in this pool. Dagster starts one run of it at a time: see instance.py.
 BUILDS = "builds"
 # Runs under the lock of builds, so that no other build has started meanwhile.
@@ -63,10 +72,11 @@ class Translator(DagsterDbtTranslator):
         return OWNERS
 
     def get_metadata(self, dbt_resource_props: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Add a link to the model's page in dbt's docs."""
+        """Add the jobs that keep the model fresh, and a link to its page in dbt's docs."""
         page = settings().docs_link(settings().dbt_docs / "static_index.html")
         return {
             **super().get_metadata(dbt_resource_props),
+            "kept_fresh_by": kept_fresh_by(dbt_resource_props),
             "dbt_docs": dg.MetadataValue.url(f"{page}#!/model/{dbt_resource_props['unique_id']}"),
         }
 
@@ -84,12 +94,6 @@ class Translator(DagsterDbtTranslator):
             blocking=node["config"]["severity"].lower() == "error",
             description=spec.description or node["description"],
         )
-
-
-@cache
-def parents() -> Mapping[str, set[str]]:
-    """Return the direct inputs of each model."""
-    return parents_of_models(manifest())
 
 
 @contextmanager
@@ -150,12 +154,17 @@ def _dbt_assets(period: Period | None) -> dg.AssetsDefinition:
         else:
             options = BuildOptions()
         with building(selected, options) as (connection, _):
-            begun = connection.execute("select clock_timestamp()").fetchone()
+            tests = sorted(key.name for key in context.selected_asset_check_keys)
             # A run of checks alone tests the whole mart, whatever its partitions.
+            if not selected and why_dbt(connection, options, tests) is None:
+                for test in tests:
+                    yield check_result(connection, run_test(connection, test))
+                return
+            begun = connection.execute("select clock_timestamp()").fetchone()
             invocation = dbt.cli(["build" if selected else "test"], context=context)
             for event in invocation.stream():
                 is_check = isinstance(event, dg.AssetCheckResult)
-                yield with_query(event, invocation.target_path) if is_check else event
+                yield (with_query(connection, event, invocation.target_path) if is_check else event)
             connection.execute(MARK_REPORTED, begun)
 
     return models
@@ -174,19 +183,51 @@ def as_query(text: str) -> dg.MarkdownMetadataValue:
 Checked = TypeVar("Checked", dg.AssetCheckResult, dg.AssetCheckEvaluation)
 
 
-def with_query(check: Checked, target: Path) -> Checked:
-    """Add the compiled query that returns a dbt test's failing rows."""
+def check_result(connection: psycopg.Connection, test: TestResult) -> dg.AssetCheckResult:
+    """Return the result of a stored test, as dagster-dbt does of one that dbt has run."""
+    spec = CHECKS[test.test]
+    return dg.AssetCheckResult(
+        asset_key=spec.asset_key,
+        check_name=spec.name,
+        passed=test.outcome == "pass",
+        severity=dg.AssetCheckSeverity[test.severity.upper()],
+        metadata={
+            "status": test.outcome,
+            "dagster_dbt/failed_row_count": test.failures,
+            **_rows_of(connection, test.test, test.failing_rows, test.outcome == "pass"),
+        },
+    )
+
+
+def _rows_of(
+    connection: psycopg.Connection, test: str, query: str, passed: bool
+) -> dict[str, dg.MetadataValue]:
+    """Return the query of failing rows; where there are any, also their keys and a command."""
+    shown: dict[str, dg.MetadataValue] = {"query": as_query(query)}
+    if not passed:
+        failing = failing_rows(connection, test, query)
+        if failing.keys:
+            lines = "\n".join(f"- {key}" for key in failing.keys)
+            shown["failing_rows"] = dg.MetadataValue.md(lines)
+        shown["repair"] = dg.MetadataValue.md(
+            f"If the inputs are right, recompute the rows: `{failing.repair}`"
+        )
+    return shown
+
+
+def with_query(connection: psycopg.Connection, check: Checked, target: Path) -> Checked:
+    """Add the compiled query that returns a dbt test's failing rows, their keys and a command."""
     node = manifest()["nodes"][check.metadata["unique_id"].value]
     compiled = target / "compiled" / node["package_name"] / node["original_file_path"]
     if compiled.name != node["path"].rpartition("/")[2]:
         compiled /= node["path"]
-    query = as_query(compiled.read_text("utf-8"))
+    rows = _rows_of(connection, node["name"], compiled.read_text("utf-8"), check.passed)
     return type(check)(
         asset_key=check.asset_key,
         check_name=check.check_name,
         passed=check.passed,
         severity=check.severity,
-        metadata={**check.metadata, "query": query},
+        metadata={**check.metadata, **rows},
     )
 
 
@@ -209,6 +250,7 @@ BOOKKEEPING = [
     for name, description in {
         "model_offsets": "The offset of each model (how far it has read), and its number of rows.",
         "check_results": "The result of every check.",
+        "verifications": "The latest verification of each model.",
         "restatements": "Published figures of closed periods that have changed since.",
         "builds": "The high-water mark of each build, its as_of, and how it ended.",
         "alert_actions": "Which alerts people have acknowledged or resolved by hand.",

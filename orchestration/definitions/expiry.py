@@ -23,6 +23,7 @@ def delete_expired(context: dg.OpExecutionContext) -> None:
             "payloads": done.payloads,
             "dropped_files": done.dropped_files,
             "restatements": done.restatements,
+            "unknown_members": done.unknown_members,
             "check_results": results,
         }
     )

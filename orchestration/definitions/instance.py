@@ -21,7 +21,13 @@ def instance_config() -> dict[str, Any]:
         # queue for each other, so that there is room beside them to load, expire and monitor.
         "concurrency": {
             "pools": {"granularity": "run", "default_limit": 1},
-            "runs": {"max_concurrent_runs": 4},
+            "runs": {"max_concurrent_runs": 5},
+        },
+        # A person waits for the run of one check: the default is 5 seconds.
+        "run_coordinator": {
+            "module": "dagster.core.run_coordinator",
+            "class": "QueuedRunCoordinator",
+            "config": {"dequeue_interval_seconds": 1},
         },
         # A run that never starts, or hangs, must not block the others.
         "run_monitoring": {

@@ -10,6 +10,8 @@ from ingestion.load import ledger
 from ingestion.load.entities import EntityKind
 from ingestion.sources.drop_folder import Dropped, load_dropped
 from orchestration.definitions.dbt_assets import OWNERS
+from orchestration.definitions.replay import waiting_metadata
+from orchestration.definitions.timetable import EVERYTHING, shown
 from orchestration.operations.notifications import note_quarantined_file
 from warehouse.settings import settings
 
@@ -18,12 +20,15 @@ STAGING = {
     "event_batches": "The ledger: one row per committed batch, numbered in commit order.",
     "loads": "One row per load of a file.",
     "used_sequences": "Sequence numbers of lines that were not accepted, by producer.",
+    "rejected_events": "The quarantine: rejected lines and why. The job `replay` loads them again.",
+    "unknown_members": "Members of events that the tracking plan does not know, by batch.",
     "clients": "The current version of each client.",
     "units": "The current version of each unit.",
     "users": "The current version of each user.",
     "documents": "The current version of each document.",
 }
 
+KEPT_FRESH_BY = f"job landing, as files come (sensor dropped_files); {shown(EVERYTHING)}"
 KINDS = {kind.value for kind in EntityKind}
 
 
@@ -32,7 +37,11 @@ KINDS = {kind.value for kind in EntityKind}
     description="Loads the files in the drop folder and moves them to done/ or failed/.",
     specs=[
         dg.AssetSpec(
-            ["staging", name], description=description, group_name="staging", owners=OWNERS
+            ["staging", name],
+            description=description,
+            group_name="staging",
+            owners=OWNERS,
+            metadata={"kept_fresh_by": KEPT_FRESH_BY},
         )
         for name, description in STAGING.items()
     ],
@@ -63,8 +72,10 @@ def load_files(
             note_quarantined_file(run_id, f"{one.kind}/{one.name}", one.error)
         dropped.append(one)
     for name in STAGING:
-        kind = name if name in KINDS else ledger.EVENTS
-        yield dg.MaterializeResult(["staging", name], metadata=_metadata(dropped, kind))
+        waiting = waiting_metadata() if name == "rejected_events" else {}
+        yield dg.MaterializeResult(
+            ["staging", name], metadata=_metadata(dropped, kind_of(name)) | waiting
+        )
     failed = {one.name: one.error for one in dropped if one.error}
     yield dg.AssetCheckResult(
         asset_key=dg.AssetKey(["staging", "event_batches"]),
@@ -73,6 +84,11 @@ def load_files(
         severity=dg.AssetCheckSeverity.WARN,
         metadata=failed,
     )
+
+
+def kind_of(table: str) -> str:
+    """Return the kind of batches that write to a table of staging."""
+    return table if table in KINDS else ledger.EVENTS
 
 
 def _metadata(dropped: list[Dropped], kind: str) -> dict[str, int]:

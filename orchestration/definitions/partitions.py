@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 import dagster as dg
+import psycopg
 
+from warehouse import database
 from warehouse.settings import settings
 
 
@@ -61,7 +63,25 @@ def partitions_from(first_day: date) -> dict[Period, dg.TimeWindowPartitionsDefi
     }
 
 
-PARTITIONS = partitions_from(settings().partitions_start)
+def first_partitioned_day() -> date:
+    """Return a day in the first partition of each kind: that of the first event that has landed.
+
+    The ledger holds it also when the event itself has expired. Without events it is today. A
+    process that has loaded the definitions keeps its partitions: events that land later and are
+    earlier get theirs when the definitions load again, as each run does.
+    """
+    if day := settings().partitions_start:
+        return day
+    with database.connect_as_builder(application_name="warehouse dagster") as connection:
+        try:
+            row = connection.execute(
+                "select (min(min_timestamp) at time zone 'utc')::date from staging.event_batches"
+            ).fetchone()
+        except psycopg.Error as error:
+            if error.sqlstate not in database.NOT_SET_UP:
+                raise
+            row = None
+    return (row and row[0]) or datetime.now(UTC).date()
 
 
 def key_of(day: date) -> str:

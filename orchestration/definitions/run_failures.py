@@ -19,13 +19,13 @@ from orchestration.operations.notifications import (
     note_events,
     one_line,
     outage_text,
-    post_to_webhook,
-    run_failed_text,
-    run_recovered_text,
+    run_failed,
+    run_recovered,
     send_pending,
     shorten_list,
     should_notify,
 )
+from orchestration.operations.webhooks import post_to_webhook
 from warehouse import database
 
 # How many of a job's runs are searched for its last success.
@@ -100,20 +100,20 @@ def failures(context: dg.RunFailureSensorContext) -> None:
     now = datetime.now(UTC)
     outage = Outage(since=before[-1].ended_at if before else now, runs=1 + len(before))
     cause = _cause(context)
-    text = run_failed_text(run.run_id, _job_name(run), outage, cause)
+    message = run_failed(run.run_id, _job_name(run), outage, cause)
     try:
         with database.connect(autocommit=True, application_name="warehouse dagster") as connection:
             last_notified = last_notified_at(connection, [one.run_id for one in before])
             note_events(
                 connection,
                 [RunEvent(run.run_id, "run_failed", _job_name(run), cause)],
-                text if should_notify(outage.since, last_notified, now) else None,
+                message if should_notify(outage.since, last_notified, now) else None,
             )
     except (database.DatabaseError, psycopg.Error):
         # The database may be the cause. People are notified without it, and each failure before
         # this one counts as notified.
         if should_notify(outage.since, before[0].ended_at if before else None, now):
-            post_to_webhook(text)
+            post_to_webhook(message)
         raise
     send_pending()
 
@@ -133,7 +133,7 @@ def recoveries(context: dg.RunStatusSensorContext) -> None:
             note_events(
                 connection,
                 [RunEvent(run.run_id, "run_recovered", _job_name(run), outage_text(outage))],
-                run_recovered_text(run.run_id, _job_name(run), outage),
+                run_recovered(run.run_id, _job_name(run), outage),
             )
     send_pending()
 

@@ -10,6 +10,8 @@ from orchestration.definitions.default_status import SCHEDULE_STATUS, SENSOR_STA
 from orchestration.definitions.expiry import expiry
 from orchestration.definitions.landing import landing
 from orchestration.definitions.scheduled_runs import everything, marketing_row, traffic, watch
+from orchestration.definitions.timetable import EVERYTHING, MARKETING_ROW, TRAFFIC
+from orchestration.definitions.verification import verification
 from warehouse.settings import settings
 
 UNFINISHED = [
@@ -48,12 +50,15 @@ def _schedule(job: dg.JobDefinition, cron: str, keeps_fresh: str) -> dg.Schedule
 SCHEDULES = [
     _schedule(
         marketing_row,
-        "*/10 * * * *",
+        MARKETING_ROW.cron,
         "Keeps the marketing row fresh, every 10 minutes; active users change as time passes.",
     ),
-    _schedule(traffic, "5 * * * *", "Keeps the traffic marts fresh, every hour."),
-    _schedule(everything, "15 2 * * *", "Keeps all marts fresh, every day at 02:15."),
+    _schedule(traffic, TRAFFIC.cron, "Keeps the traffic marts fresh, every hour."),
+    _schedule(everything, EVERYTHING.cron, "Keeps all marts fresh, every day at 02:15."),
     _schedule(expiry, "3 * * * *", "Keeps no data longer than promised: expires it every hour."),
+    _schedule(
+        verification, "15 4 * * *", "Shows that the marts equal a rebuild, every day at 04:15."
+    ),
     _schedule(watch, "7-59/10 * * * *", "Keeps the monitoring checks fresh, every 10 minutes."),
 ]
 

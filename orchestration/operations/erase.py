@@ -38,6 +38,7 @@ from orchestration.operations.build import (
     one_build_at_a_time,
 )
 from orchestration.operations.erased_files import files_holding
+from orchestration.operations.receipts import keep_receipts
 from orchestration.operations.reserved_ids import is_reserved, names_in_rows
 from warehouse import database, locks
 from warehouse.errors import WarehouseError
@@ -151,6 +152,7 @@ def _erase(subject: Subject, by: str) -> Receipt:
     with locks.held(Lock.ERASURE), _connect() as connection:
         _refuse_reserved(connection, subject.identifier)
         erasure_id = _begin(connection, subject, by)
+        keep_receipts(connection)
         is_new = _receipt(connection, erasure_id).state == "begun"
         failed = _remove_and_build(connection, subject, erasure_id, remove=is_new)
         _erase_files(connection, subject, erasure_id)

@@ -23,6 +23,9 @@ PAYLOAD_DAYS = 30
 # As the contract promises to those who look back at figures that have changed.
 RESTATEMENT_DAYS = 400
 
+# As long as the raw events of a year that had them, and a month: names may hold anything.
+UNKNOWN_MEMBER_DAYS = 400
+
 # Dropping a month needs raw events for itself: what would read them or land queues up behind it,
 # for no longer than this, and goes on in the pause.
 LOCK_TIMEOUT = "2s"
@@ -50,6 +53,7 @@ class Expired:
     payloads: int
     dropped_files: int
     restatements: int
+    unknown_members: int
 
 
 def expire(days: int | None = None, dry_run: bool = False) -> Expired:
@@ -75,14 +79,20 @@ def expire(days: int | None = None, dry_run: bool = False) -> Expired:
                 "where restated_at < now() - make_interval(days => %s)",
                 (RESTATEMENT_DAYS,),
             ).rowcount
+            unknown_members = connection.execute(
+                "delete from staging.unknown_members as u using staging.event_batches as b "
+                "where u.batch_seq = b.batch_seq "
+                "and b.received_at < now() - make_interval(days => %s)",
+                (UNKNOWN_MEMBER_DAYS,),
+            ).rowcount
         if not dry_run:
             # What is gone stays neither in dead rows nor among what the planner remembers.
             connection.execute(
                 "vacuum (analyze) staging.visitor_salts, staging.rejected_events, "
-                "warehouse.restatements"
+                "warehouse.restatements, staging.unknown_members"
             )
     files = expire_files(settings().drop, PAYLOAD_DAYS, dry_run)
-    return Expired(dry_run, cutoff, done, salts, payloads, files, restatements)
+    return Expired(dry_run, cutoff, done, salts, payloads, files, restatements, unknown_members)
 
 
 def _old_months(

@@ -1,4 +1,4 @@
-"""Notifications: every text that is posted to the webhook, when it is posted, and how.
+"""Notifications: what people are told of, in which words, and when (webhooks.py: how).
 
 A notification is committed together with the events that it reports. One that the webhook does not
 accept stays in ``warehouse.notifications`` and is posted by a later run.
@@ -10,23 +10,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import psycopg
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3.util import Retry
 
+from orchestration.operations.webhooks import Message, Severity, Subject, post_to_webhook
 from warehouse import database, locks
-from warehouse.errors import WarehouseError
 from warehouse.locks import Lock
 from warehouse.settings import settings
 from warehouse.sql_files import read_sql
 
 # A failure that persists is notified once in each such period, not at every run.
 NOTIFY_AGAIN_AFTER = timedelta(hours=1)
-TIMEOUT_SECONDS = 10
-BACKOFF_SECONDS = 1
 # A post lists no more items than this, and counts the rest.
 MOST_LISTED = 5
+# The digest of a day is posted by the first run of the monitoring checks from this hour on, UTC.
+DIGEST_HOUR = 8
 
 RECORD = """
     insert into warehouse.run_events (run_id, event, job, detail, occurred_at)
@@ -40,6 +38,8 @@ LAST_NOTIFIED = """
 """
 
 FAILING = read_sql(__file__, "failing_since")
+OPEN_PROBLEMS = read_sql(__file__, "open_problems")
+HAS_DIGEST = read_sql(__file__, "has_digest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +64,21 @@ def _count_runs(outage: Outage) -> str:
     return f"{outage.runs} run{'' if outage.runs == 1 else 's'}"
 
 
-def run_failed_text(run_id: str, job: str, outage: Outage, cause: str) -> str:
-    """Return the text for a run that failed."""
+def run_failed(run_id: str, job: str, outage: Outage, cause: str) -> Message:
+    """Return the notification of a run that failed."""
     since = format_time(outage.since)
-    return (
-        f":red_circle: {job} has been failing since {since} ({_count_runs(outage)}): {cause}\n"
-        f"{run_link(run_id)}"
-    )
+    title = f"{job} has been failing since {since} ({_count_runs(outage)}): {cause}"
+    return Message(Severity.ERROR, title, [_job(job, outage)], run_link(run_id))
 
 
-def run_recovered_text(run_id: str, job: str, outage: Outage) -> str:
-    """Return the text for the first run of a job that succeeded after an outage."""
-    return f":large_green_circle: {job} works again: it {outage_text(outage)}\n{run_link(run_id)}"
+def run_recovered(run_id: str, job: str, outage: Outage) -> Message:
+    """Return the notification of the first run of a job that succeeded after an outage."""
+    title = f"{job} works again: it {outage_text(outage)}"
+    return Message(Severity.RECOVERED, title, [_job(job, outage)], run_link(run_id))
+
+
+def _job(job: str, outage: Outage) -> Subject:
+    return Subject(f"job {job}", outage.since)
 
 
 def outage_text(outage: Outage) -> str:
@@ -83,24 +86,38 @@ def outage_text(outage: Outage) -> str:
     return f"had failed since {format_time(outage.since)} ({_count_runs(outage)})"
 
 
-def checks_failed_text(run_id: str, failed: Mapping[str, tuple[datetime, str]]) -> str:
-    """Return the text for checks that fail; ``failed`` gives since when, and what is wrong."""
-    lines = [f"{check}, since {format_time(at)}: {wrong}" for check, (at, wrong) in failed.items()]
-    return "\n".join([":red_circle: Checks failed:", *lines, run_link(run_id)])
+def checks_failed(run_id: str, failed: Mapping[str, tuple[datetime, str]]) -> Message:
+    """Return the notification of checks that fail: since when each does, and what is wrong."""
+    subjects = [
+        Subject(f"check {check}", at, f"{check}, since {format_time(at)}: {wrong}")
+        for check, (at, wrong) in failed.items()
+    ]
+    return Message(Severity.ERROR, "Checks failed:", subjects, run_link(run_id))
 
 
-def checks_recovered_text(run_id: str, failed_since: Mapping[str, datetime]) -> str:
-    """Return the text for checks that pass again."""
-    lines = [f"{check}, failed since {format_time(at)}" for check, at in failed_since.items()]
-    return "\n".join([":large_green_circle: Checks pass again:", *lines, run_link(run_id)])
+def checks_recovered(run_id: str, failed_since: Mapping[str, datetime]) -> Message:
+    """Return the notification of checks that pass again, and since when each had failed."""
+    subjects = [
+        Subject(f"check {check}", at, f"{check}, failed since {format_time(at)}")
+        for check, at in failed_since.items()
+    ]
+    return Message(Severity.RECOVERED, "Checks pass again:", subjects, run_link(run_id))
 
 
-def file_quarantined_text(run_id: str, file: str, error: str) -> str:
-    """Return the text for a dropped file that could not be loaded."""
-    return (
-        f":warning: {one_line(file)} can't be loaded and was moved to failed/: {one_line(error)}\n"
-        f"{run_link(run_id)}"
-    )
+def file_quarantined(run_id: str, file: str, error: str) -> Message:
+    """Return the notification of a dropped file that could not be loaded."""
+    title = f"{one_line(file)} can't be loaded and was moved to failed/: {one_line(error)}"
+    return Message(Severity.WARNING, title, [Subject(f"file {file}")], run_link(run_id))
+
+
+def digest(open_problems: Sequence[tuple[str, datetime]]) -> Message:
+    """Return the notification of all that is open: what it is, and since when."""
+    listed = open_problems[:MOST_LISTED]
+    subjects = [Subject(what, at, f"{what}, since {format_time(at)}") for what, at in listed]
+    more = len(open_problems) - len(listed)
+    if more:
+        subjects.append(Subject("more", None, f"and {more:,} more"))
+    return Message(Severity.DIGEST, "Still open today:", subjects, settings().dagster_url)
 
 
 def shorten_list(items: Sequence[str]) -> str:
@@ -141,7 +158,7 @@ def last_notified_at(connection: psycopg.Connection, runs: Sequence[str]) -> dat
 
 
 def note_events(
-    connection: psycopg.Connection, events: Sequence[RunEvent], text: str | None
+    connection: psycopg.Connection, events: Sequence[RunEvent], message: Message | None
 ) -> None:
     """Record events and the notification of them, if any, in one transaction.
 
@@ -149,11 +166,11 @@ def note_events(
     """
     with connection.transaction():
         new = [one for one in events if connection.execute(RECORD, astuple(one)).rowcount]
-        if not new or not text or settings().alert_webhook is None:
+        if not new or not message or settings().alert_webhook is None:
             return
         inserted = connection.execute(
             "insert into warehouse.notifications (content) values (%s) returning notification_id",
-            (text,),
+            (msgspec.json.encode(message).decode(),),
         ).fetchone()
         connection.cursor().executemany(
             "update warehouse.run_events set notification_id = %s "
@@ -185,7 +202,7 @@ def note_checks(run_id: str, problems: Mapping[str, Sequence[str]]) -> None:
                 RunEvent(run_id, "check_failed", check, wrong)
                 for check, (_, wrong) in failed.items()
             ],
-            checks_failed_text(run_id, failed),
+            checks_failed(run_id, failed) if failed else None,
         )
         note_events(
             connection,
@@ -193,7 +210,7 @@ def note_checks(run_id: str, problems: Mapping[str, Sequence[str]]) -> None:
                 RunEvent(run_id, "check_recovered", check, f"failed since {format_time(since)}")
                 for check, since in recovered.items()
             ],
-            checks_recovered_text(run_id, recovered),
+            checks_recovered(run_id, recovered) if recovered else None,
         )
 
 
@@ -203,8 +220,28 @@ def note_quarantined_file(run_id: str, file: str, error: str) -> None:
         note_events(
             connection,
             [RunEvent(run_id, "file_quarantined", file, error)],
-            file_quarantined_text(run_id, file, error),
+            file_quarantined(run_id, file, error),
         )
+
+
+def note_digest(now: datetime) -> None:
+    """Write the day's digest of what is open, if it is due, not written yet, and not empty."""
+    if now.hour < DIGEST_HOUR or settings().alert_webhook is None:
+        return
+    with (
+        locks.held(Lock.NOTIFICATIONS),
+        database.connect(autocommit=True, application_name="warehouse dagster") as connection,
+    ):
+        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        written = connection.execute(
+            HAS_DIGEST, {"severity": Severity.DIGEST, "since": midnight}
+        ).fetchone()
+        found = connection.execute(OPEN_PROBLEMS).fetchall()
+        if written == (False,) and found:
+            connection.execute(
+                "insert into warehouse.notifications (content) values (%s)",
+                (msgspec.json.encode(digest(found)).decode(),),
+            )
 
 
 def send_pending() -> None:
@@ -224,40 +261,9 @@ def send_pending() -> None:
             "where sent_at is null order by notification_id"
         )
         for notification_id, content in pending.fetchall():
-            post_to_webhook(content)
+            post_to_webhook(msgspec.convert(content, Message, strict=False))
             connection.execute(
                 "update warehouse.notifications set sent_at = clock_timestamp() "
                 "where notification_id = %s",
                 (notification_id,),
             )
-
-
-class WebhookError(WarehouseError):
-    """The webhook did not accept a message."""
-
-
-def post_to_webhook(text: str) -> None:
-    """Post a message in Slack's format, if a webhook is set. Raises WebhookError."""
-    webhook = settings().alert_webhook
-    if webhook is None:
-        return
-    # Slack reads <!channel> as a mention of everybody, even in the name of a file.
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    with requests.Session() as session:
-        retries = Retry(
-            total=3,
-            backoff_factor=BACKOFF_SECONDS,
-            status_forcelist=[429, 500, 502, 503, 504],
-            allowed_methods=None,
-        )
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(max_retries=retries))
-        try:
-            session.post(
-                webhook.get_secret_value(), json={"text": escaped}, timeout=TIMEOUT_SECONDS
-            ).raise_for_status()
-        except requests.RequestException as error:
-            # The address is a secret, and requests quotes it in its errors.
-            raise WebhookError(
-                f"WAREHOUSE_ALERT_WEBHOOK did not accept a message: {type(error).__name__}."
-            ) from None

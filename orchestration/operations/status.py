@@ -30,6 +30,15 @@ class MartStatus:
     last_check_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class InferredClients:
+    """Clients that only events mention: how many, and the first MOST_INFERRED by name."""
+
+    count: int
+    client_ids: list[str]
+
+
+MOST_INFERRED = 20
 STATUSES = read_sql(__file__, "mart_statuses")
 
 
@@ -44,3 +53,13 @@ def mart_statuses(connection: psycopg.Connection) -> list[MartStatus]:
     """Return the status of every mart, by name. Raises NothingBuiltError before the first build."""
     require_built(connection, "marts.mart_status")
     return connection.cursor(row_factory=class_row(MartStatus)).execute(STATUSES).fetchall()
+
+
+def inferred_clients(connection: psycopg.Connection) -> InferredClients:
+    """Return the clients that no entity describes. A misspelt client_id is one of them."""
+    found = connection.execute(
+        "select client_id, count(*) over () from marts.clients where is_inferred "
+        "order by client_id limit %s",
+        (MOST_INFERRED,),
+    ).fetchall()
+    return InferredClients(found[0][1] if found else 0, [client_id for client_id, _ in found])

@@ -280,7 +280,7 @@ class _Workers:
                 _without_rows(blockers),
             ):
                 return (
-                    self._run_test(connection, test)
+                    run_test(connection, test)
                     if test
                     else self._run_model(connection, invocation, model)
                 )
@@ -300,16 +300,18 @@ class _Workers:
                 raise _NodeError("this build has lost the lock of builds")
             connection.execute("select warehouse.run_model(%s, %s, false)", (invocation, model))
 
-    def _run_test(self, connection: psycopg.Connection, test: str) -> TestResult:
-        row = connection.execute(
-            "select t.test, t.model, t.severity, r.outcome, r.failures, t.failing_rows "
-            "from warehouse.stored_tests as t cross join lateral warehouse.run_test(t.test) as r "
-            "where t.test = %s",
-            (test,),
-        ).fetchone()
-        if row is None:
-            raise _NodeError("the test is not stored any more")
-        return TestResult(*row)
+
+def run_test(connection: psycopg.Connection, test: str) -> TestResult:
+    """Run one stored test and record its result. Raises WarehouseError if it is not stored."""
+    row = connection.execute(
+        "select t.test, t.model, t.severity, r.outcome, r.failures, t.failing_rows "
+        "from warehouse.stored_tests as t cross join lateral warehouse.run_test(t.test) as r "
+        "where t.test = %s",
+        (test,),
+    ).fetchone()
+    if row is None:
+        raise _NodeError("the test is not stored any more")
+    return TestResult(*row)
 
 
 @contextmanager

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import IO
 
 from orchestration.definitions.instance import dagster_environment, end_lost_runs
+from orchestration.serve import ports
 from orchestration.serve.postgres_port import open_port
 from warehouse import database, embedded, private_files
 from warehouse.errors import WarehouseError
-from warehouse.key_store import example_keys
+from warehouse.key_store import demo_site_key, example_keys
 from warehouse.schema.migrate import migrate
 from warehouse.settings import settings
 from warehouse.sign_in_links import new_link
@@ -29,6 +30,8 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 WAREHOUSE = (sys.executable, "-m", "orchestration.cli")
 WEB = (sys.executable, "-m", "orchestration.serve.web")
 COLLECTOR = (*WAREHOUSE, "collect")
+# Warnings and errors alone: else each tick of a sensor would be a line.
+QUIET = ("--log-level", "warning")
 # How long runs may take to end after SIGTERM. They cancel the statements that they wait for.
 STOP_SECONDS = 60
 POLL_SECONDS = 0.2
@@ -61,6 +64,11 @@ def serve(
             "WAREHOUSE_DATABASE_URL as it is."
         )
     lock = lock_instance()
+    probed = {"--port": port, "--docs-port": docs_port, "--collector-port": collector_port}
+    if _has_login_of_api():
+        probed["--api-port"] = api_port
+    ports.probe(host, probed)
+    ports.link_to(host, port=port, docs_port=docs_port)
     if settings().web_password is None and host not in LOOPBACK:
         print(
             f"Everybody who can reach {host} can start, change and stop everything. Set "
@@ -72,6 +80,8 @@ def serve(
     if dev:
         for line in example_keys():
             print(line, file=sys.stderr)
+        os.environ["WAREHOUSE_DEMO_SITE_KEY"] = demo_site_key(collector_port)
+        print(f"Demo site: http://localhost:{collector_port}/demo/", file=sys.stderr)
     if not _has_login_of_api():
         print("The API does not run: set WAREHOUSE_API_DATABASE_URL.", file=sys.stderr)
     elif dev and host in LOOPBACK:
@@ -122,14 +132,14 @@ def _run(
         commands = {
             CODE_SERVER: _code_server(code_socket, dev),
             "web server": [*WEB, "dagster", host, str(port), str(workspace)],
-            "daemon": [_program("dagster-daemon"), "run", "-w", str(workspace)],
+            "daemon": [_program("dagster-daemon"), "run", "-w", str(workspace), *QUIET],
             "docs server": [*WEB, "docs", host, str(docs_port)],
             "collector": [*COLLECTOR, "--host", host, "--port", str(collector_port)],
         }
         if _has_login_of_api():
             commands["API"] = [*WAREHOUSE, "api", "--host", host, "--port", str(api_port)]
         processes: dict[str, subprocess.Popen[bytes]] = {}
-        docs = _write_docs()
+        once = [_write_docs(), *_report_to_dagster(environment)]
         try:
             for name, command in commands.items():
                 # Each process leads its own group. Runs are in the code server's group.
@@ -140,13 +150,18 @@ def _run(
                 is_code = name == CODE_SERVER
                 while not stopping and _live(processes) and is_code and not code_socket.exists():
                     time.sleep(POLL_SECONDS)
+            while not stopping and _live(processes) and not ports.answers(host, port):
+                time.sleep(POLL_SECONDS)
+            if not stopping and _live(processes):
+                print(f"Open {settings().dagster_url}", file=sys.stderr)
             while not stopping and _live(processes):
                 time.sleep(POLL_SECONDS)
             ended = [name for name, process in processes.items() if process.poll() is not None]
         finally:
-            _stop([*processes.values(), docs])
+            _stop([*processes.values(), *once])
     if ended and not stopping:
         raise ServeError(f"The {ended[0]} ended by itself. See its output above.")
+    print("Stopped.", file=sys.stderr)
 
 
 def _has_login_of_api() -> bool:
@@ -161,7 +176,7 @@ def _code_server(socket: Path, dev: bool) -> list[str]:
     """
     kind = ("code-server", "start") if dev else ("api", "grpc")
     where = ("--socket", str(socket), "--location-name", DEFINITIONS)
-    return [_program("dagster"), *kind, "-m", DEFINITIONS, *where]
+    return [_program("dagster"), *kind, "-m", DEFINITIONS, *where, *QUIET]
 
 
 def lock_instance() -> IO[str]:
@@ -214,6 +229,18 @@ def _write_docs() -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     )
+
+
+def _report_to_dagster(environment: dict[str, str]) -> list[subprocess.Popen[bytes]]:
+    """Start to report what was built without Dagster, by the demo for example, if there is any."""
+    with database.connect_as_builder(application_name="warehouse serve") as connection:
+        row = connection.execute(
+            "select exists (select from warehouse.touched_periods where not reported_to_dagster)"
+        ).fetchone()
+    if row != (True,):
+        return []
+    command = [sys.executable, "-m", "orchestration.definitions.outside_runs"]
+    return [subprocess.Popen(command, env=environment, start_new_session=True)]
 
 
 def _program(name: str) -> str:

@@ -40,7 +40,7 @@ def serve_dagster(host: str, port: int, workspace: str) -> None:
     from dagster_webserver.app import create_app_from_workspace_process_context
     from dagster_webserver.version import __version__
 
-    configure_loggers()
+    configure_loggers(log_level="WARNING")
     with dg.DagsterInstance.get() as instance:
         instance.optimize_for_webserver(STATEMENT_MILLISECONDS, RECYCLE_SECONDS, MOST_CONNECTIONS)
         target = WorkspaceFileTarget([workspace])

@@ -10,6 +10,7 @@ from orchestration.cli.output import Table, print_table
 from tests.bench.ai_usage import CHATS
 from tests.bench.building import builds, scheduled_run
 from tests.bench.clients import LEAD_EVENTS
+from tests.bench.collecting import collecting
 from tests.bench.crowds import crowds
 from tests.bench.figures import Figure
 from tests.bench.increments import increments
@@ -17,6 +18,7 @@ from tests.bench.loading import memory_and_disk, throughput, validating
 from tests.bench.mixed import MIX
 from tests.bench.operations import api_calls
 from tests.bench.place import Place, own_place
+from tests.bench.serving import serving
 from tests.bench.starting import help_page
 
 
@@ -24,13 +26,15 @@ from tests.bench.starting import help_page
 class Sizes:
     """How many events are measured with."""
 
-    throughput: int = 200_000
-    memory: tuple[int, int] = (100_000, 1_000_000)
+    throughput: int = 600_000
+    memory: tuple[int, int] = (200_000, 1_000_000)
     history: tuple[int, int] = (20_000, 500_000)
     scheduled: int = 100_000
     marts: tuple[int, int, int] = (1_000_000, 200_000, 2_000_000)
     calls_a_day: int = 50_000
     crowds: tuple[int, float] = (50_000, 1)
+    collected: tuple[int, int] = (50_000, 4_000)
+    serving: tuple[int, int] = (4_000, 1_000_000)
 
 
 QUICK = Sizes(
@@ -41,6 +45,8 @@ QUICK = Sizes(
     marts=(5_000, 5_000, 20_000),
     calls_a_day=1_000,
     crowds=(2_000, 0.02),
+    collected=(2_000, 100),
+    serving=(320, 10_000),
 )
 
 
@@ -67,12 +73,14 @@ def _measure(place: Place, sizes: Sizes) -> Iterator[Figure]:
     yield from throughput(place, sizes.throughput)
     yield from validating(place, sizes.throughput)
     yield from memory_and_disk(place, *sizes.memory)
+    yield from collecting(place, *sizes.collected)
     yield from builds(place, *sizes.history)
     yield from scheduled_run(place, sizes.scheduled)
     for stream in (CHATS, LEAD_EVENTS, MIX):
         yield from increments(place, stream, *sizes.marts)
     yield from api_calls(place, sizes.calls_a_day)
     yield from crowds(place, *sizes.crowds)
+    yield from serving(place, *sizes.serving)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -51,13 +52,23 @@ def test_the_demo_makes_a_row_and_a_second_run_changes_nothing(own_server):
     assert lines["accepted"] >= 100_000
     assert len(made["rejected"]) == 9
     assert made["tables"]["staging.raw_events"] == lines["accepted"]
-    assert made["row"]["updated_at"] == "2026-05-01T00:00:00+00:00"
+    assert made["row"]["updated_at"] == "2026-05-16T00:00:00+00:00"
     assert made["row"]["questions_answered"] > 10_000
     assert made["row"]["active_users"] > 0
 
+    story = "; ".join(made["story"])
+    for seen in ("closed periods", "reached a limit", "alerts are open", "lost", "a month later"):
+        assert seen in story
+    assert any("producer chat-runtime-2, date 2026-05-12" in one for one in made["warnings"])
+    assert "\x1b" not in first.stderr
+    assert len(first.stderr.splitlines()) < 30
+
     second = run("demo", "--json")
     assert second.returncode == 0, second.stderr
-    assert json.loads(second.stdout) == made
+    # Keys are made, and shown, once.
+    keys = made.pop("keys")
+    assert len(keys) == 6
+    assert json.loads(second.stdout) == made | {"keys": []}
     assert "Generating" not in second.stderr
     assert run("docs", umask=0).returncode == 0
     assert open_to_others(own_server) == []
@@ -71,7 +82,7 @@ def one_sentence(finished: subprocess.CompletedProcess[str]) -> str:
 
 
 def test_output_that_can_not_be_written_is_reported_in_one_sentence(warehouse):
-    for arguments in (["plan"], ["rejected", "list", "--json"]):
+    for arguments in (["plan"], ["rejected", "list"]):
         with open("/dev/full", "w") as full:
             finished = subprocess.run(
                 [*WAREHOUSE, *arguments], stdout=full, stderr=subprocess.PIPE, text=True
@@ -96,6 +107,40 @@ def test_a_home_that_is_no_utf8_is_reported_in_one_sentence(tmp_path):
     environment = os.environ | {"WAREHOUSE_HOME": f"{tmp_path}/\udce9"}
     finished = run("plan", env=environment)
     assert "WAREHOUSE_HOME can't be used: It is not UTF-8 text" in one_sentence(finished)
+
+
+def test_the_version_is_printed():
+    shown = run("--version")
+    assert shown.stdout == f"warehouse {version('analytics-warehouse')}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ("load /nonexistent --json", 1, "No such file"),
+        ("load-entities clients /nonexistent --json", 1, "No such file"),
+        ("load-entities planets - --json", 2, "'planets' is not one of"),
+        ("rejected replay --reason nope --json", 1, "No line is rejected for the reason 'nope'"),
+        ("build --start 2026-13-01 --json", 2, "is not a day"),
+        ("nonsense --json", 2, "No such command"),
+    ],
+)
+def test_what_does_not_exist_fails_with_a_sentence_which_is_json_where_that_is_asked_for(
+    warehouse, arguments, code, words
+):
+    failed = run(*arguments.split())
+    assert (failed.returncode, failed.stdout) == (code, "")
+    assert words in json.loads(failed.stderr)["error"]
+
+
+@pytest.mark.parametrize("command", [["load"], ["load-entities", "clients"]])
+def test_a_load_of_which_every_line_was_rejected_fails(warehouse, tmp_path, command):
+    bad = tmp_path / "bad.ndjson"
+    bad.write_text("no json\n")
+    failed = run(*command, str(bad))
+    assert failed.returncode == 1
+    assert "Nothing was loaded: every line was rejected." in failed.stderr
+    assert run(*command, str(bad), "--strict").returncode == 1
 
 
 def test_who_has_no_name_is_named_by_number(monkeypatch):

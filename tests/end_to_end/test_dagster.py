@@ -6,21 +6,27 @@ import gzip
 import json
 import os
 import re
+import subprocess
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import dagster as dg
 import psycopg
 import pytest
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.loader import LoadingContextForTest
 
+from expectations.checks import run_checks
 from ingestion.load.loader import load
 from ingestion.sources import drop_folder
 from ingestion.sources.files import open_source
 from orchestration.definitions.instance import dagster_environment, instance_config
+from orchestration.operations.build import build
+from orchestration.operations.export import export_row
 from orchestration.serve import processes
-from tests.conftest import Server
+from tests.conftest import WAREHOUSE, Server
 from tests.support.building import made_once
 from warehouse.settings import settings
 
@@ -28,7 +34,8 @@ from warehouse.settings import settings
 DEFINITIONS = Path(__file__).with_name("definitions.txt")
 STAGING = {
     f"staging/{name}" for name in (
-        "raw_events", "event_batches", "loads", "used_sequences",
+        "raw_events", "event_batches", "loads", "used_sequences", "rejected_events",
+        "unknown_members",
         "clients", "units", "users", "documents",
     )
 }  # fmt: skip
@@ -36,10 +43,16 @@ STAGING = {
 
 @pytest.fixture(scope="module")
 def warehouse(servers: Callable[[int], Server]) -> Iterator[psycopg.Connection]:
-    """A fresh warehouse for all of these tests."""
+    """A fresh warehouse for all of these tests, whose partitions begin before their events."""
     server = servers(18)
     url = server.new_database()
-    with server.environment(url), psycopg.connect(url, autocommit=True) as connection:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        server.environment(url),
+        psycopg.connect(url, autocommit=True) as connection,
+    ):
+        patch.setenv("WAREHOUSE_PARTITIONS_START", "2025-12-29")
+        settings.cache_clear()
         yield connection
     server.drop_database(url)
 
@@ -50,6 +63,14 @@ def definitions(warehouse: psycopg.Connection) -> dg.Definitions:
     from orchestration.definitions.code_location import defs
 
     return defs
+
+
+@pytest.fixture(scope="module", autouse=True)
+def instance() -> Iterator[dg.DagsterInstance]:
+    """One instance for all runs: a new one would first have to learn of all partitions."""
+    with dg.DagsterInstance.ephemeral() as one, pytest.MonkeyPatch.context() as patch:
+        patch.setitem(globals(), "INSTANCE", one)
+        yield one
 
 
 @pytest.fixture
@@ -86,6 +107,28 @@ def test_dagster_knows_these_assets_checks_jobs_schedules_and_sensors_and_no_oth
     assert sorted(known) == DEFINITIONS.read_text().splitlines()
 
 
+def test_rejected_lines_and_their_replays_show_with_their_counts(definitions, built, warehouse):
+    key = dg.AssetKey(["staging", "rejected_events"])
+    (landed,) = [
+        event.step_materialization_data.materialization
+        for event in built.get_asset_materialization_events()
+        if event.asset_key == key
+    ]
+    assert landed.metadata["rejected"].value == 1
+    assert landed.metadata["waiting: invalid_json"].value == 1
+    replay = definitions.get_job_def("replay")
+    config = {"ops": {"replay_rejected": {"config": {"reason": "invalid_json"}}}}
+    dry = {"ops": {"replay_rejected": {"config": {"dry_run": True}}}}
+    assert replay.execute_in_process(run_config=dry).success
+    (replayed,) = [
+        event.step_materialization_data.materialization
+        for event in replay.execute_in_process(run_config=config).get_asset_materialization_events()
+    ]
+    assert replayed.asset_key == key
+    counts = {name: found.value for name, found in replayed.metadata.items()}
+    assert (counts["replayed"], counts["rejected"], counts["waiting: invalid_json"]) == (1, 1, 1)
+
+
 def test_the_lineage_goes_from_staging_to_the_exported_row(definitions):
     graph = definitions.resolve_asset_graph()
     above = graph.get_ancestor_asset_keys(dg.AssetKey(["export", "analytics_platform_stats"]))
@@ -111,7 +154,7 @@ def test_whatever_builds_waits_in_one_pool_and_all_else_has_room_beside_it(defin
 
     pools = {job.name: {op.pool for op in job.all_node_defs} for job in _jobs(definitions)}
     beside = {name for name, of in pools.items() if "builds" not in of}
-    assert beside == {"landing", "expiry", "watch"}
+    assert beside == {"landing", "expiry", "verification", "watch"}
     assert {assets.op.pool for assets in DBT_ASSETS} == {"builds"}
     concurrency = instance_config()["concurrency"]
     assert concurrency["pools"] == {"granularity": "run", "default_limit": 1}
@@ -231,17 +274,83 @@ def test_a_failed_check_of_what_landed_leaves_the_row(definitions, warehouse, bu
     assert _exported(warehouse) == before
 
 
+def test_partitions_begin_with_the_first_event_that_has_landed(warehouse, built, monkeypatch):
+    from orchestration.definitions.partitions import first_partitioned_day
+
+    monkeypatch.delenv("WAREHOUSE_PARTITIONS_START")
+    settings.cache_clear()
+    assert first_partitioned_day() == date(2026, 1, 31)
+    _land(warehouse, _event("chat", LATE))
+    assert first_partitioned_day() == date(2026, 1, 5)
+    warehouse.execute("delete from staging.event_batches")
+    assert first_partitioned_day() == datetime.now(UTC).date()
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+def test_after_a_run_of_everything_dagster_shows_every_asset_as_up_to_date(
+    definitions, built, instance
+):
+    assert _run_everything(definitions).success
+    assert _not_up_to_date(definitions, instance) == {}
+
+
+def test_dagster_learns_what_was_built_checked_and_exported_without_it(
+    definitions, warehouse, built
+):
+    from orchestration.definitions import outside_runs
+
+    _land(warehouse, _event("chat", LATE))
+    build()
+    run_checks(docs=False)
+    export_row()
+    with dg.DagsterInstance.local_temp() as kept:
+        outside_runs.report(kept)
+        assert _not_up_to_date(definitions, kept) == {}
+        checks = [*definitions.resolve_asset_graph().asset_check_keys]
+        results = kept.event_log_storage.get_latest_asset_check_execution_by_key(checks)
+        late = dg.AssetKey(["marts", "user_daily_usage"])
+        (event,) = kept.fetch_materializations(
+            dg.AssetRecordsFilter(late, asset_partitions=["2026-01-05"]), limit=2
+        ).records
+        again = kept.event_log_storage.get_maximum_record_id()
+        outside_runs.report(kept)
+        assert kept.event_log_storage.get_maximum_record_id() == again
+    ran = {key.name for key, result in results.items() if result.evaluation.passed}
+    assert {"raw_events_event_in_plan", "assert_leads_by_source_add_up"} <= ran
+    assert event.asset_materialization.metadata["rows_written"].value == 1
+
+
+def _not_up_to_date(definitions: dg.Definitions, instance: dg.DagsterInstance) -> dict[str, object]:
+    """Return the assets that Dagster shows as missing, out of sync, or with missing partitions."""
+    graph = definitions.resolve_asset_graph()
+    statuses = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
+    found: dict[str, object] = {}
+    for key in graph.materializable_asset_keys:
+        if partitions := graph.get(key).partitions_def:
+            known = instance.get_materialized_partitions(key)
+            status: object = sorted({*partitions.get_partition_keys()} - known)
+        else:
+            status = (
+                []
+                if statuses.get_status(key) == StaleStatus.FRESH
+                else [statuses.get_status(key), *statuses.get_stale_causes(key)]
+            )
+        if status:
+            found[key.to_user_string()] = status
+    return found
+
+
 @pytest.mark.deep
 def test_a_scheduled_run_reports_every_partition_that_it_touched_late_days_included(
     definitions, warehouse, built
 ):
     newest = _land(warehouse, _event("chat", "2026-02-21T12:00:00Z"), _event("chat", LATE))
 
-    with dg.DagsterInstance.ephemeral() as instance:
-        run = _run_everything(definitions, instance=instance)
-        reported = _partitions(run)
-        # A run with nothing new touches the row alone, which depends on time.
-        again = _run_everything(definitions, instance=instance)
+    run = _run_everything(definitions)
+    reported = _partitions(run)
+    # A run with nothing new touches the row alone, which depends on time.
+    again = _run_everything(definitions)
 
     assert reported["marts/user_daily_usage"] == {"2026-01-05", "2026-02-21"}
     assert reported["marts/user_monthly_usage"] == {"2026-01-01", "2026-02-01"}
@@ -271,9 +380,7 @@ def test_what_a_run_touched_that_was_interrupted_the_next_one_reports_and_only_t
     _land(warehouse, _event("chat", LATE))
     with monkeypatch.context() as patch:
         # Built, and killed before it reports.
-        patch.setattr(
-            "orchestration.definitions.scheduled_runs._materializations", lambda *_: _cut_off()
-        )
+        patch.setattr("orchestration.definitions.reporting._mark_reported", lambda *_: _cut_off())
         with pytest.raises(KeyboardInterrupt):
             _run(definitions, "everything")
 
@@ -331,21 +438,63 @@ def test_chosen_partitions_recompute_that_window_and_move_no_offset(definitions,
     assert warehouse.execute(usage).fetchall() == right
 
 
-@pytest.mark.deep
-def test_a_check_of_a_partitioned_mart_runs_alone(definitions, warehouse, built):
+def test_a_check_of_a_partitioned_mart_runs_alone_and_without_dbt(
+    definitions, warehouse, built, monkeypatch
+):
+    monkeypatch.setattr("dagster_dbt.DbtCliResource.cli", lambda *_, **__: _cut_off())
     builds = "select count(*) from warehouse.builds"
     before = warehouse.execute(builds).fetchone()
-    chosen = dg.AssetCheckKey(
-        dg.AssetKey(["marts", "analytics_daily"]), "assert_leads_by_source_add_up"
-    )
-    job = definitions.get_implicit_global_asset_job_def()
-    with dg.DagsterInstance.ephemeral() as instance:
-        run = job.get_subset(
-            asset_selection=set(), asset_check_selection={chosen}
-        ).execute_in_process(instance=instance)
-    (result,) = run.get_asset_check_evaluations()
-    assert (result.check_name, result.passed) == (chosen.name, True)
+    result = _check(definitions, "analytics_daily", "assert_leads_by_source_add_up")
+    assert result.passed
     assert warehouse.execute(builds).fetchone() == before
+
+
+def test_a_failed_check_shows_which_rows_and_how_to_repair_them_but_no_client(
+    definitions, warehouse, built
+):
+    days = ["2026-02-03", "2026-02-05"]
+    spoil = "update marts.analytics_daily set new_leads = 99 where date::text = any(%s)"
+    assert warehouse.execute(spoil, (days,)).rowcount == 2
+    result = _check(definitions, "analytics_daily", "assert_leads_by_source_add_up")
+    shown = {name: value.value for name, value in result.metadata.items()}
+    assert not result.passed
+    assert shown["failing_rows"] == "- date 2026-02-03\n- date 2026-02-05"
+    assert "new_leads" in shown["query"]
+    command = "warehouse build --select analytics_daily --start 2026-02-03 --end 2026-02-06"
+    assert f"`{command}`" in shown["repair"]
+    assert "acme" not in str(shown)
+    subprocess.run([*WAREHOUSE, *command.split()[1:]], check=True)
+    assert _check(definitions, "analytics_daily", "assert_leads_by_source_add_up").passed
+
+
+def _check(definitions: dg.Definitions, mart: str, name: str) -> dg.AssetCheckEvaluation:
+    """Run one check of a mart as the UI does."""
+    chosen = dg.AssetCheckKey(dg.AssetKey(["marts", mart]), name)
+    job = definitions.get_implicit_global_asset_job_def().get_subset(
+        asset_selection=set(), asset_check_selection={chosen}
+    )
+    run = job.execute_in_process(instance=INSTANCE, raise_on_error=False)
+    (result,) = run.get_asset_check_evaluations()
+    return result
+
+
+def test_asset_pages_name_the_jobs_and_schedules_that_keep_them_fresh(definitions):
+    from orchestration.definitions import timetable
+
+    graph = definitions.resolve_asset_graph()
+    of = {
+        key.path[-1]: graph.get(key).metadata.get("kept_fresh_by")
+        for key in graph.materializable_asset_keys
+    }
+    daily = "job everything, daily at 02:15 UTC (everything_schedule)"
+    assert of["user_daily_usage"] == daily
+    assert of["stats_daily"] == f"job traffic, hourly at :05 (traffic_schedule); {daily}"
+    row = f"job marketing_row, every 10 minutes (marketing_row_schedule); {daily}"
+    assert of["analytics_platform_stats"] == of["int_platform_stats"] == row
+    assert "sensor dropped_files" in of["raw_events"]
+    assert [name for name, jobs in of.items() if not jobs] == []
+    names = {one.name for one in definitions.get_repository_def().schedule_defs}
+    assert {job.schedule for job in timetable.BUILD_JOBS} <= names
 
 
 @pytest.mark.deep
@@ -443,6 +592,8 @@ def _cut_off() -> None:
 
 
 LATE = "2026-01-05T12:00:00Z"
+# Of all runs: the fixture `instance` sets it.
+INSTANCE: dg.DagsterInstance = None  # type: ignore[assignment]
 
 
 def _land(warehouse, *lines: bytes) -> int:
@@ -473,9 +624,11 @@ def _materialize(
 
 
 def _partitions(run: dg.ExecuteInProcessResult) -> dict[str, set[str | None]]:
+    """Return what was written, without what was only brought up to date: that has no figures."""
     found: dict[str, set[str | None]] = {}
     for event in run.get_asset_materialization_events():
-        found.setdefault(event.asset_key.to_user_string(), set()).add(event.partition)
+        if event.step_materialization_data.materialization.metadata:
+            found.setdefault(event.asset_key.to_user_string(), set()).add(event.partition)
     return found
 
 
@@ -492,24 +645,16 @@ def _exported(warehouse) -> list[tuple[object, ...]]:
 
 
 def _run_everything(
-    definitions: dg.Definitions,
-    raise_on_error: bool = True,
-    instance: dg.DagsterInstance | None = None,
+    definitions: dg.Definitions, raise_on_error: bool = True
 ) -> dg.ExecuteInProcessResult:
-    return _run(definitions, "everything", raise_on_error, instance)
+    return _run(definitions, "everything", raise_on_error)
 
 
 def _run(
-    definitions: dg.Definitions,
-    name: str,
-    raise_on_error: bool = True,
-    instance: dg.DagsterInstance | None = None,
+    definitions: dg.Definitions, name: str, raise_on_error: bool = True
 ) -> dg.ExecuteInProcessResult:
     job = definitions.resolve_job_def(name)
-    if instance:
-        return job.execute_in_process(instance=instance, raise_on_error=raise_on_error)
-    with dg.DagsterInstance.ephemeral() as own:
-        return job.execute_in_process(instance=own, raise_on_error=raise_on_error)
+    return job.execute_in_process(instance=INSTANCE, raise_on_error=raise_on_error)
 
 
 def _event(name: str, at: str = "2026-01-31T12:00:00Z") -> bytes:

@@ -1,7 +1,7 @@
 """Dagster as it runs for good: its UI in a real browser, its daemon, and how all of it ends.
 
 One warehouse and one Dagster for all tests of this file, which tell one story in their order. With
-WAREHOUSE_SCREENSHOTS, a folder, the browser leaves pictures there, as `make docs` does.
+WAREHOUSE_SCREENSHOTS, a folder, the browser leaves pictures there, as `make screenshots` does.
 """
 
 from __future__ import annotations

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -23,8 +25,9 @@ from psycopg import sql
 
 from serving import service
 from serving.catalogue import Access, Mart, Type, marts
-from tests.conftest import Server, examples
+from tests.conftest import WAREHOUSE, Server, examples
 from tests.support.api import READERS, Api, served, with_keys_of_readers
+from tests.support.browser import a_browser
 from tests.support.building import build_at, warm_warehouse
 from tests.support.lines import rows, value
 from tests.support.people import (
@@ -37,8 +40,10 @@ from tests.support.people import (
     url_of,
 )
 from tests.support.processes import until
+from tests.support.webhook import free_port
 from warehouse import key_store
 from warehouse.schema.access import roles
+from warehouse.settings import Settings
 from warehouse.sign_in_links import new_link
 
 ENDPOINTS = ("/v1/marts", "/v1/marts/analytics_daily", "/v1/dashboard", "/v1/alerts",
@@ -490,7 +495,7 @@ def test_no_request_writes(api: Api) -> None:
         connections = Connections(2, 5)
         await connections.open()
         try:
-            async with connections.as_role("ann_analyst") as connection:
+            async with connections.as_role("ann_analyst", 5) as connection:
                 for statement in statements:
                     await connection.execute(statement)
         finally:
@@ -833,7 +838,7 @@ def test_every_answer_is_as_described(api: Api) -> None:
     asked = answers_as_described(
         api, lambda path: path in chosen or not path.startswith("/v1/marts/"), 3
     )
-    assert asked == len(OF_EACH_KIND) + 6
+    assert asked == len(OF_EACH_KIND) + 7
 
 
 @pytest.mark.deep
@@ -855,3 +860,53 @@ def test_every_mart_has_an_endpoint_with_typed_parameters(api: Api) -> None:
     assert page["revenue_attributed_cents"]["type"] == "integer"
     assert page["revenue_attributed_cents"]["description"].endswith("Unit: cents.")
     assert {"type": "null"} in page["avg_rating"]["anyOf"]
+
+
+def test_the_docs_show_every_mart_and_load_nothing_from_elsewhere(api: Api) -> None:
+    with a_browser() as browser:
+        page = browser.new_page(base_url=api.url)
+        asked: list[str] = []
+        said: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto("/docs")
+        for family in sorted({mart.family for mart in marts().values()}):
+            page.locator(f"#operations-tag-{family}").click()
+        for name in marts():
+            page.locator(f'[data-path="/v1/marts/{name}"]').wait_for()
+        page.locator('[data-path="/v1/marts/analytics_daily"]').click()
+        page.get_by_text("of the page before").first.wait_for()
+    assert [url for url in asked if not url.startswith((api.url, "data:"))] == []
+    assert [text for text in said if "Content Security Policy" in text or "rror" in text] == []
+
+
+def test_the_command_serves_until_it_is_told_to_stop(
+    api: Api, owner: psycopg.Connection, interruptible: None
+) -> None:
+    port = free_port()
+    command = [*WAREHOUSE, "api", "--port", str(port)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        url = f"http://127.0.0.1:{port}/v1/marts/lead_sources?client_id=planted"
+        key = {"Authorization": f"Bearer {api.keys['acme']}"}
+
+        def answers() -> bool:
+            with suppress(requests.ConnectionError):
+                return requests.get(url, headers=key, timeout=60).status_code == 200
+            return False
+
+        until(answers)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode in (0, -signal.SIGTERM)
+    assert "GET /v1/marts/lead_sources 200" in said
+    assert "planted" not in said
+
+
+def test_the_help_of_the_command_tells_every_setting() -> None:
+    help = subprocess.run([*WAREHOUSE, "api", "--help"], capture_output=True, text=True)
+    shown = help.stdout
+    assert help.returncode == 0, help.stderr
+    concerned = {name for name in Settings.model_fields if name.startswith(("api_", "marketing_"))}
+    for name in {*concerned, "trusted_proxies"}:
+        assert f"WAREHOUSE_{name.upper()}" in shown

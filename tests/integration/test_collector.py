@@ -33,6 +33,7 @@ from tests.support.collecting import (
 from tests.support.lines import rows, value
 from tests.support.processes import until
 from warehouse import key_store
+from warehouse.key_kinds import KeyKind
 from warehouse.settings import settings
 
 Keys = dict[str, str]
@@ -274,7 +275,7 @@ def test_a_quota_holds_and_says_when_to_come_back(
 def test_a_key_works_soon_after_it_is_made_and_not_after_it_is_revoked(
     running: RunningCollector, connection: psycopg.Connection
 ) -> None:
-    made = key_store.create(connection, settings().home, key_store.KeyKind.SERVER, client="acme")
+    made = key_store.create(connection, settings().home, KeyKind.SERVER, client="acme")
     started = time.monotonic()
     until(lambda: running.send(made.key, [signup(1)]).status_code == 202, 10)
     # As from another machine: the collector's own look at the database finds it.

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,14 @@ import psycopg
 import pytest
 
 from ingestion.contract.tracking_plan import tracking_plan
-from orchestration.operations.build import DBT_PROJECT, dbt_command, dbt_environment, environment
+from orchestration.operations.build import (
+    DBT_PROJECT,
+    BuildOptions,
+    build,
+    dbt_command,
+    dbt_environment,
+    environment,
+)
 from orchestration.operations.expire import typed_facts
 from orchestration.operations.models_site import OVERVIEW, make_readable
 from orchestration.operations.queries import ready_queries
@@ -301,6 +309,77 @@ def test_every_column_of_the_database_is_in_the_contract_with_its_type(
             for name, column in model.columns.items()
         ]
         assert found == promised, model.name
+
+
+def described(manifest: Any) -> dict[str, str]:
+    """What the project says of each relation, column and function, by its name in the database."""
+    described = {
+        name: text
+        for node in [*models(manifest), *seeds(manifest)]
+        for name, text in [
+            (f"{node.schema}.{node.name}", node.description),
+            *(
+                (f"{node.schema}.{node.name}.{column.name}", column.description)
+                for column in node.columns.values()
+            ),
+        ]
+    }
+    for function in manifest.functions.values():
+        parts = [
+            function.description.strip(),
+            *(
+                f"{argument.name}: {argument.description.strip()}"
+                for argument in function.arguments
+            ),
+            f"Returns: {function.returns.description.strip()}",
+        ]
+        described[f"{function.schema}.{function.name}"] = "\n".join(parts)
+    return {name: text.strip() for name, text in described.items() if text.strip()}
+
+
+def seeds(manifest: Any) -> list[Any]:
+    return [node for node in manifest.nodes.values() if node.resource_type == "seed"]
+
+
+COMMENTS = """
+    select format('%s.%s', relnamespace::regnamespace, relname)
+        || coalesce('.' || attname, ''), d.description
+    from pg_class as c
+    inner join pg_description as d on d.objoid = c.oid and d.classoid = 'pg_class'::regclass
+    left join pg_attribute as a on a.attrelid = c.oid and a.attnum = d.objsubid and d.objsubid > 0
+    where relnamespace in ('marts'::regnamespace, 'intermediate'::regnamespace)
+    union all
+    select format('marts.%s', proname), obj_description(oid, 'pg_proc')
+    from pg_proc where pronamespace = 'marts'::regnamespace
+"""
+
+
+def test_every_relation_column_and_function_bears_its_description_whatever_build_ran(
+    database: psycopg.Connection, parsed: tuple[Any, list[str]]
+) -> None:
+    manifest, _ = parsed
+    expected = described(manifest)
+    assert "marts.analytics_daily.new_leads" in expected
+    assert dict(database.execute(COMMENTS).fetchall()) == expected
+
+    for changed in (
+        "column marts.analytics_daily.new_leads is null",
+        "table marts.analytics_daily is 'another'",
+        "view marts.clients is null",
+        "column marts.clients.name is 'another'",
+        "function marts.get_daily_active_users is null",
+    ):
+        database.execute(f"comment on {changed}")
+    today = datetime.now(UTC).date()
+    # The first build is by dbt, which repairs them; the others are of what it stored.
+    for options, runs_dbt in (
+        (BuildOptions(), True),
+        (BuildOptions(), False),
+        (BuildOptions(start=today - timedelta(days=1), end=today), False),
+        (BuildOptions(full_refresh=True), False),
+    ):
+        assert build(options).ran_dbt is runs_dbt
+        assert dict(database.execute(COMMENTS).fetchall()) == expected
 
 
 def test_the_intents_that_the_contract_accepts_are_those_of_the_tracking_plan(

@@ -57,6 +57,27 @@ def test_a_file_is_taken_only_when_it_has_stood_still(
     assert loaded(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    ("lines", "reason"), [(1, "Its only line was rejected"), (2, "All its 2 lines were rejected")]
+)
+def test_a_file_of_which_nothing_was_accepted_is_quarantined_with_the_reason(
+    warehouse: psycopg.Connection, tmp_path: Path, lines: int, reason: str
+) -> None:
+    drop(tmp_path / "events" / "bad.ndjson", b"no json\n" * lines)
+    drop(tmp_path / "clients" / "bad.ndjson", b"no json\n" * lines)
+    drop(tmp_path / "events" / "good.ndjson", line(1) + b"no json\n")
+    drop(tmp_path / "events" / "empty.ndjson", b"")
+    failed = {(one.kind, one.name): one.error for one in loaded(tmp_path) if one.error}
+    sentence = f"{reason}: `warehouse rejected list` says why."
+    assert failed == {("clients", "bad.ndjson"): sentence, ("events", "bad.ndjson"): sentence}
+    assert names(tmp_path / "done") == {b"good.ndjson", b"empty.ndjson"}
+    beside = tmp_path / "failed" / "events" / "bad.ndjson.reason.txt"
+    assert beside.read_text() == f"{sentence}\n"
+    # Dropped again, as it is, it says so again: its lines are not counted as duplicates.
+    drop(tmp_path / "events" / "bad.ndjson", b"no json\n" * lines)
+    assert [one.error for one in loaded(tmp_path)] == [sentence]
+
+
 def modes(folder: Path) -> dict[str, int]:
     return {
         str(path.relative_to(folder)): stat.S_IMODE(path.stat().st_mode)

@@ -13,8 +13,9 @@ import pytest
 from tests.support.lines import rows, value
 from tests.support.processes import run
 from warehouse import key_store, keys
+from warehouse.key_kinds import KeyKind
 from warehouse.key_store import KeyRefusedError
-from warehouse.keys import KeyKind, KnownKeys
+from warehouse.keys import KnownKeys
 
 SITE = "https://www.example.com"
 

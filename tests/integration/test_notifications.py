@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -10,19 +11,22 @@ import psycopg
 import pytest
 
 from orchestration.definitions.run_failures import failures, recoveries
-from orchestration.operations import notifications
+from orchestration.operations import webhooks
 from orchestration.operations.notifications import (
     RunEvent,
     note_checks,
+    note_digest,
     note_events,
     note_quarantined_file,
     send_pending,
 )
+from orchestration.operations.webhooks import Message, Severity, Subject
 from tests.support.lines import rows, value
 from tests.support.webhook import free_port, webhook
-from warehouse.settings import settings
+from warehouse.settings import SettingError, settings
 
 broken: set[str] = set()
+ONCE = Message(Severity.ERROR, "once", [Subject("job a job")], "http://localhost/")
 
 
 def _asset(name: str) -> dg.AssetsDefinition:
@@ -86,7 +90,7 @@ def port(warehouse: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> int:
     """The port of the webhook in the settings; no server listens there yet."""
     port = free_port()
     monkeypatch.setenv("WAREHOUSE_ALERT_WEBHOOK", f"http://127.0.0.1:{port}/hook")
-    monkeypatch.setattr(notifications, "BACKOFF_SECONDS", 0)
+    monkeypatch.setattr(webhooks, "BACKOFF_SECONDS", 0)
     settings.cache_clear()
     return port
 
@@ -211,13 +215,76 @@ def test_an_event_that_is_recorded_twice_is_notified_once(
     warehouse: psycopg.Connection, posted: list[str]
 ) -> None:
     for _ in range(2):
-        note_events(warehouse, [RunEvent("a run", "run_failed", "a job", "why")], "once")
+        note_events(warehouse, [RunEvent("a run", "run_failed", "a job", "why")], ONCE)
     send_pending()
-    assert posted == ["once"]
+    assert posted == [":red_circle: once\nhttp://localhost/"]
 
 
 def test_nothing_is_pending_where_no_webhook_is_set(warehouse: psycopg.Connection) -> None:
-    note_events(warehouse, [RunEvent("a run", "run_failed", "a job", "why")], "for nobody")
+    note_events(warehouse, [RunEvent("a run", "run_failed", "a job", "why")], ONCE)
     send_pending()
     assert kept(warehouse) == [("run_failed", "a job")]
     assert value(warehouse, "select count(*) from warehouse.notifications") == 0
+
+
+def test_each_kind_of_webhook_gets_its_own_format(
+    warehouse: psycopg.Connection, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    got: dict[str, list[Any]] = {}
+    for kind in ("discord", "plain", "pagerduty"):
+        monkeypatch.setenv("WAREHOUSE_ALERT_FORMAT", kind)
+        monkeypatch.setenv("WAREHOUSE_ALERT_ROUTING_KEY", "of a service")
+        settings.cache_clear()
+        with webhook(port, member=None) as (_, posted):
+            note_checks(f"{kind} 1", {"a": ["<!everyone> 1"], "b": ["2"]})
+            note_checks(f"{kind} 2", {"a": [], "b": []})
+            send_pending()
+            got[kind] = posted
+    failed, recovered = got["discord"]
+    assert failed["content"].splitlines()[0] == "\N{LARGE RED CIRCLE} Checks failed:"
+    assert "<!everyone> 1" in failed["content"]
+    # It mentions nobody, whatever is in the text.
+    assert failed["allowed_mentions"] == {"parse": []}
+    assert recovered["content"].startswith("\N{LARGE GREEN CIRCLE} ")
+
+    failed, recovered = got["plain"]
+    assert (failed["severity"], recovered["severity"]) == ("error", "recovered")
+    assert [one["key"] for one in failed["subjects"]] == ["check a", "check b"]
+    assert all(datetime.fromisoformat(one["since"]) for one in failed["subjects"])
+    assert failed["link"].endswith("/runs/plain 1")
+
+    # An incident each, which the same key resolves.
+    assert [(one["event_action"], one["dedup_key"]) for one in got["pagerduty"]] == [
+        ("trigger", "warehouse check a"),
+        ("trigger", "warehouse check b"),
+        ("resolve", "warehouse check a"),
+        ("resolve", "warehouse check b"),
+    ]
+    assert {one["routing_key"] for one in got["pagerduty"]} == {"of a service"}
+    assert got["pagerduty"][0]["payload"]["severity"] == "error"
+
+
+def test_a_digest_a_day_says_what_is_open(warehouse: psycopg.Connection, posted: list[str]) -> None:
+    morning = datetime.now(UTC).replace(hour=8, minute=3)
+
+    def digests(now: datetime) -> list[str]:
+        posted.clear()
+        note_digest(now)
+        send_pending()
+        return [text for text in posted if text.startswith(":clipboard:")]
+
+    assert digests(morning) == []
+    note_checks("1", {"a": ["1"], "b": ["2"]})
+    note_checks("2", {"b": []})
+    assert digests(morning - timedelta(hours=1)) == []
+    (text,) = digests(morning)
+    assert [line.partition(",")[0] for line in text.splitlines()[1:-1]] == ["check a"]
+    assert digests(morning) == []
+    assert len(digests(morning + timedelta(days=1))) == 1
+
+
+def test_pagerduty_needs_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAREHOUSE_ALERT_FORMAT", "pagerduty")
+    settings.cache_clear()
+    with pytest.raises(SettingError, match="ALERT_FORMAT can't be used: it needs the key"):
+        settings()

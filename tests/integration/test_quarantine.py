@@ -14,9 +14,9 @@ from ingestion.contract import tracking_plan
 from ingestion.contract.envelope import event_shapes, event_union
 from ingestion.load import quarantine
 from ingestion.load.ledger import Counts
-from ingestion.load.quarantine import replay
+from ingestion.load.quarantine import Which, preview_replay, replay
 from tests.conftest import DEEP
-from tests.support.lines import line, rows, value
+from tests.support.lines import contents, line, rows, value
 from tests.support.processes import finish, held, kill, run, start, until
 
 # Will be an event of the plan once it is fixed, and will not.
@@ -193,6 +193,23 @@ def test_what_is_refused_once_more_waits_as_a_new_reject(
         "inner join staging.event_batches as b using (batch_seq) where r.replayed_at is null",
     )
     assert (source, marked) == ("replay", False)
+    # Each keeps the file and line that it came from, however often it is replayed.
+    found = rows(
+        warehouse,
+        "select source, line_number, reason from warehouse.rejected_lines where is_waiting "
+        "order by reject_id",
+    )
+    assert found == [
+        (str(file), 3, "invalid_json"), (str(file), 5, "unknown_event"),
+        (str(file), 6, "missing_field"),
+    ]  # fmt: skip
+    last = value(warehouse, "select max(reject_id) from staging.rejected_events")
+    shown = answer("show", last)
+    assert (shown["source"], shown["line_number"]) == (str(file), 6)
+    (group, *_) = answer("list", "--source", file.name, "--reason", "missing_field")["rejected"]
+    assert (group["source"], group["waiting"]) == (str(file), 1)
+    received = "select sum(received), sum(replayed) from staging.event_batches"
+    assert rows(warehouse, received) == [(6, 8)]
     assert_counts_reconcile(warehouse)
 
 
@@ -203,6 +220,66 @@ def test_only_lines_of_one_reason_are_sent_again_where_one_is_asked_for(
     marked = "select reason from staging.rejected_events where replayed_at is not null"
     assert rows(warehouse, marked) == [("invalid_json",)]
     assert answer("replay", "--reason", "no such reason")["received"] == 0
+
+
+def test_the_list_and_replays_are_narrowed_by_file_event_day_and_id(
+    warehouse: psycopg.Connection, file: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.ndjson"
+    nul = json.dumps({"event": "\0"}).encode()
+    other.write_bytes(line(7, event=LATER, actor={}) + b"\xff\n[]\n" + nul)
+    assert run("load", other).code == 0
+    warehouse.execute(
+        "update staging.rejected_events set received_at = '2026-01-01T23:59:59Z' "
+        "where reject_id = 1"
+    )
+
+    def counted(*options: object) -> dict[tuple[str, str], int]:
+        groups = answer("list", *options)["rejected"]
+        return {(Path(one["source"]).name, one["reason"]): one["rejected"] for one in groups}
+
+    mine, others = file.name, other.name
+    assert counted("--source", others) == {
+        (others, "unknown_event"): 1, (others, "invalid_encoding"): 1, (others, "not_an_object"): 1,
+        (others, "invalid_field"): 1,
+    }  # fmt: skip
+    assert counted("--source", file) == {(mine, "unknown_event"): 4, (mine, "invalid_json"): 1}
+    assert counted("--event", LATER) == {(mine, "unknown_event"): 3, (others, "unknown_event"): 1}
+    assert counted("--event", LATER, "--day", "2026-01-01") == {(mine, "unknown_event"): 1}
+    assert counted("--event", "none such") == {}
+    assert answer("replay", "--id", 1, "--id", 2, "--reason", "unknown_event")["received"] == 1
+    assert answer("replay", "--event", LATER, "--source", others)["received"] == 1
+    marked = "select reject_id from staging.rejected_events where replayed_at is not null"
+    assert rows(warehouse, marked) == [(1,), (6,)]
+
+
+def test_a_dry_replay_shows_old_and_new_outcomes_and_changes_nothing(
+    warehouse: psycopg.Connection, file: Path, fix_plan: Callable[[], None]
+) -> None:
+    file.write_bytes(line(1, event=LATER))
+    assert run("load", file).code == 0
+    fix_plan()
+    before = contents(warehouse)
+    changes = preview_replay()
+    assert {(one.reason, one.outcome): one.lines for one in changes} == {
+        ("unknown_event", "accepted"): 2,
+        # It came twice.
+        ("unknown_event", "duplicate"): 1,
+        ("unknown_event", "unknown_event"): 1,
+        ("unknown_event", "missing_field"): 1,
+        ("invalid_json", "invalid_json"): 1,
+    }
+    assert contents(warehouse) == before
+    assert replay() == Counts(received=6, accepted=2, duplicates=1, rejected=3)
+    # Other processes have the plan without the fix.
+    shown = answer("replay", "--dry-run")["changes"]
+    assert {(one["reason"], one["outcome"]) for one in shown} == {
+        ("unknown_event", "unknown_event"), ("invalid_json", "invalid_json"),
+        ("missing_field", "unknown_event"),
+    }  # fmt: skip
+    people = run("rejected", "replay", "--dry-run", "--reason", "missing_field")
+    assert "rejected: unknown_event" in people.output
+    assert "Nothing was loaded" in people.errors
 
 
 def test_a_line_that_is_too_large_is_never_sent_again(
@@ -242,11 +319,11 @@ def test_what_landed_in_the_meantime_is_a_duplicate(
     fix_plan: Callable[[], None],
 ) -> None:
     fix_plan()
-    replay("unknown_event")
+    replay(Which(reason="unknown_event"))
     file.write_bytes(line(1, event="signup"))
     assert run("load", file).code == 0
     warehouse.execute("update staging.rejected_events set replayed_at = null")
-    assert replay("unknown_event").duplicates == 2
+    assert replay(Which(reason="unknown_event")).duplicates == 2
     assert value(warehouse, "select count(*) from staging.raw_events") == 3
     assert_counts_reconcile(warehouse)
 
@@ -283,7 +360,7 @@ def test_a_replay_in_many_chunks_ends_as_one_in_few(
     assert len(waiting(warehouse)) == 3
     chunks = rows(
         warehouse,
-        "select chunk, received from staging.event_batches where source = 'replay' order by chunk",
+        "select chunk, replayed from staging.event_batches where source = 'replay' order by chunk",
     )
     assert chunks == list(enumerate(received))
     assert_counts_reconcile(warehouse)

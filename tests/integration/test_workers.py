@@ -290,7 +290,7 @@ def test_however_a_load_is_ended_its_workers_end_too_and_say_nothing(
     finished = finish(process)
     assert not any(worker.is_running() for worker in found)
     if number == signal.SIGINT:
-        assert finished.code == 1
+        assert finished.code == 130
         assert finished.errors.startswith("warehouse: Interrupted. Committed work is kept")
     else:
         assert (finished.code, finished.errors) == (-number, "")

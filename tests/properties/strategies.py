@@ -266,6 +266,9 @@ def valid_events(draw: st.DrawFn) -> Event:
     for part in ("actor", "context", "properties"):
         if part in event and draw(few):
             _add_unknown_member(draw, event, part)
+    for part in ("page", "campaign", "consent"):
+        if (event.get("context") or {}).get(part) and draw(few):
+            _add_unknown_member(draw, event["context"], part)
     for part in ("context", "properties"):
         if part not in event and draw(few):
             event[part] = None

@@ -23,7 +23,15 @@ from ingestion.load.workers import Workers
 from ingestion.sources.files import open_source
 from tests.conftest import ON_16, examples
 from tests.properties.strategies import RAW_VALUES, RECEIVED_AT, files, number_literals
-from tests.reference.intake import MAX_LINE_BYTES, Key, Outcome, is_taken, validate_file
+from tests.reference.intake import (
+    MAX_LINE_BYTES,
+    Key,
+    Outcome,
+    is_taken,
+    read_json,
+    unknown_members,
+    validate_file,
+)
 from tests.support.lines import empty, line, read_exactly, rows, value
 from tests.support.processes import until
 
@@ -138,6 +146,21 @@ def assert_counted(connection: psycopg.Connection, outcomes: Outcomes, times: in
     }
 
 
+def assert_unknown_members_counted(connection: psycopg.Connection, outcomes: Outcomes) -> None:
+    expected = Counter(
+        (outcome.event, member)
+        for _, line, outcome in outcomes
+        if outcome.kind == "accepted"
+        for member in unknown_members(read_json(line.decode()))
+    )
+    found = rows(
+        connection,
+        "select event, case path when 'other' then path else path || '.' || name end, "
+        "sum(events)::int from staging.unknown_members group by event, path, name",
+    )
+    assert {(event, member): events for event, member, events in found} == expected
+
+
 def assert_sequences_used(connection: psycopg.Connection, used: Counter[Any]) -> None:
     found = rows(connection, "select producer, sequence, day from staging.used_sequences")
     assert Counter(found) == used
@@ -189,6 +212,7 @@ def test_every_line_of_a_file_lands_is_refused_or_is_counted_as_the_contract_say
     assert_quarantined(warehouse, outcomes, times=1)
     assert_counted(warehouse, outcomes, times=1)
     assert_sequences_used(warehouse, sequences(outcomes))
+    assert_unknown_members_counted(warehouse, outcomes)
     assert_batches_add_up(warehouse, result)
 
     before = landed(warehouse)
@@ -200,6 +224,7 @@ def test_every_line_of_a_file_lands_is_refused_or_is_counted_as_the_contract_say
     assert_quarantined(warehouse, outcomes, times=2)
     assert_counted(warehouse, outcomes, times=2)
     assert_sequences_used(warehouse, sequences(outcomes) + sequences(again))
+    assert_unknown_members_counted(warehouse, outcomes)
     assert_batches_add_up(warehouse, result)
 
 
@@ -225,6 +250,7 @@ def test_what_an_earlier_file_brought_is_a_duplicate_in_a_later_one(
     later = validate_file(second, RECEIVED_AT, seen)
     assert load_bytes(second, tmp_path, another).counts == expected_counts(later)
     assert_landed(warehouse, outcomes + later)
+    assert_unknown_members_counted(warehouse, outcomes + later)
 
 
 @examples(10)

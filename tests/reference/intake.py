@@ -41,6 +41,8 @@ KEY_LENGTHS = {
     "credit_used": {"feature_name": MAX_KIND_LENGTH},
     "system_metric": {"metric_type": MAX_KIND_LENGTH, "server_id": MAX_KIND_LENGTH},
 }
+# In characters (docs/decisions.md).
+MAX_UNKNOWN_NAME = 100
 LARGEST_NUMBER = 10**15
 YEARS_BEFORE_RECEIPT = 10
 LATEST_AFTER_RECEIPT = timedelta(hours=24)
@@ -291,6 +293,9 @@ def validate_file(
     Lines of white space only are counted in the numbers but left out of the list.
     """
     seen = set() if seen is None else seen
+    if re.fullmatch(rb"\s*\[\s*\]\s*", content.removeprefix(BYTE_ORDER_MARK)):
+        # A JSON array of events, without any.
+        return []
     outcomes = []
     # A carriage return ends a line only together with the newline behind it.
     pieces = content.removeprefix(BYTE_ORDER_MARK).split(b"\n")
@@ -342,6 +347,30 @@ def _rejected(
     reasons: Collection[str], event: str | None = None, sequence: UsedSequence | None = None
 ) -> Outcome:
     return Outcome("rejected", reasons=frozenset(reasons), event=event, sequence=sequence)
+
+
+def unknown_members(line: dict[str, Any]) -> list[str]:
+    """The paths of the members of an accepted event that the contract does not name.
+
+    Those with longer names than MAX_UNKNOWN_NAME are counted together as `other`.
+    """
+    rule = PLAN[line["event"]]
+    known: dict[str, Collection[str]] = {
+        "actor": ("client_id", *OPTIONAL_ACTOR_STRINGS),
+        "context": (*CONTEXT_STRINGS, "page", "campaign", "consent", "dnt", "sequence"),
+        "context.page": PAGE_STRINGS,
+        "context.campaign": CAMPAIGN_STRINGS,
+        "context.consent": ("analytics",),
+        "properties": rule["required"] | rule["optional"],
+    }
+    found = []
+    for path, names in known.items():
+        whole: Any = line
+        for step in path.split("."):
+            whole = (whole or {}).get(step)
+        found += [(path, name) for name in whole or () if name not in names]
+    kept = [f"{path}.{name}" for path, name in found if len(name) <= MAX_UNKNOWN_NAME]
+    return kept if len(kept) == len(found) else [*kept, "other"]
 
 
 def used_sequence(line: dict[str, Any], received_at: datetime) -> UsedSequence | None:

@@ -17,7 +17,7 @@ import uvicorn
 from serving import server
 from tests.support.people import url_of
 from tests.support.processes import until
-from warehouse import key_store
+from warehouse import key_store, private_files
 from warehouse.keys import KeyKind
 from warehouse.settings import settings
 
@@ -79,6 +79,7 @@ def served(owner: psycopg.Connection, home: Path, **environment: str) -> Iterato
         "WAREHOUSE_API_DATABASE_URL": url_of(owner, "api"),
         **environment,
     }
+    private_files.make_home_private(home)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in given.items():
             patch.setenv(name, value)

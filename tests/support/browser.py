@@ -19,12 +19,20 @@ OPTIONS = [
 
 
 @contextmanager
-def a_browser() -> Iterator[Browser]:
-    """Give a browser; skip the test where there is none, except in CI."""
+def a_browser(*, with_page_cache: bool = False) -> Iterator[Browser]:
+    """Give a browser; skip the test where there is none, except in CI.
+
+    ``with_page_cache``: pages that are left are kept as they are, for going back, as people's
+    browsers do.
+    """
     if CHROMIUM is None:
         missing = "Chromium is not installed (Debian: apt-get install chromium)"
         pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=OPTIONS,
+            ignore_default_args=["--disable-back-forward-cache"] if with_page_cache else None,
+        )
         yield browser
         browser.close()

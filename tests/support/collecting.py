@@ -24,7 +24,7 @@ from tests.support.lines import value
 from tests.support.processes import until
 from tests.support.webhook import free_port
 from warehouse import key_store
-from warehouse.keys import KeyKind
+from warehouse.key_kinds import KeyKind
 from warehouse.settings import settings
 
 SITE = "https://www.example.com"
@@ -124,7 +124,7 @@ def _answers(running: RunningCollector) -> bool:
     assert running.process.poll() is None, "the collector ended"
     try:
         return running.session.get(f"{running.url}/health", timeout=5).ok
-    except requests.ConnectionError:
+    except requests.RequestException:
         return False
 
 

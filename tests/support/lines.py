@@ -15,7 +15,7 @@ NAMESPACE = uuid.UUID(int=0x5EED)
 
 STAGED_TABLES = (
     "raw_events", "event_batches", "loads", "rejected_events", "suppressed_events",
-    "used_sequences", "visitor_salts", "clients", "units", "users", "documents",
+    "used_sequences", "unknown_members", "visitor_salts", "clients", "units", "users", "documents",
 )  # fmt: skip
 
 
@@ -106,6 +106,8 @@ CONTENTS = {
     "from staging.suppressed_events as s inner join staging.event_batches as b using (batch_seq)",
     "used_sequences": "select b.chunk, u.producer, u.sequence, u.day "
     "from staging.used_sequences as u inner join staging.event_batches as b using (batch_seq)",
+    "unknown_members": "select b.chunk, u.event, u.path, u.name, u.events, u.nearest_known "
+    "from staging.unknown_members as u inner join staging.event_batches as b using (batch_seq)",
     "event_batches": "select b.chunk, b.kind, b.start_offset, b.end_offset, b.lines_before, "
     "b.lines, b.digest, b.received, b.accepted, b.duplicates, b.suppressed, b.rejected, "
     "b.min_timestamp, b.max_timestamp, e.events from staging.event_batches as b "

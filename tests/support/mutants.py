@@ -443,6 +443,13 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
             "and false",
         ),
     ),
+    "the instances of a site are counted apart": (
+        Edit(
+            OPERATIONS + "ingest_loss_daily.sql",
+            "{{ site_of('used_numbers.producer') }} as producer",
+            "used_numbers.producer",
+        ),
+    ),
     "what as_of has not passed is modelled": (
         Edit(
             OPERATIONS + "ingest_reconciliation_daily.sql",

@@ -8,17 +8,22 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
 
 
 @contextmanager
-def webhook(port: int = 0) -> Iterator[tuple[str, list[str]]]:
-    """Listen as Slack does, on any port if none is given; give address and texts that come."""
-    posted: list[str] = []
+def webhook(port: int = 0, member: str | None = "text") -> Iterator[tuple[str, list[Any]]]:
+    """Listen on any port if none is given; give address and what comes.
+
+    ``member`` is the member of what is posted that is given, Slack's text by default; None for all.
+    """
+    posted: list[Any] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            posted.append(json.loads(body)["text"])
+            content = json.loads(body)
+            posted.append(content if member is None else content[member])
             self.send_response(200)
             self.end_headers()
 

@@ -69,6 +69,38 @@ def test_an_unknown_mapping_is_refused_with_the_shipped_ones_listed(name: str) -
 # What comes out
 
 
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("timestamptz '2026-01-31 23:59:59.123456+02'", "2026-01-31T21:59:59.123456Z"),
+        (
+            "timestamp '2026-07-01 12:00:00' at time zone 'Europe/Berlin'",
+            "2026-07-01T10:00:00Z",
+        ),
+        ("to_timestamp(0)", "1970-01-01T00:00:00Z"),
+        ("null::timestamptz", None),
+        ("'as it is'", "as it is"),
+    ],
+)
+def test_a_time_with_zone_is_written_as_the_contract_wants_it(
+    write: Write, value: str, written: str | None
+) -> None:
+    columns = f"'signup' as event, {value} as \"timestamp\", {{client_id: 'a'}} as actor"
+    mapping = write("zoned.sql", f"select {columns} from {ROWS}")
+    (event,) = mapped(mapping, write("s.csv", "name\na\n"))
+    assert event["timestamp"] == written
+
+
+@pytest.mark.parametrize(
+    "value", ["timestamp '2026-01-01 00:00:00'", "date '2026-01-01'", "now()::timestamp_ns"]
+)
+def test_a_time_without_zone_is_refused_with_how_to_say_it(write: Write, value: str) -> None:
+    columns = f"'signup' as event, {value} as \"timestamp\", {{client_id: 'a'}} as actor"
+    mapping = write("zoneless.sql", f"select {columns} from {ROWS}")
+    with pytest.raises(MappingError, match="without a time zone: say which it is in"):
+        mapped(mapping, write("s.csv", "name\na\n"))
+
+
 def test_every_row_is_one_line_of_whole_blocks(write: Write, by_name: Path) -> None:
     source = write("s.csv", "name\n" + "".join(f"row {n}\n" for n in range(1000)))
     blocks = list(mapped_blocks(by_name, source, block_bytes=4096))

@@ -10,6 +10,7 @@ events_batches as (
         batch_seq,
         {{ day_of('received_at') }} as received_on,
         received,
+        replayed,
         accepted,
         duplicates,
         suppressed,

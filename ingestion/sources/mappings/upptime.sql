@@ -27,7 +27,7 @@ checks as (
 select
     cast(md5(concat_ws('|', "commit", endpoint)) as uuid) as event_id,
     'api_request' as event,
-    replace(cast(checked_at at time zone 'UTC' as varchar), ' ', 'T') || 'Z' as "timestamp",
+    checked_at as "timestamp",
     {client_id: '_platform'} as actor,
     {
         endpoint: endpoint,

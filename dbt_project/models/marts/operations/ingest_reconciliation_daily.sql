@@ -20,6 +20,7 @@ received as (
     select
         received_on,
         sum(received)::bigint as received,
+        sum(replayed)::bigint as replayed,
         sum(accepted)::bigint as accepted,
         sum(duplicates)::bigint as duplicates,
         sum(suppressed)::bigint as suppressed,
@@ -33,6 +34,7 @@ reconciled as (
     select
         received.received_on as date,
         received.received,
+        received.replayed,
         received.accepted,
         received.duplicates,
         received.suppressed,

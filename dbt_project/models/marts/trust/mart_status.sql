@@ -12,6 +12,7 @@ offsets as (
         offsets.model,
         offsets.batch_seq,
         offsets.row_count,
+        offsets.as_of = 'infinity' as is_fact,
         case when offsets.as_of < 'infinity' then offsets.as_of else last_read.as_of end as as_of
     from {{ source('warehouse', 'model_offsets') }} as offsets
     -- A fact has no as_of. It is as fresh as the last build that let it read its unread input, even
@@ -58,9 +59,14 @@ built as (
         marts.mart,
         min(offsets.as_of) as built_as_of,
         min(offsets.batch_seq) as batch_seq,
-        max(offsets.row_count) filter (where marts.mart = offsets.model) as row_count
+        max(offsets.row_count) filter (where marts.mart = offsets.model) as row_count,
+        min(verifications.verified_at) as verified_at,
+        sum(verifications.verified_cells)::bigint as verified_cells,
+        bool_and(offsets.is_fact or verifications.model is not null) as is_verified
     from marts
     left join offsets on marts.model = offsets.model
+    left join {{ source('warehouse', 'verifications') }} as verifications
+        on marts.model = verifications.model
     group by marts.mart
 ),
 
@@ -75,7 +81,10 @@ statuses as (
             case when tested.model is null then 'constraints only' end
         ) as last_check_status,
         checked.last_check_at,
-        extract(epoch from now() - built.built_as_of)::bigint as freshness_seconds
+        extract(epoch from now() - built.built_as_of)::bigint as freshness_seconds,
+        -- Of a view: since when all models that it reads are verified, typed facts aside.
+        case when built.is_verified then built.verified_at end as verified_at,
+        case when built.is_verified then built.verified_cells end as verified_cells
     from built
     left join checked on built.mart = checked.mart
     left join {{ models_with_tests() }} as tested (model) on built.mart = tested.model

@@ -9,6 +9,8 @@ on warehouse.model_offsets to warehouse_analyst;
 grant select (check_name, model, severity, passed, checked_at)
 on warehouse.check_results to warehouse_analyst;
 
+grant select (model, verified_at, verified_cells) on warehouse.verifications to warehouse_analyst;
+
 grant select (
     invocation_id, batch_seq, as_of, window_start, window_end, full_refresh, state,
     started_at, ended_at, models

@@ -29,6 +29,9 @@ grant insert on
     staging.used_sequences
 to warehouse_loader;
 
+-- A load reports those of all of its batches.
+grant select, insert on staging.unknown_members to warehouse_loader;
+
 grant select, insert, delete on staging.visitor_salts to warehouse_loader;
 
 grant update on

@@ -11,6 +11,7 @@ grant select on
     staging.loads,
     staging.suppressed_events,
     staging.used_sequences,
+    staging.unknown_members,
     staging.clients,
     staging.units,
     staging.users,
@@ -37,7 +38,8 @@ to warehouse_transformer;
 grant select, insert, update on
     warehouse.model_offsets,
     warehouse.view_digests,
-    warehouse.lock_models
+    warehouse.lock_models,
+    warehouse.verifications
 to warehouse_transformer;
 
 grant select, insert on
@@ -66,11 +68,13 @@ grant execute on function
     warehouse.end_model,
     warehouse.declared_differences,
     warehouse.follow_declaration,
+    warehouse.follow_descriptions,
     warehouse.why_dbt,
     warehouse.models_with_unread_input,
     warehouse.advance_models,
     warehouse.run_model,
     warehouse.run_test,
+    warehouse.verify_model,
     warehouse.is_building,
     warehouse.finish_build,
     warehouse.last_as_of,

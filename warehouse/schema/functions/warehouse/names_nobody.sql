@@ -6,6 +6,8 @@ create or replace function warehouse.names_nobody() returns text[]
 language sql immutable parallel safe as $$
     select array[
         'staging.raw_events.country', 'staging.suppressed_events.event',
+        'staging.unknown_members.event', 'staging.unknown_members.path',
+        'staging.unknown_members.nearest_known',
         'staging.rejected_events.reason', 'staging.event_batches.kind', 'staging.loads.kind',
         'staging.loads.state', 'warehouse.access', 'warehouse.builds', 'warehouse.applied_files',
         'warehouse.migrations', 'warehouse.model_offsets', 'warehouse.stored_models',

@@ -123,8 +123,9 @@ begin
     -- Tables whose rows are deleted if they name or mention the identifier.
     for place in
         select unnest(array[
-            'staging.rejected_events', 'staging.used_sequences', 'staging.clients', 'staging.units',
-            'staging.users', 'staging.documents', 'warehouse.restatements'
+            'staging.rejected_events', 'staging.used_sequences', 'staging.unknown_members',
+            'staging.clients', 'staging.units', 'staging.users', 'staging.documents',
+            'warehouse.restatements'
         ]::regclass []) as relation
     loop
         continue when warehouse.condition_of_holding(place.relation, of_client is not null) is null;

@@ -84,6 +84,7 @@ create table staging.event_batches (
     lines bigint not null,
     digest bytea not null,
     received bigint not null,
+    replayed bigint not null default 0,
     accepted bigint not null,
     duplicates bigint not null,
     suppressed bigint not null,
@@ -97,10 +98,10 @@ create table staging.event_batches (
     erased_by bigint,
     unique (load_id, chunk),
     constraint every_line_has_one_outcome
-    check (received = accepted + duplicates + suppressed + rejected),
+    check (received + replayed = accepted + duplicates + suppressed + rejected),
     constraint counts_are_not_negative
     check (
-        least(received, accepted, duplicates, suppressed_erased, rejected) >= 0
+        least(received, replayed, accepted, duplicates, suppressed_erased, rejected) >= 0
         and suppressed >= suppressed_erased
     )
 );
@@ -122,6 +123,8 @@ comment on column staging.event_batches.lines is 'Lines of the chunk, blank ones
 comment on column staging.event_batches.digest is
 'SHA-256 of the chunk''s bytes: a resumed load compares it to verify that it reads the same file.';
 comment on column staging.event_batches.received is 'Non-blank lines. Each is accepted, duplicate, suppressed or rejected.';
+comment on column staging.event_batches.replayed is
+'Rejected lines of earlier batches that were validated again. They have an outcome here, too, and do not count as received once more.';
 comment on column staging.event_batches.min_timestamp is 'Earliest timestamp of the accepted events.';
 comment on column staging.event_batches.max_timestamp is 'Latest timestamp of the accepted events.';
 comment on column staging.event_batches.erased is
@@ -143,11 +146,15 @@ create table staging.rejected_events (
     payload bytea not null,
     received_at timestamptz not null,
     replayed_at timestamptz,
+    origin_batch_seq bigint,
     expired_at timestamptz
 );
 
 comment on table staging.rejected_events is
 'The quarantine: each rejected line with its exact bytes, without line end and byte-order mark. Only the owner may read it.';
+comment on column staging.rejected_events.line_number is 'The line''s number in its file, from 1.';
+comment on column staging.rejected_events.origin_batch_seq is
+'Of a line that was replayed and rejected again, the batch that its file was loaded in.';
 comment on column staging.rejected_events.expired_at is
 'When payload and detail were removed, 30 days after receipt.';
 create index rejected_events_by_batch on staging.rejected_events (batch_seq);
@@ -174,6 +181,26 @@ create table staging.used_sequences (
 comment on table staging.used_sequences is
 'Sequence numbers of suppressed, duplicate and rejected lines: these do not count as lost.';
 create index used_sequences_by_batch on staging.used_sequences (batch_seq);
+
+-- Path and name are apart, so that a search for an identifier finds it as a name.
+create table staging.unknown_members (
+    batch_seq bigint not null,
+    event text not null,
+    path text not null,
+    name text not null,
+    events bigint not null,
+    nearest_known text,
+    primary key (batch_seq, event, path, name)
+);
+
+comment on table staging.unknown_members is
+'Members of accepted events that the tracking plan does not know, by batch and event: the most frequent by name, all others as one.';
+comment on column staging.unknown_members.path is
+'The object that the member is in, such as properties or context.page; other for all that are not counted by name.';
+comment on column staging.unknown_members.name is 'The member''s name; empty for all others.';
+comment on column staging.unknown_members.events is 'How many accepted events of the batch have it.';
+comment on column staging.unknown_members.nearest_known is
+'The path of the known member that may be meant, when it landed.';
 
 -- Expiry.
 

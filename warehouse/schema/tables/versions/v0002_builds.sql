@@ -75,7 +75,12 @@ create table warehouse.stored_models (
     list_cells text[] not null,
     replace_rows text[] not null,
     rewrite_rows text[] not null,
-    fill_rows text[] not null
+    fill_rows text[] not null,
+    rows_of_cells text not null,
+    cells text[] not null,
+    drawn_on text,
+    has_linked_cells boolean not null,
+    figures text[] not null
 );
 
 comment on table warehouse.stored_models is
@@ -94,6 +99,14 @@ comment on column warehouse.stored_models.replace_rows is 'Statements that repla
 comment on column warehouse.stored_models.rewrite_rows is
 'Statements that compute all rows and replace those of the cells that differ.';
 comment on column warehouse.stored_models.fill_rows is 'Statements that fill an empty table.';
+comment on column warehouse.stored_models.rows_of_cells is 'Query that computes the rows of the listed cells, or all rows of a model without cells.';
+comment on column warehouse.stored_models.cells is 'The columns that make up a cell; empty for a model without cells.';
+comment on column warehouse.stored_models.drawn_on is
+'The day or the first day of a row''s period, a column or an expression: one of them is drawn to be verified; NULL for a model without.';
+comment on column warehouse.stored_models.has_linked_cells is
+'Whether cells are computed right only together with others, so that all those of a day are verified.';
+comment on column warehouse.stored_models.figures is
+'The columns that follow from what was read, and not from when it was read: two builds agree on them.';
 
 create table warehouse.stored_tests (
     test text primary key,
@@ -203,6 +216,16 @@ comment on column warehouse.check_results.batch_seq is
 create index check_results_latest on warehouse.check_results (check_name, checked_at desc)
 include (model, severity, passed);
 
+create table warehouse.verifications (
+    model text primary key,
+    verified_at timestamptz not null default clock_timestamp(),
+    verified_cells bigint not null,
+    differing_rows bigint not null,
+    differing_columns text[] not null
+);
+
+comment on table warehouse.verifications is
+'The latest verification of each model: random cells, computed again from what the model reads, compared with its rows.';
 -- Functions, views and grants.
 
 create table warehouse.applied_files (

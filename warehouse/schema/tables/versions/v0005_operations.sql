@@ -20,7 +20,7 @@ comment on column warehouse.alert_actions.alert_id is
 
 create table warehouse.notifications (
     notification_id bigint generated always as identity primary key,
-    content text not null,
+    content jsonb not null,
     written_at timestamptz not null default clock_timestamp(),
     sent_at timestamptz
 );
