@@ -411,6 +411,7 @@ def test_a_page_that_is_shown_again_from_the_cache_is_a_view(stage: Stage) -> No
     page = stage.open("/a", agrees=True)
     page.evaluate("addEventListener('pageshow', (event) => { window.shown = event.persisted })")
     submit(page, "one")
+    stage.lands("/a", "one")
     page.evaluate("location.href = '/b'")
     page.wait_for_url("**/b")
     stage.lands("/a", "one", "/b")
