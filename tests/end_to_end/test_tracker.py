@@ -566,6 +566,29 @@ def test_the_collector_says_when_to_try_again_and_a_reload_keeps_to_it(
 
 
 @pytest.mark.deep
+def test_a_page_can_read_when_the_collector_wants_it_to_try_again(stage: Stage) -> None:
+    made = key_store.create(
+        stage.warehouse,
+        settings().home,
+        KeyKind.BROWSER,
+        client=CLIENT,
+        origins=[stage.site.url],
+        per_minute=2,
+    )
+    page = stage.open("/a?bare")
+    page.evaluate(
+        """async ([url, key]) => {
+          const { init } = await import("/tracker.mjs");
+          init({ url, key, consent: "given" });
+        }""",
+        [stage.network.url, made.key],
+    )
+    submit(page, "one", "two")
+    until(lambda: [one.status for one in stage.network.batches] == [429])
+    until(lambda: page.evaluate("JSON.parse(localStorage['wh.backoff'] ?? '[]')[2]"), 5)
+
+
+@pytest.mark.deep
 def test_a_blocked_collector_costs_few_tries_and_the_page_nothing(stage: Stage) -> None:
     page = stage.open("/a")
     stage.network.down()
