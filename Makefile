@@ -59,7 +59,7 @@ docs: $(VENV)/installed
 # The pictures in docs/images, taken from a running Dagster: needs Chromium, and takes minutes.
 screenshots: $(VENV)/installed
 	mkdir -p docs/images
-	WAREHOUSE_SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest -n0 -q -m "" tests/end_to_end/test_serve.py
+	WAREHOUSE_SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest -n0 -q -m "" tests/end_to_end/test_serve.py tests/end_to_end/test_dashboard.py::test_every_page_shows_the_demo
 
 # Node.js is the machine's, else that of a Python package.
 tracker: $(VENV)/installed

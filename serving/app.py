@@ -19,8 +19,9 @@ from starlette.responses import Response
 from serving import alerts, docs, marketing, mart_endpoints, reports, sign_in
 from serving.answers import json_answer
 from serving.catalogue import Mart
+from serving.dashboard import site
 from serving.errors import ApiError, bad_request, not_found
-from serving.middleware import AccessLog, CorsOf, SafeHeaders
+from serving.middleware import AccessLog, CompressForPeople, CorsOf, SafeHeaders
 from serving.service import Service
 from warehouse.settings import Settings
 
@@ -49,7 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         lifespan=lifespan,
-        routes=docs.routes(),
+        routes=[*docs.routes(), *site.routes(service.marts)],
     )
     app.state.service = service
     app.include_router(marketing.router)
@@ -71,6 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(Exception, _failed)
     # The last one is the outermost.
     app.add_middleware(CorsOf, path=marketing.PATH, origins=settings.marketing_origins)
+    app.add_middleware(CompressForPeople)
     app.add_middleware(SafeHeaders)
     app.add_middleware(AccessLog)
     return app

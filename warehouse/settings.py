@@ -212,6 +212,16 @@ class Settings(BaseSettings):
         le=50,
         description="Most connections of the API to the database; half of them may stream CSV.",
     )
+    dashboard_collector_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?$",
+        description="URL of a collector that counts the use of the dashboard, with consent; "
+        "default: nobody counts it.",
+    )
+    dashboard_key: str | None = Field(
+        default=None,
+        description="Browser key of that collector for the dashboard's address.",
+    )
     marketing_origins: Names = Field(
         default=(),
         description="Origins of the marketing site, such as https://www.example.com, whose pages "

@@ -16,6 +16,8 @@ SETTINGS = (
     "api_timeout_seconds",
     "api_csv_timeout_seconds",
     "api_connections",
+    "dashboard_collector_url",
+    "dashboard_key",
     "marketing_origins",
     "marketing_networks",
     "trusted_proxies",

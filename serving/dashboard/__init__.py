@@ -1,0 +1,1 @@
+"""The dashboard: pages whose figures come from the HTTP API beside it."""
