@@ -419,6 +419,7 @@ def test_what_is_not_built_says_so_alone_and_is_retried(
     person.faults = [one for one in person.faults if "503" not in one]
 
 
+@pytest.mark.deep
 def test_a_failed_check_is_said_on_the_tile(
     somebody: Callable[..., Person], owner: psycopg.Connection
 ) -> None:
@@ -438,6 +439,7 @@ def test_a_failed_check_is_said_on_the_tile(
         owner.execute("delete from warehouse.check_results where check_name = 'spoilt'")
 
 
+@pytest.mark.deep
 def test_a_slow_mart_keeps_its_skeleton_while_others_show(
     somebody: Callable[..., Person], owner: psycopg.Connection
 ) -> None:

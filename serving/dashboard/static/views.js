@@ -80,7 +80,10 @@ function details(title, columns, rows) {
     holder.append(table(`${title}, as a table`, columns, rows));
   };
   holder.addEventListener("toggle", fill);
-  addEventListener("beforeprint", fill);
+  addEventListener("beforeprint", () => {
+    holder.open = true;
+    fill();
+  });
   return holder;
 }
 
