@@ -91,6 +91,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._waiting[self] = None
         super().on_response_complete()
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, in the form of all refusals."""
+        self._answer(400, "invalid_request", "The request is no valid HTTP: check the client.")
+
     def sweep(self, now: float) -> None:
         """Close the connection if the head of a request is late."""
         if self._has_begun and now - self._began > ARRIVAL_SECONDS and not self._is_refused:

@@ -124,8 +124,10 @@ class Spool:
         if appended:
             try:
                 errors = self._append(segment, [content for content, _ in appended])
-            except OSError as error:
-                why = SpoolError(f"the spool can't be written to: {error.strerror or error}")
+            except Exception as error:
+                # Whatever it is: the thread goes on, for requests wait for it.
+                reason = error.strerror if isinstance(error, OSError) else None
+                why = SpoolError(f"the spool can't be written to: {reason or error}")
                 errors = [why] * len(appended)
                 self._abandon(segment)
                 # Opened anew for the next lines: the folder may be another one by then.

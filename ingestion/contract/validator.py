@@ -15,6 +15,7 @@ from binascii import a2b_hex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -151,6 +152,25 @@ _decode_any = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 
+@cache
+def _decoders() -> tuple[Callable[[bytes], Any], ...]:
+    """Return the decoders of events with known members, of all events, and of parts of envelopes.
+
+    Made once: that takes as long as a thousand lines.
+    """
+    types = event_union(only_known=True), event_union(), Slices
+    return tuple(msgspec.json.Decoder(type_).decode for type_ in types)
+
+
+@cache
+def _shapes_by_type() -> dict[type, EventShape]:
+    unions = event_union(only_known=True), event_union()
+    shapes = event_shapes()
+    return {
+        type_: shapes[type_.__struct_config__.tag] for union in unions for type_ in get_args(union)
+    }
+
+
 class Validator:
     """Validates the lines of one chunk.
 
@@ -175,15 +195,8 @@ class Validator:
         self._salt = receipt.salt
         self._batch_id = receipt.batch_id
         # Almost every line has known members only. Another one is decoded twice.
-        unions = event_union(only_known=True), event_union()
-        self._decode_known, self._decode = (msgspec.json.Decoder(union).decode for union in unions)
-        self._slice = msgspec.json.Decoder(Slices).decode
-        self._shapes = event_shapes()
-        self._shape_of = {
-            type_: self._shapes[type_.__struct_config__.tag]
-            for union in unions
-            for type_ in get_args(union)
-        }
+        self._decode_known, self._decode, self._slice = _decoders()
+        self._shapes, self._shape_of = event_shapes(), _shapes_by_type()
         # The line before erased subjects are cut out of it: an event without id gets one derived
         # from this.
         self._original_line = b""

@@ -245,6 +245,15 @@ def test_headers_over_64_kib_are_refused(running: RunningCollector, keys: Keys) 
     assert running.send(keys["server"], [signup(1)], X_Much="x" * (60 << 10)).status_code == 202
 
 
+def test_what_is_no_http_is_refused_in_the_same_form(running: RunningCollector) -> None:
+    with socket.create_connection(("127.0.0.1", running.port), timeout=10) as connection:
+        connection.sendall(b"nonsense\r\n\r\n")
+        with connection.makefile("rb") as answer:
+            head, _, body = answer.read().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400")
+    assert json.loads(body)["error"] == "invalid_request"
+
+
 def test_other_paths_and_methods_are_refused_in_the_same_form(running: RunningCollector) -> None:
     for method, path, status in [
         ("GET", "/api/events", 405),

@@ -31,6 +31,8 @@ from ingestion.collector.segments import (
     waiting,
 )
 from ingestion.collector.spool import Segment, Spool, SpoolError, SpoolFullError
+from ingestion.privacy.suppression import Subject, SubjectKind
+from orchestration.operations.erase import erase
 from tests.conftest import DEEP, Server, settings_of
 from tests.support.collecting import (
     NO_DATABASE,
@@ -250,6 +252,24 @@ def test_a_clock_that_was_set_back_loses_nothing(warehouse: psycopg.Connection) 
     assert landed(warehouse) == 2
     received = [at for (at,) in rows(warehouse, "select received_at from staging.event_batches")]
     assert ahead in received
+
+
+def test_who_was_erased_meanwhile_is_suppressed_when_it_lands(
+    warehouse: psycopg.Connection,
+) -> None:
+    key = make_key(warehouse, "server", client="acme")
+    with without_database() as running:
+        for user in ("erased-user", "other-user"):
+            event = signup(len(user), actor={"user_id": user})
+            assert running.send(key, [event, event | {"event": "x"}]).status_code == 202
+        running.stop()
+    erase(Subject(SubjectKind.USER, "erased-user"), "a test")
+    with collector():
+        until_landed()
+    named = "select actor ->> 'user_id' from staging.raw_events where event = 'signup'"
+    assert rows(warehouse, named) == [("other-user",)]
+    assert value(warehouse, "select sum(suppressed_erased) from staging.event_batches") == 2
+    assert value(warehouse, "select count(*) from staging.rejected_events") == 1
 
 
 @pytest.mark.deep
