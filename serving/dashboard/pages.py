@@ -820,6 +820,7 @@ TRUST = Page(
                 Measure("gaps", How.RATIO, ("events_seen", "gaps"), "Lost", "percent"),
             ),
             order="-gaps",
+            is_wide=True,
         ),
         Tile(
             id="journal",

@@ -25,7 +25,7 @@ from typing import Any
 import psycopg
 import pytest
 import requests
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 from psycopg import sql
 
 from serving import service
@@ -50,6 +50,11 @@ DESKTOP, PHONE = (1400, 1000), (390, 844)
 MOST_BYTES = 100_000
 # A source of leads that a careless page would run, and a spreadsheet too.
 HOSTILE = "=1+1 <img src=x onerror=alert(1)>"
+# A collector elsewhere, and a tracker that only notes what it was told.
+COLLECTOR = "https://collect.example"
+STAND_IN = (
+    "window.tracked ??= []; window.warehouse ??= {track: (...given) => window.tracked.push(given)};"
+)
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
 
 
@@ -524,6 +529,43 @@ def test_what_the_plan_lacks_says_so_and_a_prefix_is_kept(
 
 
 @pytest.mark.deep
+def test_the_tracker_counts_views_filters_and_exports_where_it_is_configured(
+    somebody: Callable[..., Person], owner: psycopg.Connection, tmp_path: Path
+) -> None:
+    with served(
+        owner,
+        tmp_path,
+        WAREHOUSE_DASHBOARD_COLLECTOR_URL=COLLECTOR,
+        WAREHOUSE_DASHBOARD_KEY="wk_of_the_dashboard",
+    ) as api:
+        with_keys_of_readers(api)
+        person = somebody("acme", at=api)
+        scripts = []
+
+        def answer(route: Route) -> None:
+            scripts.append(route.request.url)
+            route.fulfill(content_type="text/javascript", body=STAND_IN)
+
+        page = person.page
+        page.route(f"{COLLECTOR}/**", answer)
+        person.opens("overview")
+        page.get_by_label("Range").select_option("7")
+        person.waits()
+        person.csv("client-leads")
+        assert page.evaluate("window.tracked") == [
+            ["analytics.dashboard_view", {"view": "overview"}],
+            ["analytics.filter_change", {"view": "overview", "filter": "range"}],
+            ["analytics.export", {"view": "overview", "format": "csv"}],
+        ]
+        assert scripts == [f"{COLLECTOR}/tracker.js", f"{COLLECTOR}/consent-banner.js"]
+        key = page.locator("script[data-key]").get_attribute("data-key")
+        assert key == "wk_of_the_dashboard"
+        expected = {f"a request to {one}" for one in scripts}
+        person.faults = [one for one in person.faults if one not in expected]
+        page.close()
+
+
+@pytest.mark.deep
 def test_everything_can_be_done_with_the_keyboard(somebody: Callable[..., Person]) -> None:
     person = somebody("acme")
     page = person.opens("overview")
@@ -643,6 +685,11 @@ def test_every_page_shows_the_demo(demo: tuple[str, str], browser: Browser) -> N
             if folder and (scheme == "light" or one.name == "overview"):
                 name = one.name if scheme == "light" else f"{one.name}-phone"
                 person.page.wait_for_timeout(500)
-                person.page.screenshot(path=f"{folder}/dashboard-{name}.png", full_page=True)
+                height = person.page.evaluate("document.documentElement.scrollHeight")
+                person.page.screenshot(
+                    path=f"{folder}/dashboard-{name}.png",
+                    full_page=True,
+                    clip={"x": 0, "y": 0, "width": width, "height": min(height, 2000)},
+                )
         assert person.faults == []
         context.close()

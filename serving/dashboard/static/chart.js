@@ -91,6 +91,7 @@ export function chart(title, period, keys, series, running) {
       ticks: { stroke: style("--line"), width: 1 }, font: "12px system-ui, sans-serif" };
     const margin = (x.at(-1) - x[0]) / 60 || 86_400;
     const ticks = named(keys, width);
+    const start = period === "month" || keys[0]?.slice(0, 4) !== keys.at(-1)?.slice(0, 4) ? 0 : 5;
     plot = new window.uPlot(
       {
         width,
@@ -104,7 +105,7 @@ export function chart(title, period, keys, series, running) {
         },
         axes: [
           { ...axis, splits: () => ticks.map(seconds),
-            values: () => ticks.map((key) => (period === "month" ? key : key.slice(5, 10))) },
+            values: () => ticks.map((key) => key.slice(start, 10)) },
           { ...axis, size: 64, ...(COUNTED.has(unit) ? { incrs: WHOLE } : {}), values: (_, values) => values.map((value) => tick(value, unit)) },
         ],
         series: [
