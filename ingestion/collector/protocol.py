@@ -62,10 +62,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin a request, unless its head is too large."""
-        head = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        if head > LARGEST_HEAD:
-            self._refuse_head()
-            return
+        # What has arrived may hold a part of the body, too.
+        if self._head_bytes > LARGEST_HEAD:
+            head = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if head > LARGEST_HEAD:
+                self._refuse_head()
+                return
         self._waiting.pop(self, None)
         self.scope[BEGAN] = self._began  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()

@@ -29,9 +29,5 @@ defs = dg.Definitions(
     # One process for each run: importing all of this takes longer than most steps.
     executor=dg.in_process_executor,
     # The UI has all events of a run; the output of `warehouse serve` has what went wrong.
-    loggers={
-        "console": dg.colored_console_logger.configured(
-            {"log_level": "WARNING"}, "warnings_console_logger"
-        )
-    },
+    loggers={"console": dg.colored_console_logger.configured({"log_level": "WARNING"})},
 )

@@ -106,7 +106,11 @@ FAULTS: dict[str, Sequence[str]] = {
 # These are on the table as a whole: their query shows all that they looked at.
 OF_TABLE = ("raw_events.columns_as_expected", "platform_stats.exactly_one_row")
 # These warn; their faults are in tests of their own.
-WATCHED = {"landed_volume.like_previous_weeks", "staging_columns.columns_as_migrated"}
+WATCHED = {
+    "landed_volume.like_previous_weeks",
+    "staging_columns.columns_as_migrated",
+    "platform_stats.no_figure_fell_to_zero",
+}
 
 
 @pytest.fixture
@@ -246,6 +250,23 @@ def test_staging_that_is_not_as_migrations_made_it_is_warned_of(
     warehouse.execute(drift)
     (result,) = run_checks(suites=["staging_columns"])
     assert (result.passed, result.severity) == (False, "warn")
+
+
+@pytest.mark.parametrize(("days_ago", "passed"), [(1, False), (8, True)])
+def test_a_figure_of_the_row_that_falls_to_zero_is_warned_of(
+    landed: psycopg.Connection, days_ago: int, passed: bool
+) -> None:
+    landed.execute(
+        "insert into warehouse.exports (target, state, build, batch_seq, checked_at, active_users, "
+        "questions_answered, pdf_downloads, engagement_rate, updated_at, ended_at) values "
+        "('warehouse', 'done', 'b', 1, now(), 3, 5, 7, 0.5, now(), "
+        "now() - make_interval(days => %s))",
+        (days_ago,),
+    )
+    landed.execute("update intermediate.int_platform_stats set active_users = 0")
+    found = {result.check_name: result for result in run_checks(suites=["platform_stats"])}
+    result = found["platform_stats.no_figure_fell_to_zero"]
+    assert (result.passed, result.severity) == (passed, "warn")
 
 
 def test_a_row_that_the_ledger_does_not_know_of_is_found(landed: psycopg.Connection) -> None:

@@ -172,4 +172,4 @@ def test_a_password_of_ones_own_is_read_from_its_file(
 
 def test_a_server_of_ones_own_has_a_port_already(warehouse: psycopg.Connection) -> None:
     with pytest.raises(ServeError, match="WAREHOUSE_DATABASE_URL"):
-        serve("127.0.0.1", 3000, 3001, 8000, 5433)
+        serve("127.0.0.1", 3000, 3001, 8000, 8001, 5433)

@@ -50,7 +50,7 @@ def mixed_file(lines: int) -> bytes:
     """A file of so many lines with every outcome in it.
 
     Of ten lines six or seven land; one each is refused, not consented to, and a duplicate of an
-    earlier one; now and then one is blank.
+    earlier one; one has a member that is not in the plan; now and then one is blank.
     """
 
     def one(number: int) -> bytes:
@@ -59,6 +59,8 @@ def mixed_file(lines: int) -> bytes:
         if number % 10 == 5:
             context = event(number)["context"] | {"dnt": True}
             return line(number, event="pdf_download", context=context)
+        if number % 10 == 6:
+            return line(number, properties={"plann": "pro"})
         if number % 10 == 8:
             return line(number // 20 * 10)
         return b" \n" if number % 100 == 99 else line(number)

@@ -52,7 +52,10 @@ from (
             'warehouse psql -- -c "select * from ingest_loss_daily where gaps > 0"' as command
         from marts.ingest_loss_daily as l
         where l.gaps > 0
-        order by l.loss_percent desc, l.date desc, l.producer asc
+        order by
+            l.date > (select max(latest.date) from marts.ingest_loss_daily as latest) - 7 desc,
+            l.loss_percent desc,
+            l.date desc
         limit 1
     )
 
