@@ -316,6 +316,7 @@ LEADS = Page(
             title="Mean response time by week",
             mart="analytics_weekly",
             measures=(Measure("avg_response_time_seconds", How.MAX, lower_is_better=True),),
+            is_wide=True,
             shown=_ONE,
         ),
         Tile(

@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import re
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,23 +20,20 @@ from typing import Any
 
 import psycopg
 import pytest
-import requests
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 from psycopg import sql
 
 from serving import service
 from serving.catalogue import marts
 from serving.dashboard.pages import PAGES
-from tests.conftest import DEEP, WAREHOUSE, Server, settings_of
+from tests.conftest import DEEP, Server
 from tests.support.api import Api, served, with_keys_of_readers
 from tests.support.browser import a_browser
 from tests.support.building import build_at, land, warm_warehouse
+from tests.support.demo import served_demo
 from tests.support.lines import event, value
 from tests.support.people import AS_OF, TAKEN, land_both_tenants, people, url_of
-from tests.support.processes import until
-from tests.support.webhook import free_port
 from warehouse import key_store
-from warehouse.database import ANALYST
 from warehouse.schema.access import roles
 
 NOON = AS_OF + timedelta(hours=12)
@@ -630,39 +623,8 @@ def test_a_tenant_sees_no_page_of_the_company(somebody: Callable[..., Person]) -
 
 @pytest.fixture(scope="module")
 def demo() -> Iterator[tuple[str, str]]:
-    """Serve the demo's warehouse with the commands that people type; give the address and a key."""
-    home = Path(tempfile.mkdtemp(prefix="wh-"))
-    port = free_port()
-
-    def warehouse(*arguments: str) -> str:
-        done = subprocess.run(
-            [*WAREHOUSE, *arguments], check=True, capture_output=True, text=True, timeout=600
-        )
-        return done.stdout
-
-    with settings_of(home, 18, None):
-        try:
-            warehouse("demo")
-            made = warehouse("keys", "create", "--kind", "read", "--role", ANALYST,
-                             "--name", "Ann", "--json")  # fmt: skip
-            running = subprocess.Popen([*WAREHOUSE, "api", "--port", str(port)])
-            try:
-                address = f"http://127.0.0.1:{port}"
-                until(lambda: answers(address), 60)
-                yield address, json.loads(made)["key"]
-            finally:
-                running.terminate()
-                running.wait(timeout=60)
-        finally:
-            warehouse("stop")
-            shutil.rmtree(home, ignore_errors=True)
-
-
-def answers(address: str) -> bool:
-    try:
-        return requests.get(f"{address}/sign-in", timeout=5).status_code == 200
-    except requests.ConnectionError:
-        return False
+    with served_demo() as (address, key):
+        yield address, key
 
 
 @pytest.mark.deep
