@@ -316,6 +316,7 @@ LEADS = Page(
             title="Mean response time by week",
             mart="analytics_weekly",
             measures=(Measure("avg_response_time_seconds", How.MAX, lower_is_better=True),),
+            is_wide=True,
             shown=_ONE,
         ),
         Tile(
@@ -820,6 +821,7 @@ TRUST = Page(
                 Measure("gaps", How.RATIO, ("events_seen", "gaps"), "Lost", "percent"),
             ),
             order="-gaps",
+            is_wide=True,
         ),
         Tile(
             id="journal",

@@ -102,13 +102,16 @@ def _endpoint(page: Page) -> Any:
                 return RedirectResponse(_sign_in_link(request, page), 303)
             return _page(request, "failed.html", error.status, error=error)
         tiles = _tiles(page, caller, service.marts)
+        pages = [one for one in PAGES if _tiles(one, caller, service.marts)]
+        if not tiles and pages:
+            return RedirectResponse(f"{_root(request)}{PATH}/{pages[0].name}", 303)
         configured = {one["id"]: one for one in configurations(page, service.marts)}
         filters = _filters(page, caller, tiles, service.marts)
         return _page(
             request,
             "page.html",
             page=page,
-            pages=[one for one in PAGES if _tiles(one, caller, service.marts)],
+            pages=pages,
             groups=groupby(
                 ((tile, configured[tile.id], json.dumps(configured[tile.id])) for tile in tiles),
                 lambda one: one[0].kind is Kind.FIGURE,

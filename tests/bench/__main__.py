@@ -12,6 +12,7 @@ from tests.bench.building import builds, scheduled_run
 from tests.bench.clients import LEAD_EVENTS
 from tests.bench.collecting import collecting
 from tests.bench.crowds import crowds
+from tests.bench.dashboard import dashboard
 from tests.bench.figures import Figure
 from tests.bench.increments import increments
 from tests.bench.loading import memory_and_disk, throughput, validating
@@ -81,6 +82,7 @@ def _measure(place: Place, sizes: Sizes) -> Iterator[Figure]:
     yield from api_calls(place, sizes.calls_a_day)
     yield from crowds(place, *sizes.crowds)
     yield from serving(place, *sizes.serving)
+    yield from dashboard()
 
 
 if __name__ == "__main__":

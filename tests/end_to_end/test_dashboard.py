@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import re
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,23 +20,20 @@ from typing import Any
 
 import psycopg
 import pytest
-import requests
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 from psycopg import sql
 
 from serving import service
 from serving.catalogue import marts
 from serving.dashboard.pages import PAGES
-from tests.conftest import DEEP, WAREHOUSE, Server, settings_of
+from tests.conftest import DEEP, Server
 from tests.support.api import Api, served, with_keys_of_readers
 from tests.support.browser import a_browser
 from tests.support.building import build_at, land, warm_warehouse
+from tests.support.demo import served_demo
 from tests.support.lines import event, value
 from tests.support.people import AS_OF, TAKEN, land_both_tenants, people, url_of
-from tests.support.processes import until
-from tests.support.webhook import free_port
 from warehouse import key_store
-from warehouse.database import ANALYST
 from warehouse.schema.access import roles
 
 NOON = AS_OF + timedelta(hours=12)
@@ -50,6 +43,11 @@ DESKTOP, PHONE = (1400, 1000), (390, 844)
 MOST_BYTES = 100_000
 # A source of leads that a careless page would run, and a spreadsheet too.
 HOSTILE = "=1+1 <img src=x onerror=alert(1)>"
+# A collector elsewhere, and a tracker that only notes what it was told.
+COLLECTOR = "https://collect.example"
+STAND_IN = (
+    "window.tracked ??= []; window.warehouse ??= {track: (...given) => window.tracked.push(given)};"
+)
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
 
 
@@ -419,6 +417,7 @@ def test_what_is_not_built_says_so_alone_and_is_retried(
     person.faults = [one for one in person.faults if "503" not in one]
 
 
+@pytest.mark.deep
 def test_a_failed_check_is_said_on_the_tile(
     somebody: Callable[..., Person], owner: psycopg.Connection
 ) -> None:
@@ -438,6 +437,7 @@ def test_a_failed_check_is_said_on_the_tile(
         owner.execute("delete from warehouse.check_results where check_name = 'spoilt'")
 
 
+@pytest.mark.deep
 def test_a_slow_mart_keeps_its_skeleton_while_others_show(
     somebody: Callable[..., Person], owner: psycopg.Connection
 ) -> None:
@@ -522,6 +522,43 @@ def test_what_the_plan_lacks_says_so_and_a_prefix_is_kept(
 
 
 @pytest.mark.deep
+def test_the_tracker_counts_views_filters_and_exports_where_it_is_configured(
+    somebody: Callable[..., Person], owner: psycopg.Connection, tmp_path: Path
+) -> None:
+    with served(
+        owner,
+        tmp_path,
+        WAREHOUSE_DASHBOARD_COLLECTOR_URL=COLLECTOR,
+        WAREHOUSE_DASHBOARD_KEY="wk_of_the_dashboard",
+    ) as api:
+        with_keys_of_readers(api)
+        person = somebody("acme", at=api)
+        scripts = []
+
+        def answer(route: Route) -> None:
+            scripts.append(route.request.url)
+            route.fulfill(content_type="text/javascript", body=STAND_IN)
+
+        page = person.page
+        page.route(f"{COLLECTOR}/**", answer)
+        person.opens("overview")
+        page.get_by_label("Range").select_option("7")
+        person.waits()
+        person.csv("client-leads")
+        assert page.evaluate("window.tracked") == [
+            ["analytics.dashboard_view", {"view": "overview"}],
+            ["analytics.filter_change", {"view": "overview", "filter": "range"}],
+            ["analytics.export", {"view": "overview", "format": "csv"}],
+        ]
+        assert scripts == [f"{COLLECTOR}/tracker.js", f"{COLLECTOR}/consent-banner.js"]
+        key = page.locator("script[data-key]").get_attribute("data-key")
+        assert key == "wk_of_the_dashboard"
+        expected = {f"a request to {one}" for one in scripts}
+        person.faults = [one for one in person.faults if one not in expected]
+        page.close()
+
+
+@pytest.mark.deep
 def test_everything_can_be_done_with_the_keyboard(somebody: Callable[..., Person]) -> None:
     person = somebody("acme")
     page = person.opens("overview")
@@ -586,39 +623,8 @@ def test_a_tenant_sees_no_page_of_the_company(somebody: Callable[..., Person]) -
 
 @pytest.fixture(scope="module")
 def demo() -> Iterator[tuple[str, str]]:
-    """Serve the demo's warehouse with the commands that people type; give the address and a key."""
-    home = Path(tempfile.mkdtemp(prefix="wh-"))
-    port = free_port()
-
-    def warehouse(*arguments: str) -> str:
-        done = subprocess.run(
-            [*WAREHOUSE, *arguments], check=True, capture_output=True, text=True, timeout=600
-        )
-        return done.stdout
-
-    with settings_of(home, 18, None):
-        try:
-            warehouse("demo")
-            made = warehouse("keys", "create", "--kind", "read", "--role", ANALYST,
-                             "--name", "Ann", "--json")  # fmt: skip
-            running = subprocess.Popen([*WAREHOUSE, "api", "--port", str(port)])
-            try:
-                address = f"http://127.0.0.1:{port}"
-                until(lambda: answers(address), 60)
-                yield address, json.loads(made)["key"]
-            finally:
-                running.terminate()
-                running.wait(timeout=60)
-        finally:
-            warehouse("stop")
-            shutil.rmtree(home, ignore_errors=True)
-
-
-def answers(address: str) -> bool:
-    try:
-        return requests.get(f"{address}/sign-in", timeout=5).status_code == 200
-    except requests.ConnectionError:
-        return False
+    with served_demo() as (address, key):
+        yield address, key
 
 
 @pytest.mark.deep
@@ -641,6 +647,11 @@ def test_every_page_shows_the_demo(demo: tuple[str, str], browser: Browser) -> N
             if folder and (scheme == "light" or one.name == "overview"):
                 name = one.name if scheme == "light" else f"{one.name}-phone"
                 person.page.wait_for_timeout(500)
-                person.page.screenshot(path=f"{folder}/dashboard-{name}.png", full_page=True)
+                height = person.page.evaluate("document.documentElement.scrollHeight")
+                person.page.screenshot(
+                    path=f"{folder}/dashboard-{name}.png",
+                    full_page=True,
+                    clip={"x": 0, "y": 0, "width": width, "height": min(height, 2000)},
+                )
         assert person.faults == []
         context.close()

@@ -411,6 +411,7 @@ def test_a_page_that_is_shown_again_from_the_cache_is_a_view(stage: Stage) -> No
     page = stage.open("/a", agrees=True)
     page.evaluate("addEventListener('pageshow', (event) => { window.shown = event.persisted })")
     submit(page, "one")
+    stage.lands("/a", "one")
     page.evaluate("location.href = '/b'")
     page.wait_for_url("**/b")
     stage.lands("/a", "one", "/b")
@@ -562,6 +563,29 @@ def test_the_collector_says_when_to_try_again_and_a_reload_keeps_to_it(
     assert pause > (7.5 if form == "seconds" else 6)
     # Nothing was asked in between, not even the time.
     assert [one.at for one in stage.network.tries if refused.at < one.at < refused.at + 6] == []
+
+
+@pytest.mark.deep
+def test_a_page_can_read_when_the_collector_wants_it_to_try_again(stage: Stage) -> None:
+    made = key_store.create(
+        stage.warehouse,
+        settings().home,
+        KeyKind.BROWSER,
+        client=CLIENT,
+        origins=[stage.site.url],
+        per_minute=2,
+    )
+    page = stage.open("/a?bare")
+    page.evaluate(
+        """async ([url, key]) => {
+          const { init } = await import("/tracker.mjs");
+          init({ url, key, consent: "given" });
+        }""",
+        [stage.network.url, made.key],
+    )
+    submit(page, "one", "two")
+    until(lambda: [one.status for one in stage.network.batches] == [429])
+    until(lambda: page.evaluate("JSON.parse(localStorage['wh.backoff'] ?? '[]')[2]"), 5)
 
 
 @pytest.mark.deep

@@ -109,6 +109,7 @@ TABLES: dict[str, dict[str, str]] = {
     "warehouse.tenants": {},
     "warehouse.builds": {TRANSFORMER: "select insert update delete"},
     "warehouse.model_offsets": {TRANSFORMER: "select insert update"},
+    "warehouse.verifications": {TRANSFORMER: "select insert update"},
     "warehouse.stored_models": {TRANSFORMER: "select insert update delete"},
     "warehouse.stored_tests": {TRANSFORMER: "select insert update delete"},
     "warehouse.compiled_nodes": {TRANSFORMER: "select insert update delete"},
@@ -138,6 +139,7 @@ COLUMNS: dict[tuple[str, str, str], str] = {
     (ANALYST, "staging.loads", "select"): "load_id kind source state error ended_at",
     (ANALYST, "staging.event_batches", "select"): "load_id received accepted",
     (ANALYST, "warehouse.model_offsets", "select"): "model batch_seq as_of row_count moved_at",
+    (ANALYST, "warehouse.verifications", "select"): "model verified_at verified_cells",
     (ANALYST, "warehouse.check_results", "select"): "check_name model severity passed checked_at",
     (ANALYST, "warehouse.builds", "select"): "invocation_id batch_seq as_of window_start "
     "window_end full_refresh state started_at ended_at models",
@@ -193,6 +195,7 @@ FUNCTIONS: dict[str, set[str]] = {
         for name in (
             "pin_build", "refuse_earlier_as_of", "lock_model", "begin_model", "end_model",
             "why_dbt", "models_with_unread_input", "advance_models", "run_model", "run_test",
+            "verify_model",
             "is_building", "finish_build", "grant_differences", "policy_statements",
             "apply_access",
             "declared_differences", "follow_declaration", "follow_descriptions",

@@ -5,15 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import os
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -23,6 +27,7 @@ import requests
 import schemathesis
 from psycopg import sql
 
+from orchestration.operations import build as builds
 from serving import service
 from serving.catalogue import Access, Mart, Type, marts
 from tests.conftest import WAREHOUSE, Server, examples
@@ -910,3 +915,45 @@ def test_the_help_of_the_command_tells_every_setting() -> None:
     concerned = {name for name in Settings.model_fields if name.startswith(("api_", "marketing_"))}
     for name in {*concerned, "trusted_proxies"}:
         assert f"WAREHOUSE_{name.upper()}" in shown
+
+
+@pytest.mark.deep
+def test_metrics_of_the_semantic_layer_are_what_the_api_serves(api: Api, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(builds.DBT_PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
+    # MetricFlow reads what dbt wrote below the project, wherever else dbt was told to write.
+    environment = os.environ | builds.builder_environment()
+    environment |= {"DBT_PROJECT_DIR": str(project), "DBT_PROFILES_DIR": str(project),
+                    "DBT_LOG_PATH": str(tmp_path)}  # fmt: skip
+    del environment["DBT_TARGET_PATH"]
+
+    def run(*command: str) -> None:
+        program = str(Path(sys.executable).with_name(command[0]))
+        done = subprocess.run(
+            [program, *command[1:]], cwd=project, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    run("dbt", "--quiet", "parse")
+    metrics = {
+        "new_leads": ("analytics_daily", "new_leads"),
+        "revenue_attributed_cents": ("analytics_daily", "revenue_attributed_cents"),
+        "new_mrr_cents": ("platform_analytics", "new_mrr_cents"),
+        "ai_cost_usd": ("system_daily_metrics", "cost_total"),
+        "page_views": ("stats_daily", "page_views"),
+        "api_calls": ("api_performance_daily", "total_calls"),
+        "api_errors": ("api_performance_daily", "error_calls"),
+    }
+    found = tmp_path / "metrics.csv"
+    run("mf", "query", "--metrics", ",".join(metrics), "--group-by", "metric_time__month",
+        "--csv", str(found), "--quiet")  # fmt: skip
+    (row,) = [
+        row
+        for row in csv.DictReader(io.StringIO(found.read_text()))
+        if row["metric_time__month"].startswith("2026-01")
+    ]
+    for metric, (mart, column) in metrics.items():
+        rows_ = data(api.get(f"/v1/marts/{mart}?from=2026-01-01&to=2026-02-01", "ann"))
+        expected = sum(row[column] for row in rows_)
+        assert expected > 0 or metric == "ai_cost_usd", metric
+        assert float(row[metric] or 0) == pytest.approx(float(expected)), metric

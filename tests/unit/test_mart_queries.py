@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from serving.catalogue import CatalogueError, Mart, Type, marts, read_marts
+from serving.dashboard.pages import PAGES
 from serving.mart_query import (
     MartQuery,
     Order,
@@ -162,3 +163,13 @@ def test_a_page_reads_an_index_from_where_the_last_one_ended() -> None:
     assert b'("client_id", "date") > (' in page_statement(query.shape)
     query = replace(query, order=(Order("date", descending=True),), after=("2026-01-01", "acme"))
     assert b'("date", "client_id") < (' in page_statement(query.shape)
+
+
+def test_exposures_name_every_mart_that_the_api_and_the_dashboard_show() -> None:
+    file = Path("dbt_project/models/marts/_exposures.yml")
+    exposed = {
+        one["name"]: {mart.removeprefix("ref('").removesuffix("')") for mart in one["depends_on"]}
+        for one in yaml.safe_load(file.read_text("utf-8"))["exposures"]
+    }
+    assert exposed["http_api"] == set(marts())
+    assert exposed["dashboard"] == {tile.mart for page in PAGES for tile in page.tiles}

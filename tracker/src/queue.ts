@@ -88,9 +88,11 @@ export function consent(answer?: boolean): boolean | undefined {
 /** Takes an event. Until there is consent it waits in memory. */
 export function add(event: object): void {
   if (isRefused) return;
-  waiting.push(JSON.stringify(event));
+  const text = JSON.stringify(event);
+  waiting.push(text);
   while (bytes(waiting.join()) > QUEUE_BYTES) {
-    waiting.shift();
+    // One that has no room by itself makes no other one go.
+    bytes(text) > QUEUE_BYTES ? waiting.pop() : waiting.shift();
     lost++;
   }
   admit();

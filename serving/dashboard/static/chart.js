@@ -8,9 +8,11 @@ const HEIGHT = 220;
 const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [5, 5], [1, 4]];
 const compact = new Intl.NumberFormat("en-US", { notation: "compact", maximumFractionDigits: 1 });
 
-// Where there is no half of one, the axis names whole numbers.
-const COUNTED = new Set(["count", "tokens"]);
+// Where there is no half of one, the axis names whole numbers; of times, those that people name.
 const WHOLE = Array.from({ length: 36 }, (_, at) => [1, 2, 5][at % 3] * 10 ** Math.floor(at / 3));
+
+const TIMES = [1, 5, 15, 30, 60, 300, 600, 1800, 3600, 7200, 18_000, 36_000, 86_400, 864_000];
+const STEPS = { count: WHOLE, tokens: WHOLE, seconds: TIMES };
 
 export const MOST_LINES = 6;
 
@@ -68,7 +70,7 @@ export function chart(title, period, keys, series, running) {
   const shade = (u) => {
     if (runs < 0) return;
     const { left, top, width, height } = u.bbox;
-    const start = runs === 0 ? left : u.valToPos(x[runs - 1], "x", true);
+    const start = runs === 0 ? left : u.valToPos((x[runs - 1] + x[runs]) / 2, "x", true);
     u.ctx.fillStyle = hatched(u.ctx);
     u.ctx.fillRect(start, top, left + width - start, height);
   };
@@ -91,6 +93,7 @@ export function chart(title, period, keys, series, running) {
       ticks: { stroke: style("--line"), width: 1 }, font: "12px system-ui, sans-serif" };
     const margin = (x.at(-1) - x[0]) / 60 || 86_400;
     const ticks = named(keys, width);
+    const start = period === "month" || keys[0]?.slice(0, 4) !== keys.at(-1)?.slice(0, 4) ? 0 : 5;
     plot = new window.uPlot(
       {
         width,
@@ -104,8 +107,8 @@ export function chart(title, period, keys, series, running) {
         },
         axes: [
           { ...axis, splits: () => ticks.map(seconds),
-            values: () => ticks.map((key) => (period === "month" ? key : key.slice(5, 10))) },
-          { ...axis, size: 64, ...(COUNTED.has(unit) ? { incrs: WHOLE } : {}), values: (_, values) => values.map((value) => tick(value, unit)) },
+            values: () => ticks.map((key) => key.slice(start, 10)) },
+          { ...axis, size: 64, ...(STEPS[unit] ? { incrs: STEPS[unit] } : {}), values: (_, values) => values.map((value) => tick(value, unit)) },
         ],
         series: [
           {},

@@ -43,6 +43,7 @@ export class Tile {
     this.section.hidden = !this.isShown;
     if (this.section.hidden) return;
     const asked = ++this.asked;
+    const hadFocus = this.content.contains(document.activeElement);
     const { filters } = this.page;
     const range = this.range;
     this.wait(asked);
@@ -58,6 +59,7 @@ export class Tile {
     if (asked !== this.asked) return;
     try {
       this.draw();
+      if (hadFocus && !this.content.contains(document.activeElement)) this.section.focus();
     } catch (fault) {
       this.say("failed", "The figures came, and could not be drawn.");
       throw fault;

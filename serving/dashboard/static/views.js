@@ -43,9 +43,7 @@ export function table(caption, columns, rows, options = {}) {
       element("thead", {}, element("tr", {}, ...columns.map((column) =>
         element("th", { scope: "col", title: column.about || null,
           class: isNumber(column) ? "number" : null },
-        column.label,
-        isNumber(column) && ["percent", "basis points"].includes(column.unit)
-          ? null : unitMark(column))))),
+        column.label, unitMark(column))))),
       element("tbody", {}, ...rows.map((row) => element("tr", {},
         ...columns.map((column, at) => {
           const text = cellText(row[at], column);
@@ -61,10 +59,12 @@ export function table(caption, columns, rows, options = {}) {
   );
 }
 
+// Values say the other units themselves.
+const SILENT = new Set(["", "USD", "percent", "count", "tokens", "seconds", "milliseconds", "hours"]);
+
 function unitMark(column) {
   const unit = isNumber(column) ? unitName(column.unit) : "";
-  return unit && unit !== "count" && unit !== "milliseconds" && unit !== "seconds"
-    ? element("small", {}, ` ${unit}`) : null;
+  return SILENT.has(unit) ? null : element("small", {}, ` ${unit}`);
 }
 
 function cellText(value, column) {
@@ -80,7 +80,10 @@ function details(title, columns, rows) {
     holder.append(table(`${title}, as a table`, columns, rows));
   };
   holder.addEventListener("toggle", fill);
-  addEventListener("beforeprint", fill);
+  addEventListener("beforeprint", () => {
+    holder.open = true;
+    fill();
+  });
   return holder;
 }
 
