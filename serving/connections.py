@@ -24,8 +24,11 @@ from warehouse import database, session
 
 # How long a request waits for a free connection, and for a new one while the database is away.
 WAIT_SECONDS = 3
-_BEGIN, _LEAVE = "begin read only", "rollback"
-_ENTER = "select set_config('role', %s, true), set_config('statement_timeout', %s, true)"
+# The role comes last: what follows has its rights alone.
+_ENTER = (
+    "select set_config('transaction_read_only', 'on', true), "
+    "set_config('statement_timeout', %s, true), set_config('role', %s, true)"
+)
 
 
 class _RawJson(Loader):
@@ -71,7 +74,9 @@ class Connections:
     ) -> list[tuple[Any, ...]]:
         """Return the rows that a statement finds in a role; None is the API's own.
 
-        All of the transaction is sent at once. Raises ApiError where the database is away, refuses
+        All is sent at once, without `begin` and `rollback`: what is sent before a sync is one
+        transaction. Were it not, the statement would run with the login's rights, which are none.
+        Raises ApiError where the database is away, refuses
         a value, or takes too long.
         """
         async with _translated():
@@ -92,7 +97,6 @@ class Connections:
             async with connection.pipeline():
                 await self._enter(connection, role, self._timeout)
                 found = await connection.execute(statement, values)
-                await connection.execute(_LEAVE)
             return await found.fetchall()
 
     @asynccontextmanager
@@ -105,14 +109,14 @@ class Connections:
         """
         async with _translated(), self._connection() as connection:
             async with connection.pipeline():
+                await connection.execute("begin")
                 await self._enter(connection, role, seconds)
             yield connection
 
     async def _enter(
         self, connection: psycopg.AsyncConnection, role: str | None, seconds: float
     ) -> None:
-        await connection.execute(_BEGIN)
-        await connection.execute(_ENTER, (role or "none", str(int(1000 * seconds))))
+        await connection.execute(_ENTER, (str(int(1000 * seconds)), role or "none"))
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection]:
