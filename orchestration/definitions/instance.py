@@ -21,7 +21,7 @@ def instance_config() -> dict[str, Any]:
         # queue for each other, so that there is room beside them to load, expire and monitor.
         "concurrency": {
             "pools": {"granularity": "run", "default_limit": 1},
-            "runs": {"max_concurrent_runs": 5},
+            "runs": {"max_concurrent_runs": 6},
         },
         # A person waits for the run of one check: the default is 5 seconds.
         "run_coordinator": {

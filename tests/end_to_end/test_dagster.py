@@ -89,6 +89,12 @@ def built(definitions: dg.Definitions, warehouse: psycopg.Connection) -> dg.Exec
     return made_once(warehouse, "built", run_on_dropped_files)
 
 
+def test_watching_a_warehouse_with_nothing_built_is_no_failure(definitions, warehouse):
+    run = _run(definitions, "watch")
+    assert run.success
+    assert "is_fresh" not in {check.check_name for check in run.get_asset_check_evaluations()}
+
+
 def test_dagster_knows_these_assets_checks_jobs_schedules_and_sensors_and_no_others(definitions):
     graph = definitions.resolve_asset_graph()
     repository = definitions.get_repository_def()
@@ -154,7 +160,7 @@ def test_whatever_builds_waits_in_one_pool_and_all_else_has_room_beside_it(defin
 
     pools = {job.name: {op.pool for op in job.all_node_defs} for job in _jobs(definitions)}
     beside = {name for name, of in pools.items() if "builds" not in of}
-    assert beside == {"landing", "expiry", "verification", "watch"}
+    assert beside == {"landing", "replay", "expiry", "verification", "watch"}
     assert {assets.op.pool for assets in DBT_ASSETS} == {"builds"}
     concurrency = instance_config()["concurrency"]
     assert concurrency["pools"] == {"granularity": "run", "default_limit": 1}
@@ -226,12 +232,6 @@ def test_days_start_with_the_first_week_and_month(start, day):
 
     days = partitions_from(date.fromisoformat(start))[Period.DAY]
     assert days.get_first_partition_key() == day
-
-
-def test_watching_a_warehouse_with_nothing_built_is_no_failure(definitions, warehouse):
-    run = _run(definitions, "watch")
-    assert run.success
-    assert "is_fresh" not in {check.check_name for check in run.get_asset_check_evaluations()}
 
 
 def test_the_job_takes_dropped_files_to_the_exported_row(built, warehouse):
