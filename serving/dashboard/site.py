@@ -12,8 +12,6 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from starlette.middleware import Middleware
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -74,14 +72,8 @@ def routes(marts: Mapping[str, Mart]) -> list[BaseRoute]:
     return [
         Route("/", _start),
         Route("/sign-in", _sign_in),
-        Mount(
-            PATH,
-            routes=[
-                Mount("/static", _Files(directory=FOLDER / "static")),
-                *(Route(f"/{page.name}", _endpoint(page)) for page in PAGES),
-            ],
-            middleware=[Middleware(GZipMiddleware, minimum_size=500)],
-        ),
+        *(Route(f"{PATH}/{page.name}", _endpoint(page)) for page in PAGES),
+        Mount(f"{PATH}/static", _Files(directory=FOLDER / "static")),
     ]
 
 
@@ -200,7 +192,7 @@ def _policy(tracker: _Tracker | None) -> str:
 
 def _root(request: Request) -> str:
     """Return the path that a proxy removes from addresses."""
-    return request.scope.get("app_root_path", request.scope.get("root_path", ""))
+    return request.scope.get("root_path", "")
 
 
 def _sign_in_link(request: Request, page: Page) -> str:
