@@ -824,6 +824,18 @@ TRUST = Page(
             is_wide=True,
         ),
         Tile(
+            id="unknown-members",
+            kind=Kind.TABLE,
+            title="Parts of events that the tracking plan does not know",
+            mart="unknown_members",
+            by=("event", "member", "nearest_known"),
+            measures=(Measure("events"),),
+            order="-events",
+            note="They were kept, and no mart reads them: a misspelt name loses its figure.",
+            is_by_clock=True,
+            is_wide=True,
+        ),
+        Tile(
             id="journal",
             kind=Kind.ROWS,
             title="Loads and builds",

@@ -12,8 +12,6 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from starlette.middleware import Middleware
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -40,6 +38,10 @@ from warehouse.settings import Settings
 FOLDER = Path(__file__).parent
 PATH = "/dashboard"
 PRESETS = {7: "7 days", 30: "30 days", 90: "90 days", 365: "12 months"}
+# Loaded at once, and not only when the one that needs them has come.
+MODULES = sorted(
+    file.name for file in (FOLDER / "static").glob("*.js") if file.name != "sign_in.js"
+)
 # Everything is a file of ours: no line of script or style is in a page.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -70,14 +72,8 @@ def routes(marts: Mapping[str, Mart]) -> list[BaseRoute]:
     return [
         Route("/", _start),
         Route("/sign-in", _sign_in),
-        Mount(
-            PATH,
-            routes=[
-                Mount("/static", _Files(directory=FOLDER / "static")),
-                *(Route(f"/{page.name}", _endpoint(page)) for page in PAGES),
-            ],
-            middleware=[Middleware(GZipMiddleware, minimum_size=500)],
-        ),
+        *(Route(f"{PATH}/{page.name}", _endpoint(page)) for page in PAGES),
+        Mount(f"{PATH}/static", _Files(directory=FOLDER / "static")),
     ]
 
 
@@ -112,6 +108,7 @@ def _endpoint(page: Page) -> Any:
             "page.html",
             page=page,
             pages=pages,
+            modules=MODULES,
             groups=groupby(
                 ((tile, configured[tile.id], json.dumps(configured[tile.id])) for tile in tiles),
                 lambda one: one[0].kind is Kind.FIGURE,
@@ -195,7 +192,7 @@ def _policy(tracker: _Tracker | None) -> str:
 
 def _root(request: Request) -> str:
     """Return the path that a proxy removes from addresses."""
-    return request.scope.get("app_root_path", request.scope.get("root_path", ""))
+    return request.scope.get("root_path", "")
 
 
 def _sign_in_link(request: Request, page: Page) -> str:

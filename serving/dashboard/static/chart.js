@@ -21,7 +21,11 @@ function style(name) {
 }
 
 function seconds(key) {
-  return Date.parse(key.length === 7 ? `${key}-01T00:00:00Z` : key.length === 10 ? `${key}T00:00:00Z` : key) / 1000;
+  return (
+    Date.parse(
+      key.length === 7 ? `${key}-01T00:00:00Z` : key.length === 10 ? `${key}T00:00:00Z` : key,
+    ) / 1000
+  );
 }
 
 function tick(value, unit) {
@@ -29,7 +33,8 @@ function tick(value, unit) {
   if (unit === "cents") return `$${compact.format(value / 100)}`;
   if (unit === "USD") return `$${compact.format(value)}`;
   if (unit === "percent") return `${compact.format(value)} %`;
-  if (unit === "milliseconds") return value < 1000 ? `${value} ms` : `${compact.format(value / 1000)} s`;
+  if (unit === "milliseconds")
+    return value < 1000 ? `${value} ms` : `${compact.format(value / 1000)} s`;
   if (unit !== "seconds") return compact.format(value);
   if (value < 60) return `${value} s`;
   return value < 7200 ? `${compact.format(value / 60)} min` : `${compact.format(value / 3600)} h`;
@@ -89,8 +94,12 @@ export function chart(title, period, keys, series, running) {
   };
   const draw = (width) => {
     plot?.destroy();
-    const axis = { stroke: style("--muted"), grid: { stroke: style("--line"), width: 1 },
-      ticks: { stroke: style("--line"), width: 1 }, font: "12px system-ui, sans-serif" };
+    const axis = {
+      stroke: style("--muted"),
+      grid: { stroke: style("--line"), width: 1 },
+      ticks: { stroke: style("--line"), width: 1 },
+      font: "12px system-ui, sans-serif",
+    };
     const margin = (x.at(-1) - x[0]) / 60 || 86_400;
     const ticks = named(keys, width);
     const start = period === "month" || keys[0]?.slice(0, 4) !== keys.at(-1)?.slice(0, 4) ? 0 : 5;
@@ -106,9 +115,17 @@ export function chart(title, period, keys, series, running) {
           y: { range: (_, least, most) => [Math.min(0, least), most > 0 ? most * 1.06 : 1] },
         },
         axes: [
-          { ...axis, splits: () => ticks.map(seconds),
-            values: () => ticks.map((key) => key.slice(start, 10)) },
-          { ...axis, size: 64, ...(STEPS[unit] ? { incrs: STEPS[unit] } : {}), values: (_, values) => values.map((value) => tick(value, unit)) },
+          {
+            ...axis,
+            splits: () => ticks.map(seconds),
+            values: () => ticks.map((key) => key.slice(start, 10)),
+          },
+          {
+            ...axis,
+            size: 64,
+            ...(STEPS[unit] ? { incrs: STEPS[unit] } : {}),
+            values: (_, values) => values.map((value) => tick(value, unit)),
+          },
         ],
         series: [
           {},
@@ -148,13 +165,19 @@ export function chart(title, period, keys, series, running) {
       });
       return element("li", {}, button);
     }),
-    ["", "count"].includes(unitName(unit)) ? null : element("li", { class: "unit" }, unitName(unit)),
+    ["", "count"].includes(unitName(unit))
+      ? null
+      : element("li", { class: "unit" }, unitName(unit)),
     runs < 0 ? null : element("li", { class: "unit hatched" }, `${running}: still running`),
   );
   const stage = element(
     "div",
-    { class: "stage", tabindex: "0", role: "group",
-      "aria-label": `${title}: a chart. The arrow keys go through its periods.` },
+    {
+      class: "stage",
+      tabindex: "0",
+      role: "group",
+      "aria-label": `${title}: a chart. The arrow keys go through its periods.`,
+    },
     place,
   );
   stage.addEventListener("keydown", (event) => {

@@ -47,7 +47,12 @@ export function figureOf(measure, rows, tile, { days = 1, last = latest(tile, ro
     case "daily_mean":
       return days ? exact(sum(rows, name) / days) : null;
     case "last":
-      return last ? sum(rows.filter((row) => periodOf(tile, row) === last), name) : null;
+      return last
+        ? sum(
+            rows.filter((row) => periodOf(tile, row) === last),
+            name,
+          )
+        : null;
     case "max": {
       const values = rows.map((row) => row[name]).filter((value) => value !== null);
       return values.length ? Math.max(...values) : null;

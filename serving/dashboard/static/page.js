@@ -10,7 +10,8 @@ const MOST_OFFERED = 200;
 const main = document.querySelector("main");
 const form = document.getElementById("filters");
 const names = [...form.querySelectorAll("input[list]")].map((input) => input.name);
-const presets = [...(form.elements.range?.options ?? [])].map((option) => option.value)
+const presets = [...(form.elements.range?.options ?? [])]
+  .map((option) => option.value)
   .filter((value) => value !== "free");
 
 const page = {
@@ -78,11 +79,15 @@ function show() {
   }
   for (const name of names) form.elements[name].value = (state.filters[name] ?? []).join(" | ");
   const complete = range.days
-    ? `${range.days} complete days, ${range.from} to ${plusDays(range.completeTo, -1)}` : "";
-  const running = range.to > range.today
-    ? `${complete ? ", and " : ""}${range.today}, still running at ${instant(new Date(page.asOf).toISOString()).slice(11)}` : "";
+    ? `${range.days} complete days, ${range.from} to ${plusDays(range.completeTo, -1)}`
+    : "";
+  const running =
+    range.to > range.today
+      ? `${complete ? ", and " : ""}${range.today}, still running at ${instant(new Date(page.asOf).toISOString()).slice(11)}`
+      : "";
   document.getElementById("about-range").textContent = presets.length
-    ? `${complete}${running}. Figures count complete days.` : "";
+    ? `${complete}${running}. Figures count complete days.`
+    : "";
 }
 
 function change() {
@@ -95,7 +100,11 @@ function change() {
     Object.assign(state, { from, through });
   }
   for (const name of names) {
-    const values = data.get(name).split(" | ").map((value) => value.trim()).filter(Boolean);
+    const values = data
+      .get(name)
+      .split(" | ")
+      .map((value) => value.trim())
+      .filter(Boolean);
     if (values.length) state.filters[name] = values;
   }
   const search = searchOf(state, main.dataset.days);

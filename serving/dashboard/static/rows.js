@@ -72,7 +72,8 @@ async function readAll(address, isWhole) {
   for (let page = 1; cursor && isWhole; page += 1) {
     if (page === MOST_PAGES) {
       throw new Trouble(
-        "failed", "There are too many rows to sum up here.",
+        "failed",
+        "There are too many rows to sum up here.",
         "Choose a client, or fewer days.",
       );
     }
@@ -95,7 +96,9 @@ export async function read(address, options = {}) {
     const isSlow = error.name === "TimeoutError";
     throw new Trouble(
       "failed",
-      isSlow ? `The API did not answer within ${SLOWEST_MS / 1000} s.` : "The API can't be reached.",
+      isSlow
+        ? `The API did not answer within ${SLOWEST_MS / 1000} s.`
+        : "The API can't be reached.",
       "Try again.",
     );
   }
@@ -105,6 +108,8 @@ export async function read(address, options = {}) {
   if (answer.status === 401) throw new Trouble("signed_out", "Your session has ended.");
   const states = { not_built: "not_built", not_in_plan: "not_in_plan" };
   throw new Trouble(
-    states[error] ?? "failed", detail ?? `The API answered with status ${answer.status}.`, hint,
+    states[error] ?? "failed",
+    detail ?? `The API answered with status ${answer.status}.`,
+    hint,
   );
 }

@@ -14,7 +14,11 @@ const TITLES = {
   failed: "This could not be loaded",
 };
 
-const CHECKED = { passed: "✓ checked", "constraints only": "✓ constraints hold", warned: "! a check warns" };
+const CHECKED = {
+  passed: "✓ checked",
+  "constraints only": "✓ constraints hold",
+  warned: "! a check warns",
+};
 
 export class Tile {
   // `page` gives the range, the filters, and who looks.
@@ -86,7 +90,9 @@ export class Tile {
     const { range } = this;
     const asOf = this.about.is_by_clock ? this.page.now : this.page.asOf;
     const view = VIEWS[this.about.kind](this.about, this.found, {
-      range, asOf, isAnalyst,
+      range,
+      asOf,
+      isAnalyst,
       options: this.options,
       redraw: (options) => this.change(options),
       act: (row, verb, button) => this.act(row, verb, button),
@@ -95,8 +101,12 @@ export class Tile {
     this.shown = view;
     this.value(this.found.meta);
     if (view.isEmpty) {
-      this.say("empty", this.about.is_dense || !this.about.has_range ? ""
-        : "The mart has rows only where something happened.");
+      this.say(
+        "empty",
+        this.about.is_dense || !this.about.has_range
+          ? ""
+          : "The mart has rows only where something happened.",
+      );
       return;
     }
     this.section.dataset.state = "ready";
@@ -121,37 +131,58 @@ export class Tile {
     this.section.dataset.state = state;
     this.content.removeAttribute("aria-busy");
     this.button.disabled = true;
-    const again = element("button", { type: "button", class: "quiet", onclick: () => this.load() },
-      "Try again");
+    const again = element(
+      "button",
+      { type: "button", class: "quiet", onclick: () => this.load() },
+      "Try again",
+    );
     const signIn = element("a", { href: this.page.signInLink() }, "Sign in again");
     const action = { failed: again, not_built: again, signed_out: signIn }[state] ?? null;
     const title = state === "empty" && !this.about.has_range ? "Nothing here" : TITLES[state];
-    this.content.replaceChildren(element("div", { class: "state", role: state === "failed" ? "alert" : "status" },
-      element("p", {}, element("strong", {}, title)),
-      detail || hint ? element("p", { class: "note" }, `${detail} ${hint}`) : null,
-      action));
+    this.content.replaceChildren(
+      element(
+        "div",
+        { class: "state", role: state === "failed" ? "alert" : "status" },
+        element("p", {}, element("strong", {}, title)),
+        detail || hint ? element("p", { class: "note" }, `${detail} ${hint}`) : null,
+        action,
+      ),
+    );
   }
 
   // How fresh and checked the figures are, and which filters they do not follow.
   value(meta) {
     const status = meta.last_check_status;
-    const checked = status === "failed"
-      ? element("span", { class: "bad" }, "✗ a check failed: don't rely on it")
-      : element("span", {}, CHECKED[status] ?? "not checked");
+    const checked =
+      status === "failed"
+        ? element("span", { class: "bad" }, "✗ a check failed: don't rely on it")
+        : element("span", {}, CHECKED[status] ?? "not checked");
     const asOf = meta.built_as_of
-      ? element("span", { title: `As of ${instant(new Date(meta.built_as_of).toISOString())}` },
-        `as of ${instant(new Date(meta.built_as_of).toISOString())}, ${age(meta.freshness_seconds)}`)
+      ? element(
+          "span",
+          { title: `As of ${instant(new Date(meta.built_as_of).toISOString())}` },
+          `as of ${instant(new Date(meta.built_as_of).toISOString())}, ${age(meta.freshness_seconds)}`,
+        )
       : element("span", {}, "as it is now");
-    const ignored = Object.keys(this.page.filters).filter((name) => !this.about.filters.includes(name)
-      && !(name === "client_id" && this.about.path === "/v1/funnel"));
+    const ignored = Object.keys(this.page.filters).filter(
+      (name) =>
+        !this.about.filters.includes(name) &&
+        !(name === "client_id" && this.about.path === "/v1/funnel"),
+    );
     this.worth.replaceChildren(asOf);
     if (meta.built_as_of) this.worth.append(" · ", checked);
     if (this.about.has_range && this.range.to !== this.page.range.to) {
       this.worth.append(` · ${this.range.from} to ${this.range.today}`);
     }
     if (ignored.length) {
-      this.worth.append(" · ", element("strong", { class: "ignored" },
-        `not filtered by ${ignored.map((name) => this.page.labelOf(name)).join(", ")}`));
+      this.worth.append(
+        " · ",
+        element(
+          "strong",
+          { class: "ignored" },
+          `not filtered by ${ignored.map((name) => this.page.labelOf(name)).join(", ")}`,
+        ),
+      );
     }
     this.section.classList.toggle("failed-check", status === "failed");
   }
