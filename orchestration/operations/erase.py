@@ -40,9 +40,10 @@ from orchestration.operations.build import (
 from orchestration.operations.erased_files import files_holding
 from orchestration.operations.receipts import keep_receipts
 from orchestration.operations.reserved_ids import is_reserved, names_in_rows
-from warehouse import database, locks
+from warehouse import database, key_store, locks
 from warehouse.errors import WarehouseError
 from warehouse.locks import Lock
+from warehouse.settings import settings
 
 # How long an erasure waits for transactions that still see the removed rows.
 PATIENCE_SECONDS = 10.0
@@ -163,6 +164,7 @@ def _erase(subject: Subject, by: str) -> Receipt:
             searched = _search(connection, subject)
         older = _wait_for_older_snapshots(connection)
         _note_search(connection, erasure_id, searched, older)
+        key_store.write_copy(connection, settings().home)
         if failed:
             raise failed
         return _receipt(connection, erasure_id)

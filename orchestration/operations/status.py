@@ -56,7 +56,12 @@ def mart_statuses(connection: psycopg.Connection) -> list[MartStatus]:
 
 
 def inferred_clients(connection: psycopg.Connection) -> InferredClients:
-    """Return the clients that no entity describes. A misspelt client_id is one of them."""
+    """Return the clients that no entity describes. A misspelt client_id is one of them.
+
+    None are known where only other models were built.
+    """
+    if connection.execute("select to_regclass('marts.clients')").fetchone() == (None,):
+        return InferredClients(0, [])
     found = connection.execute(
         "select client_id, count(*) over () from marts.clients where is_inferred "
         "order by client_id limit %s",

@@ -41,9 +41,11 @@ from tests.support.killed_builds import blocked_at, start_command
 from tests.support.lines import event, line, rows, value
 from tests.support.people import HOSTILE
 from tests.support.processes import CHUNK_LINES, finish, held, kill, release, run, start, until
-from warehouse import database
+from warehouse import database, key_store
+from warehouse.keys import KeyKind, KnownKeys
 from warehouse.schema.access import roles
 from warehouse.schema.migrate import migrate
+from warehouse.settings import settings
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +123,11 @@ def test_what_people_did_about_alerts_names_nobody_who_is_erased(
 TRANSIENT = {"warehouse.erased_rows"}
 ONE_OF_EACH = """
     insert into warehouse.tenants values ('app', 'c', 'u');
+    insert into warehouse.keys
+    (key_id, kind, digest, client_id, origins, role_name, name, per_minute)
+    values
+        ('1', 'browser', sha256('1'), 'c', '{http://c}', null, 'n', 1),
+        ('2', 'read', sha256('2'), null, '{}', 'app', null, 1);
     insert into warehouse.exports (target, reason, accepted_by, build, batch_seq, checked_at,
         active_users, questions_answered, pdf_downloads, updated_at)
     values ('t', 'r', 'a', 'b', 1, now(), 1, 1, 1, now());
@@ -155,11 +162,14 @@ def test_no_column_that_may_name_a_subject_is_forgotten(small: psycopg.Connectio
     assert len(columns) > 40
     for schema, table, column, kind in columns:
         name = sql.Identifier(schema, table)
-        put = sql.SQL("update {} set {} = %s where ctid in (select ctid from {} limit 1)")
+        put = sql.SQL(
+            "update {table} set {column} = %s where ctid in "
+            "(select ctid from {table} order by {column} is null limit 1)"
+        ).format(table=name, column=sql.Identifier(column))
         find = sql.SQL("select count(*) from {} where {}::text in (%s, %s::jsonb::text)")
         sent = in_json if kind == "jsonb" or column == "canonical" else in_text
         with small.transaction(force_rollback=True):
-            small.execute(put.format(name, sql.Identifier(column), name), [sent])
+            small.execute(put, [sent])
             found = find.format(name, sql.Identifier(column))
             assert value(small, found, in_text, in_json), (table, column)
             small.execute(
@@ -169,6 +179,19 @@ def test_no_column_that_may_name_a_subject_is_forgotten(small: psycopg.Connectio
             )
             assert not value(small, found, in_text, in_json), (table, column)
             assert rows(small, "select * from warehouse.search(%s, null)", zoe) == []
+
+
+def test_the_keys_of_an_erased_client_are_gone_everywhere(small: psycopg.Connection) -> None:
+    home = settings().home
+    made = [
+        key_store.create(small, home, KeyKind.SERVER, client=client, name=f"backend of {client}")
+        for client in ("acme", "another")
+    ]
+    receipt = erase(Subject(SubjectKind.CLIENT, "acme"), "dpo")
+    assert receipt.removed["warehouse.keys"] == 1
+    known = KnownKeys(home)
+    known.refresh()
+    assert [known.find(one.key) is not None for one in made] == [False, True]
 
 
 def test_a_client_with_a_login_and_who_let_an_export_pass_are_erased(

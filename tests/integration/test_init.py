@@ -111,7 +111,9 @@ def test_a_first_init_that_was_killed_is_made_good_by_the_next(
 
     second = run("init")
     assert (second.code, second.errors) == (0, "")
-    assert {path.name for path in new_home.iterdir()} == {".warehouse-home", "pg18", "pg18.lock"}
+    assert {path.name for path in new_home.iterdir()} == {
+        ".warehouse-home", "drop", "pg18", "pg18.lock",
+    }  # fmt: skip
     with psycopg.connect(embedded.url()) as connection:
         for name, setting in {
             "listen_addresses": "", "unix_socket_permissions": "0700",

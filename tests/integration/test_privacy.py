@@ -120,9 +120,11 @@ def test_an_address_is_nowhere_but_in_the_quarantines_bytes(
     ]
     counts = load_bytes(tmp_path, b"".join(lines))
     assert counts == Counts(17, accepted=6, duplicates=1, suppressed=1, rejected=9)
+    # The view shows the quarantine's rows with their files.
+    quarantine = {("rejected_events", "payload"), ("rejected_lines", "payload")}
     for ip in IPS:
-        assert places_of(warehouse, ip) <= {("rejected_events", "payload")}
-    assert places_of(warehouse, IPS[0]) == {("rejected_events", "payload")}
+        assert places_of(warehouse, ip) <= quarantine
+    assert places_of(warehouse, IPS[0]) == quarantine
     # The search does find what is there.
     assert ("raw_events", "context") in places_of(warehouse, "Firefox/128.0")
     assert value(warehouse, "select count(*) from staging.raw_events where context ? 'ip'") == 0

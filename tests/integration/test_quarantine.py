@@ -32,6 +32,9 @@ CONTENT = (
 REASONS = {2: "unknown_event", 3: "invalid_json", 4: "unknown_event", 5: "unknown_event"}
 REASONS[6] = "unknown_event"
 
+# How `load` ends where every line was rejected.
+NOTHING_LOADED = 1
+
 
 @pytest.fixture
 def file(warehouse: psycopg.Connection, tmp_path: Path) -> Path:
@@ -124,7 +127,7 @@ def test_of_a_long_line_people_see_the_beginning_and_programs_all(
 ) -> None:
     path = tmp_path / "events.ndjson"
     path.write_bytes(b"x" * 300_000)
-    assert run("load", path).code == 0
+    assert run("load", path).code == NOTHING_LOADED
     assert answer("show", 1)["payload"] == "x" * 262_144
     people = run("rejected", "show", 1).output
     assert people.endswith("x\n… and 258,144 more characters; --json shows all of them.\n")
@@ -138,7 +141,7 @@ def test_nothing_in_a_refused_line_steers_the_terminal(
     path.write_bytes(
         b"\x1b[2J\x1b]0;title\x07 \xff \xe2\x80\xae \r overwritten\n" + b'{"\x1b[2J":1}'
     )
-    assert run("load", path).code == 0
+    assert run("load", path).code == NOTHING_LOADED
     for reject_id in (1, 2):
         shown = run("rejected", "show", reject_id)
         assert shown.code == 0
@@ -219,7 +222,9 @@ def test_only_lines_of_one_reason_are_sent_again_where_one_is_asked_for(
     assert answer("replay", "--reason", "invalid_json")["received"] == 1
     marked = "select reason from staging.rejected_events where replayed_at is not null"
     assert rows(warehouse, marked) == [("invalid_json",)]
-    assert answer("replay", "--reason", "no such reason")["received"] == 0
+    unknown = run("rejected", "replay", "--reason", "no such reason")
+    assert (unknown.code, unknown.output) == (1, "")
+    assert "No line is rejected for the reason 'no such reason'" in unknown.errors
 
 
 def test_the_list_and_replays_are_narrowed_by_file_event_day_and_id(
@@ -228,7 +233,7 @@ def test_the_list_and_replays_are_narrowed_by_file_event_day_and_id(
     other = tmp_path / "other.ndjson"
     nul = json.dumps({"event": "\0"}).encode()
     other.write_bytes(line(7, event=LATER, actor={}) + b"\xff\n[]\n" + nul)
-    assert run("load", other).code == 0
+    assert run("load", other).code == NOTHING_LOADED
     warehouse.execute(
         "update staging.rejected_events set received_at = '2026-01-01T23:59:59Z' "
         "where reject_id = 1"
@@ -257,7 +262,7 @@ def test_a_dry_replay_shows_old_and_new_outcomes_and_changes_nothing(
     warehouse: psycopg.Connection, file: Path, fix_plan: Callable[[], None]
 ) -> None:
     file.write_bytes(line(1, event=LATER))
-    assert run("load", file).code == 0
+    assert run("load", file).code == NOTHING_LOADED
     fix_plan()
     before = contents(warehouse)
     changes = preview_replay()
@@ -288,7 +293,7 @@ def test_a_line_that_is_too_large_is_never_sent_again(
     path = tmp_path / "events.ndjson"
     # What is kept of it reads like a valid line.
     path.write_bytes(line(1)[:-1].ljust(262_144) + b"and more\nno JSON\n")
-    assert run("load", path).code == 0
+    assert run("load", path).code == NOTHING_LOADED
     assert replay() == Counts(received=1, rejected=1)
     finished = run("rejected", "replay", "--reason", "too_large")
     assert (finished.code, finished.output) == (1, "")
@@ -371,7 +376,7 @@ def test_refused_rows_of_entities_wait_for_their_file(
 ) -> None:
     path = tmp_path / "clients.ndjson"
     path.write_bytes(json.dumps({"client_id": "a"}).encode())
-    assert run("load-entities", "clients", path).code == 0
+    assert run("load-entities", "clients", path).code == NOTHING_LOADED
     assert answer("replay")["received"] == 0
     assert len(waiting(warehouse)) == 1
 

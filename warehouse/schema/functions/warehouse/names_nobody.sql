@@ -1,5 +1,5 @@
--- Tables and columns of the warehouse that can't name a subject: they hold generated names, counts and
--- fixed texts. Erasures do not search them, so that an identifier that equals one of these words is not
+-- Tables and columns of the warehouse that can't name a subject: they hold generated names, counts,
+-- fixed texts and the origins of sites. Erasures do not search them, so that an identifier that equals one of these words is not
 -- reported there. Every other column may name a subject: whoever adds a column either lists it here or
 -- makes erasures cover it.
 create or replace function warehouse.names_nobody() returns text[]
@@ -13,6 +13,8 @@ language sql immutable parallel safe as $$
         'warehouse.migrations', 'warehouse.model_offsets', 'warehouse.stored_models',
         'warehouse.stored_tests', 'warehouse.compiled_nodes',
         'warehouse.touched_periods', 'warehouse.lock_models', 'warehouse.view_digests',
+        'warehouse.verifications', 'warehouse.keys.key_id', 'warehouse.keys.kind',
+        'warehouse.keys.origins',
         'warehouse.erasures.kind', 'warehouse.erasures.state', 'warehouse.erasures.removed',
         'warehouse.erasures.found', 'warehouse.erasures.not_searched', 'warehouse.erasures.changed',
         'warehouse.erasures.files_removed', 'warehouse.erasures.files_left',

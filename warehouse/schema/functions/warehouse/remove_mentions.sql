@@ -4,7 +4,17 @@ create or replace function warehouse.remove_mentions(sought text, of_client text
 language plpgsql as $$
 declare
     n bigint;
+    keys bigint;
 begin
+    if of_client is null then
+        perform warehouse.redact('warehouse.keys', array['name'], sought);
+    end if;
+    -- Those of an erased client, or of its roles: nobody can send or read as them any more.
+    execute
+        'delete from warehouse.keys where '
+        || warehouse.condition_of_holding('warehouse.keys', of_client is not null)
+    using sought, of_client;
+    get diagnostics keys = row_count;
     execute
         'delete from warehouse.tenants where '
         || warehouse.condition_of_holding('warehouse.tenants', of_client is not null)
@@ -17,6 +27,8 @@ begin
         delete from warehouse.run_events
         where warehouse.file_presence(warehouse.normalized_identifier(sought), job) > 0;
     end if;
-    return case when n > 0 then jsonb_build_object('warehouse.tenants', n) else '{}' end;
+    return jsonb_strip_nulls(
+        jsonb_build_object('warehouse.tenants', nullif(n, 0), 'warehouse.keys', nullif(keys, 0))
+    );
 end
 $$;
