@@ -766,6 +766,8 @@ TRUST = Page(
                 "mart",
                 "last_check_status",
                 "last_check_at",
+                "verified_at",
+                "verified_cells",
                 "built_as_of",
                 "batch_seq",
                 "row_count",

@@ -54,6 +54,7 @@ def models() -> dict[str, list[dict[str, object]]]:
         }
 
 
+@pytest.mark.deep
 def test_a_restored_warehouse_goes_on_where_the_backup_was_made(
     warehouse: psycopg.Connection, empty: Callable[[], None], tmp_path: Path
 ) -> None:
@@ -84,6 +85,7 @@ def test_a_restored_warehouse_goes_on_where_the_backup_was_made(
         assert value(connection, "select bool_or(full_refresh) from warehouse.builds") is False
 
 
+@pytest.mark.deep
 def test_who_was_erased_after_the_backup_is_erased_again(
     warehouse: psycopg.Connection, empty: Callable[[], None], tmp_path: Path
 ) -> None:
