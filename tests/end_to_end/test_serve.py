@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -257,7 +258,8 @@ def test_partitions_chosen_in_the_ui_are_recomputed_by_one_run(served: Served, p
     runs_before = len(served.runs())
 
     page.goto("/assets/marts/user_daily_usage?view=partitions")
-    page.get_by_placeholder("ex: 2024-12-30").first.fill("[2026-01-07...2026-01-12]")
+    # The example is the first partition, that of the first event.
+    page.get_by_placeholder(re.compile("^ex: 2026-01-")).first.fill("[2026-01-07...2026-01-12]")
     page.keyboard.press("Enter")
     expect(page.get_by_text("6 Partitions Selected")).to_be_visible()
     picture(page, "partitions")
@@ -334,8 +336,11 @@ def test_the_ui_shows_the_failed_check_and_its_query(served: Served, page: Page)
     expect(page.get_by_text("Failed").first).to_be_visible()
     expect(page.get_by_text("dagster_dbt/failed_row_count").first).to_be_visible()
     picture(page, "failed-check")
-    page.get_by_text("Show Markdown").first.click()
-    expect(page.get_by_role("dialog")).to_contain_text("platform_analytics")
+    # The rows that fail, then the query.
+    for place, shown in enumerate(("date 2026-01-05", "platform_analytics")):
+        page.get_by_text("Show Markdown").nth(place).click()
+        expect(page.get_by_role("dialog")).to_contain_text(shown)
+        page.get_by_role("dialog").get_by_role("button", name="Close").click()
 
 
 def test_what_works_again_is_notified_too(served: Served):
