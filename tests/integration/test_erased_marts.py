@@ -129,11 +129,11 @@ def a_view(
     }
 
 
-# Sentences, patterns, SQL; and names of files, people and builds, which are no words.
+# Sentences, patterns, SQL; names of files, people and builds, and paths of members: no words.
 NO_WORDS = {
     "detail", "message", "title", "host_pattern", "statements", "requested_by", "taken_by",
     "invocation_id", "run_id", "build", "alert_id", "referrer_host", "resolved_by",
-    "acknowledged_by",
+    "acknowledged_by", "member", "nearest_known",
 }  # fmt: skip
 # Ids of machines, hashes, instants, and paths.
 is_made_up = re.compile(r"[0-9a-f-]{16,}|[0-9TZ:. +-]+|[./].*|test_\d+").fullmatch
