@@ -295,6 +295,7 @@ def test_after_a_run_of_everything_dagster_shows_every_asset_as_up_to_date(
     assert _not_up_to_date(definitions, instance) == {}
 
 
+@pytest.mark.deep
 def test_dagster_learns_what_was_built_checked_and_exported_without_it(
     definitions, warehouse, built
 ):

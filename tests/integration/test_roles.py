@@ -124,6 +124,7 @@ def test_init_makes_the_roles_where_it_may_though_it_is_no_superuser(
         assert not [right for right in rights(owner) if right[0] == "public"]
 
 
+@pytest.mark.deep
 def test_init_that_may_not_prints_for_a_dba_what_to_run_and_works_for_its_owner_meanwhile(
     no_roles: psycopg.Connection, tmp_path: Path
 ) -> None:
