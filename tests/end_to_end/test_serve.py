@@ -341,6 +341,7 @@ def test_the_ui_shows_the_failed_check_and_its_query(served: Served, page: Page)
         page.get_by_text("Show Markdown").nth(place).click()
         expect(page.get_by_role("dialog")).to_contain_text(shown)
         page.get_by_role("dialog").get_by_role("button", name="Close").click()
+        expect(page.get_by_role("dialog")).to_have_count(0)
 
 
 def test_what_works_again_is_notified_too(served: Served):
