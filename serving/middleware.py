@@ -76,7 +76,7 @@ class AccessLog:
                 "%s %s %s %.0f ms key %s",
                 scope["method"],
                 _endpoint(scope),
-                status or "broken off",
+                status or "interrupted",
                 1000 * (time.perf_counter() - started),
                 scope.get("state", {}).get("key_id", "-"),
             )

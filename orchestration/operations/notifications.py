@@ -1,4 +1,4 @@
-"""Notifications: what people are told of, in which words, and when (webhooks.py: how).
+"""Notifications: what is reported to people, in which text, and when (webhooks.py: how).
 
 A notification is committed together with the events that it reports. One that the webhook does not
 accept stays in ``warehouse.notifications`` and is posted by a later run.

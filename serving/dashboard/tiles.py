@@ -1,4 +1,4 @@
-"""What a page and a tile of the dashboard are, and what its script is told of them.
+"""What a page and a tile of the dashboard are, and which description of them its script gets.
 
 A tile says which columns of a mart it shows and how they are summed up. Labels, units and
 descriptions are those of the catalogue.
@@ -37,7 +37,7 @@ class How(StrEnum):
     """How the rows of a tile become one figure; never a mean of means or a sum of rates."""
 
     SUM = "sum"
-    # The sum over rows of the latest period: of amounts that stand at its end.
+    # The sum over the rows of the latest period, for amounts at the end of a period.
     LAST = "last"
     # Over complete days: of distinct counts, which no sum over days may hold.
     DAILY_MEAN = "daily_mean"

@@ -263,5 +263,5 @@ def _csv(port: int, key: str, process: psutil.Process, rows: int) -> _Csv:
                 peak = max(peak, process.memory_info().rss)
     seconds = time.perf_counter() - started
     if not last.endswith(f"# rows: {rows}\n".encode()):
-        raise RuntimeError(f"the download broke off: {last!r}")
+        raise RuntimeError(f"the download was interrupted: {last!r}")
     return _Csv(seconds, (peak - before) / MEGABYTE)
