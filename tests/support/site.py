@@ -102,7 +102,7 @@ class Request:
 
 @dataclass
 class Network:
-    """What lies between a site and its collector; it passes requests on, or fails as it is told."""
+    """What lies between a site and its collector; it passes requests on, or fails on demand."""
 
     upstream: tuple[str, int]
     port: int = 0

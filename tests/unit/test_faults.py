@@ -1,4 +1,4 @@
-"""A rejected line is told all of its faults at once."""
+"""All faults of a rejected line are reported at once."""
 
 from __future__ import annotations
 

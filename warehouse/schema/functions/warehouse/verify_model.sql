@@ -34,7 +34,7 @@ begin
     skipped := case
         when built.model is null then 'not built yet'
         when built.checksum <> stored.checksum then 'its code has changed since it was built'
-        -- Facts hold later events, which are told apart; other models only their current rows.
+        -- Facts also hold later events, which can be left out; other models hold only current rows.
         when exists (
             select from warehouse.model_offsets as o
             inner join warehouse.stored_models as m on o.model = m.model
