@@ -54,6 +54,10 @@ class Served:
     warehouse: psycopg.Connection
     posted: list[str]
 
+    def posted_about_runs(self) -> list[str]:
+        """Return what was posted about runs; the checks of random cells may find spoilt rows."""
+        return [text for text in self.posted if "Checks " not in text]
+
     def query(self, text: str, **variables: Any) -> dict[str, Any]:
         """Ask Dagster's GraphQL, as its UI does."""
         answer = requests.post(
@@ -297,11 +301,12 @@ def test_a_spoilt_mart_stops_the_ten_minute_run_of_the_daemon_and_the_row_stays(
     served.ends(run_id, "FAILURE")
     assert served.row() == before
 
-    until(lambda: len(served.posted) == 2, 2 * MINUTES)
-    assert "everything has been failing since" in served.posted[0]
-    assert "marketing_row has been failing since" in served.posted[1]
-    assert "dbt.assert_mrr_movements_add_up" in served.posted[1]
-    assert served.posted[1].endswith(f"{served.url}/runs/{run_id}")
+    until(lambda: len(served.posted_about_runs()) == 2, 2 * MINUTES)
+    first, second = served.posted_about_runs()
+    assert "everything has been failing since" in first
+    assert "marketing_row has been failing since" in second
+    assert "dbt.assert_mrr_movements_add_up" in second
+    assert second.endswith(f"{served.url}/runs/{run_id}")
 
 
 @contextmanager
@@ -348,8 +353,10 @@ def test_what_works_again_is_notified_too(served: Served):
     served.warehouse.execute("update marts.platform_analytics set new_mrr_cents = 0")
     served.ends(served.launch("everything"))
     served.ends(served.launch("marketing_row"))
-    until(lambda: len(served.posted) == 4, 2 * MINUTES)
-    assert all("works again: it had failed since" in text for text in served.posted[2:])
+    until(lambda: len(served.posted_about_runs()) == 4, 2 * MINUTES)
+    assert all(
+        "works again: it had failed since" in text for text in served.posted_about_runs()[2:]
+    )
     query = (
         "select string_agg(event || ' ' || (detail ->> 'job'), ', ' order by event, "
         "detail ->> 'job') from marts.warehouse_events where event like 'run%'"

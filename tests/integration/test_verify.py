@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import dagster as dg
 import psycopg
 import pytest
 from psycopg import sql
@@ -14,6 +15,7 @@ from ingestion.load.entities import EntityKind, load_entities
 from ingestion.load.loader import load
 from ingestion.sample import generate
 from ingestion.sources.files import open_source
+from orchestration.operations.notifications import FAILING
 from orchestration.operations.verify import Verification, verifiable_models, verify
 from tests.conftest import Server
 from tests.support.building import (
@@ -103,6 +105,43 @@ def test_a_tampered_row_is_found(built: psycopg.Connection, tamper: str, columns
     assert first["key"].keys() == {"client_id", "date"}
     # It is reported, and left to people.
     assert rows_of_models(built)["analytics_daily"] == before
+
+
+def test_models_that_pass_say_nothing_about_one_that_fails(built: psycopg.Connection):
+    for model in ("analytics_daily", "analytics_weekly"):
+        built.execute(
+            sql.SQL("update {} set new_leads = new_leads + 1").format(
+                sql.Identifier("marts", model)
+            )
+        )
+    for models in (["analytics_daily", "analytics_weekly"], ["analytics_monthly"]):
+        run_checks(models)
+        assert failing_checks(built) == {
+            "equals_a_rebuild: analytics_daily",
+            "equals_a_rebuild: analytics_weekly",
+        }
+    built.execute("update marts.analytics_daily set new_leads = new_leads - 1")
+    run_checks(["analytics_daily"])
+    assert failing_checks(built) == {"equals_a_rebuild: analytics_weekly"}
+
+
+def run_checks(models: list[str]) -> None:
+    """Run the checks of some models as the job would."""
+    # Importing it reads the warehouse.
+    from orchestration.definitions.verification import (
+        ASSETS,
+        VERIFICATION_CHECK,
+        verification_checks,
+    )
+
+    checks = [dg.AssetCheckKey(ASSETS[model], VERIFICATION_CHECK) for model in models]
+    job = dg.define_asset_job("some", dg.AssetSelection.checks(*checks))
+    definitions = dg.Definitions(asset_checks=[verification_checks], jobs=[job])
+    assert definitions.resolve_job_def("some").execute_in_process().success
+
+
+def failing_checks(connection: psycopg.Connection) -> set[str]:
+    return {check for check, *_ in connection.execute(FAILING)}
 
 
 def test_what_is_not_built_yet_is_skipped_with_the_reason(
