@@ -22,6 +22,8 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 from serving.errors import ApiError, bad_request, forbidden, unavailable
 from warehouse import database, session
 
+# A browser asks for as many tiles of a page at once: connecting would take longer than answering.
+READY_CONNECTIONS = 6
 # How long a request waits for a free connection, and for a new one while the database is away.
 WAIT_SECONDS = 3
 # The role comes last: what follows has its rights alone.
@@ -52,7 +54,7 @@ class Connections:
         self._pool = AsyncConnectionPool(
             url,
             kwargs=session.parameters(url) | {"application_name": "warehouse api"},
-            min_size=1,
+            min_size=min(READY_CONNECTIONS, most),
             max_size=most,
             timeout=WAIT_SECONDS,
             reconnect_timeout=WAIT_SECONDS,

@@ -6,6 +6,7 @@ import csv
 import io
 import logging
 import os
+import re
 import shutil
 import signal
 import socket
@@ -700,6 +701,25 @@ def test_answers_carry_headers_of_safety(api: Api) -> None:
         assert headers["x-content-type-options"] == "nosniff"
         assert "server" not in headers
         assert "access-control-allow-origin" not in headers
+
+
+def test_browsers_keep_the_files_of_pages_until_one_changes(api: Api) -> None:
+    page = api.get("/dashboard/overview", "ann").text
+    paths = set(re.findall(r'(?:href|src)="(/dashboard/static/[^"]+)"', page))
+    assert len(paths) > 10
+    for path in paths:
+        answer = api.get(path)
+        assert "immutable" in answer.headers["cache-control"]
+        assert answer.headers["content-encoding"] == "gzip"
+        as_it_is = api.get(path, headers={"Accept-Encoding": "identity"})
+        assert "content-encoding" not in as_it_is.headers
+        assert as_it_is.content == answer.content != b""
+        # As a page of another version asks for it, that was open meanwhile.
+        other = api.get(re.sub("static/[0-9a-f]+/", "static/0/", path))
+        assert (other.headers["cache-control"], other.content) == ("no-store", answer.content)
+    version = next(iter(paths)).split("/")[3]
+    for unknown in ("none.js", "../assets.py", "%2e%2e/assets.py", "uplot/LICENSE"):
+        assert api.get(f"/dashboard/static/{version}/{unknown}").status_code == 404
 
 
 def test_the_marketing_row_is_what_was_exported(api: Api, owner: psycopg.Connection) -> None:
