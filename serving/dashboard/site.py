@@ -75,7 +75,14 @@ async def _start(request: Request) -> Response:
 
 async def _sign_in(request: Request) -> Response:
     """Show the form that takes a key."""
-    return _page(request, "sign_in.html", then=request.query_params.get("next", ""))
+    return sign_in_page(request, request.query_params.get("next", ""))
+
+
+def sign_in_page(request: Request, then: str, error: ApiError | None = None) -> Response:
+    """Return the form that takes a key and leads to the path ``then``, and why one was refused."""
+    answer = _page(request, "sign_in.html", error.status if error else 200, then=then, error=error)
+    answer.headers.update(error.headers if error else {})
+    return answer
 
 
 def _endpoint(page: Page) -> Any:

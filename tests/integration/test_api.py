@@ -829,6 +829,26 @@ def test_people_sign_in_with_a_key_and_out_again(api: Api) -> None:
     assert "Max-Age=0" in post("/sign-out").headers["set-cookie"]
 
 
+def test_who_signs_in_without_a_script_gets_the_form_again_with_the_reason(api: Api) -> None:
+    as_page = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    form = {"key": "read_wrong", "next": '/dashboard/leads?source="><b>x'}
+    answer = api.request("POST", "/sign-in", headers=as_page | {"Origin": api.url}, data=form)
+    assert answer.status_code == 401
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "There is no such key that reads, or it has expired or was revoked." in answer.text
+    # It leads to where the person wanted to go, and keeps neither the key nor markup.
+    assert 'value="/dashboard/leads?source=&#34;&gt;&lt;b&gt;x"' in answer.text
+    assert "read_wrong" not in answer.text
+    elsewhere = api.request(
+        "POST", "/sign-in", headers=as_page | {"Origin": "https://evil.example"}, data=form
+    )
+    assert elsewhere.status_code == 403
+    assert "Requests from pages of other sites are refused." in elsewhere.text
+    used = api.get("/sign-in/used-before", headers=as_page)
+    assert (used.status_code, used.headers["cache-control"]) == (401, "no-store")
+    assert "The link was used before, or has expired." in used.text
+
+
 # A mart of each kind: of a day, a month, a year and a month, an instant, none; a view; with JSON.
 OF_EACH_KIND = ("analytics_daily", "conversion_funnel", "user_monthly_usage", "chat_events",
                 "client_cohorts", "warehouse_events")  # fmt: skip
