@@ -30,7 +30,8 @@ from psycopg import sql
 from orchestration.operations import build as builds
 from serving import service
 from serving.catalogue import Access, Mart, Type, marts
-from tests.conftest import WAREHOUSE, Server, examples
+from serving.mart_query import MartQuery
+from tests.conftest import DEEP, WAREHOUSE, Server, examples
 from tests.support.api import READERS, Api, served, with_keys_of_readers
 from tests.support.browser import a_browser
 from tests.support.building import build_at, warm_warehouse
@@ -45,6 +46,7 @@ from tests.support.people import (
     url_of,
 )
 from tests.support.processes import until
+from tests.support.query_work import grow_rival, work_of
 from tests.support.webhook import free_port
 from warehouse import key_store
 from warehouse.schema.access import roles
@@ -188,6 +190,78 @@ def unlike(given: str, type: Type) -> str:
         Type.DATE: "1999-01-01",
         Type.TIMESTAMP: "1999-01-01T00:00:00Z",
     }[type]
+
+
+# How many rows of others a table has, and how many more it gets. Of few rows PostgreSQL reads all.
+FEW, MANY = 1_000, 50_000
+READ_BY_INDEX = ("analytics_daily", "lead_funnel", "chat_events")
+
+
+def queries_of(mart: Mart) -> list[MartQuery]:
+    """What a tenant may ask of a mart without a filter: all, and a month of it."""
+    everything = MartQuery(mart, tuple(mart.columns))
+    start, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
+    return [everything, *([replace(everything, start=start, end=end)] if mart.period else [])]
+
+
+def pairs_of(api: Api, mart: Mart) -> list[tuple[MartQuery, MartQuery]]:
+    """For each filter of a mart, a value that only rival has, and one that nobody has."""
+    rows = data(api.get(f"/v1/marts/{mart.name}?limit=10000", "ann"))
+    rivals = [row for row in rows if "rival" in str(row)]
+    others = [row for row in rows if "rival" not in str(row)]
+    pairs = []
+    for column in mart.filters:
+        theirs, known = ({str(row[column.name]) for row in part} for part in (rivals, others))
+        if only_theirs := theirs - known - {"None"}:
+            given = min(only_theirs)
+            asked = [
+                MartQuery(mart, tuple(mart.columns), filters={column.name: [one]})
+                for one in (given, unlike(given, column.type))
+            ]
+            pairs.append((asked[0], asked[1]))
+    return pairs
+
+
+@pytest.mark.parametrize(
+    ("reader", "names"),
+    [("acme", READ_BY_INDEX), DEEP("acme", ()), DEEP("user", ())],
+)
+def test_what_a_tenants_page_takes_depends_on_no_rows_of_others(
+    api: Api, owner: psycopg.Connection, reader: str, names: tuple[str, ...]
+) -> None:
+    chosen = [
+        mart
+        for mart in marts().values()
+        if may_read(reader, mart) and (not names or mart.name in names)
+    ]
+    pairs = [pair for mart in chosen for pair in pairs_of(api, mart)]
+    asked = [query for mart in chosen for query in queries_of(mart)]
+    asked += [foreign for foreign, _ in pairs]
+    role = READERS[reader]
+    with owner.transaction(force_rollback=True):
+        owner.execute(
+            "insert into warehouse.restatements (mart, client_id, period, old_values, cause, run) "
+            "select 'analytics_daily', unnest(array['acme', 'rival']), '2026-01-29', '{}', "
+            "'rebuild', 'a run'"
+        )
+        grow_rival(owner, FEW)
+        before = [work_of(owner, role, query) for query in asked]
+        assert grow_rival(owner, MANY) > 20
+        after = [work_of(owner, role, query) for query in asked]
+        of_pairs = [(work_of(owner, role, one), work_of(owner, role, two)) for one, two in pairs]
+    more = [
+        (query.mart.name, query.start, query.filters, then, now)
+        for query, then, now in zip(asked, before, after, strict=True)
+        # An index of more rows may be some levels higher.
+        if now.rows > then.rows or now.pages > then.pages + 2 * now.scans
+    ]
+    assert not more, "\n".join(map(str, more))
+    unequal = [
+        (query.mart.name, query.filters, foreign, nobody)
+        for (query, _), (foreign, nobody) in zip(pairs, of_pairs, strict=True)
+        if foreign.rows != nobody.rows or abs(foreign.pages - nobody.pages) > 1
+    ]
+    assert not unequal, "\n".join(map(str, unequal))
 
 
 def test_a_tenant_learns_no_client_of_others_from_the_funnel(api: Api) -> None:
