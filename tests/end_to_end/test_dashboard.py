@@ -254,6 +254,20 @@ def test_figures_count_complete_days_and_the_running_one_is_marked(
     assert float(person.figure("visitors")) == pytest.approx(float(visitors))
 
 
+def test_figures_that_are_not_of_today_say_so_before_all_others(
+    somebody: Callable[..., Person],
+) -> None:
+    person = somebody("acme")
+    page = person.opens("overview")
+    expect(page.locator("#old")).to_contain_text("built as of 2026-01-31 12:00 UTC")
+    page.clock.set_fixed_time(NOON + timedelta(days=1, hours=23))
+    person.opens("overview")
+    expect(page.locator("#old")).to_be_hidden()
+    page.clock.set_fixed_time(NOON + timedelta(days=3))
+    person.opens("overview")
+    expect(page.locator("#old")).to_contain_text("3 days ago")
+
+
 def test_a_shared_address_shows_the_same_range_and_filters(
     somebody: Callable[..., Person],
 ) -> None:
