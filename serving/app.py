@@ -50,12 +50,16 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         lifespan=lifespan,
-        routes=[*docs.routes(), *site.routes(service.marts)],
+        # In the order in which they are looked for: what is asked for most comes first.
+        routes=[
+            mart_endpoints.route_of(service.marts),
+            *site.routes(service.marts),
+            *docs.routes(),
+        ],
     )
     app.state.service = service
     app.include_router(marketing.router)
     app.include_router(mart_endpoints.router_of(service.marts))
-    app.router.routes.append(mart_endpoints.route_of(service.marts))
     app.include_router(reports.router)
     app.include_router(sign_in.router)
     app.include_router(alerts.router_of(service.marts[alerts.ALERTS]))

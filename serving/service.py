@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -12,6 +12,7 @@ from serving.answers import CsvStreams
 from serving.callers import Caller, Callers
 from serving.catalogue import Mart, marts
 from serving.connections import Connections
+from serving.errors import ApiError
 from serving.mart_states import MartStates
 from warehouse.settings import Settings
 
@@ -48,6 +49,9 @@ class Service:
         """Run meanwhile; the database may be away, now and later."""
         await self.connections.open()
         await self.callers.start()
+        # What the first request would wait for.
+        with suppress(ApiError):
+            await self.states.all()
         try:
             yield
         finally:

@@ -189,7 +189,7 @@ comment on table warehouse.restatements is
 'Changes of published figures of closed periods, recorded in the transaction that made the change.';
 comment on column warehouse.restatements.new_values is 'NULL if the row no longer exists.';
 
-create index on warehouse.restatements (mart, client_id, period);
+create index on warehouse.restatements (client_id, restated_at, mart, period);
 
 -- Checks.
 
