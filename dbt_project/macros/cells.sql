@@ -167,7 +167,7 @@
 {# The statements that list the touched cells. Their text is the same in every build. #}
 {% macro list_cells_sql() -%}
     {% set meta = model.config.meta %}
-    {% set has_erased = run_query('select exists (select from warehouse.erased_rows)').columns[0].values()[0] %}
+    {% set has_erased = run_query('select exists (select 1 from warehouse.erased_rows)').columns[0].values()[0] %}
     {% set listed %}
     create temporary table touched_{{ model.name }} on commit drop as
     select distinct {{ meta.cells | join(', ') }}

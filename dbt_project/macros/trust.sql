@@ -55,7 +55,7 @@
                 -- Entities decide whether there is a row at all, and these figures.
                 (new.{{ meta.cells[0] }} is null or differences.names <@ array['{{ restated.of_entities | join("', '") }}']::text [])
                 and exists (
-                    select from staging.event_batches as batches
+                    select 1 from staging.event_batches as batches
                     where
                         batches.kind = 'clients'
                         and batches.batch_seq > {{ from_batch() }}

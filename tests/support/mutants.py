@@ -166,7 +166,7 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "changed code is not compiled": (
         Edit(
             FUNCTIONS + "why_dbt.sql",
-            "when exists (select from nodes as n where not n.is_current)",
+            "when exists (select 1 from nodes as n where not n.is_current)",
             "when false",
         ),
     ),

@@ -2,7 +2,7 @@
 -- this login may become the warehouse's owner, a login that may build but not become the owner.
 select
     pg_has_role(builder.oid, 'set') and exists (
-        select from pg_namespace
+        select 1 from pg_namespace
         where nspname = 'marts' and nspowner = builder.oid
     ) as may_build,
     (

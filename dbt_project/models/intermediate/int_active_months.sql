@@ -23,7 +23,7 @@ months as (
         (
             member_type = 'client'
             and exists (
-                select from events
+                select 1 from events
                 where
                     events.client_id = touched.member_id
                     and events.occurred_at >= touched.month_start::timestamp at time zone 'utc'
@@ -34,7 +34,7 @@ months as (
         or (
             member_type = 'user'
             and exists (
-                select from events
+                select 1 from events
                 where
                     events.user_id = touched.member_id
                     and events.occurred_at >= touched.month_start::timestamp at time zone 'utc'

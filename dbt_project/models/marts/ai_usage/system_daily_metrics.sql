@@ -22,7 +22,7 @@ new_users_of_days as (
     from users_of_days
     where
         not exists (
-            select
+            select 1
             from {{ ref('chat_events') }} as earlier
             where
                 coalesce(earlier.user_id, 'none') = users_of_days.user_id

@@ -11,7 +11,7 @@ inner join pg_roles as r
     on r.rolcanlogin and not r.rolsuper and pg_has_role(r.oid, g.oid, 'usage')
 where
     not exists (
-        select from pg_roles as more
+        select 1 from pg_roles as more
         where
             more.rolname = any(array['warehouse_loader', 'warehouse_transformer', session_user])
             and pg_has_role(r.oid, more.oid, 'member')
@@ -19,7 +19,7 @@ where
     and case l.name
         when 'connection limit' then r.rolconnlimit = -1
         else not exists (
-            select from pg_db_role_setting as s
+            select 1 from pg_db_role_setting as s
             cross join lateral unnest(s.setconfig) as c (setting)
             where
                 s.setrole = r.oid

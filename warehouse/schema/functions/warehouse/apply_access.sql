@@ -8,7 +8,7 @@ declare
 begin
     if
         not exists (
-            select from pg_roles where rolname = 'warehouse_transformer' and pg_has_role(oid, 'set')
+            select 1 from pg_roles where rolname = 'warehouse_transformer' and pg_has_role(oid, 'set')
         )
         or (
             select count(*) < 2 from pg_roles

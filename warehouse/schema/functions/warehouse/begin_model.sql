@@ -31,7 +31,7 @@ begin
     end if;
     select u.name into missing
     from unnest(stored.upstream) as u (name)
-    where not exists (select from warehouse.model_offsets as o where o.model = u.name)
+    where not exists (select 1 from warehouse.model_offsets as o where o.model = u.name)
     limit 1;
     if found then
         raise exception '% reads %, which was never built', stored.model, missing
@@ -48,12 +48,12 @@ begin
     where o.model = any(stored.upstream);
 
     is_past_erasure := not stored.is_fact and exists (
-        select from staging.event_batches as b
+        select 1 from staging.event_batches as b
         where b.kind = 'erasure' and b.batch_seq > current_offset.batch_seq and b.batch_seq <= build.batch_seq
     );
     if is_new or current_offset.model is null or current_offset.checksum <> stored.checksum or build.full_refresh then
         run_mode := 'full';
-        if stored.is_fact and not build.allows_lost_events and exists (select from staging.dropped_months) then
+        if stored.is_fact and not build.allows_lost_events and exists (select 1 from staging.dropped_months) then
             raise exception '% can not be rebuilt: retention has dropped events that are nowhere else',
                 stored.model
             using hint = 'To lose them, build with --allow-lost-events.';
@@ -65,7 +65,7 @@ begin
                 select count(*) from staging.raw_events as r where r.batch_id = b.batch_id
             )
             where b.batch_seq <= target_offset.batch_seq and exists (
-                select from staging.dropped_months as d
+                select 1 from staging.dropped_months as d
                 where
                     d.month >= date_trunc('month', b.min_timestamp at time zone 'utc')
                     and d.month <= b.max_timestamp at time zone 'utc'
@@ -82,7 +82,7 @@ begin
         target_offset.as_of := greatest(target_offset.as_of, current_offset.as_of);
         -- warehouse.erased_rows shows which cells an erasure touched, until it is emptied.
         if is_past_erasure and exists (
-            select from warehouse.erasures as e
+            select 1 from warehouse.erasures as e
             where
                 e.rows_forgotten_at is not null
                 and e.batch_seq > current_offset.batch_seq

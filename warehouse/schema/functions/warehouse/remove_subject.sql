@@ -102,7 +102,7 @@ begin
                 and u.occurred_at = s.occurred_at
                 and u.batch_seq = s.batch_seq
                 and not exists (
-                    select from staging.raw_events as r
+                    select 1 from staging.raw_events as r
                     inner join staging.event_batches as b on r.batch_id = b.batch_id
                     where
                         b.batch_seq = s.batch_seq

@@ -12,7 +12,7 @@ begin
     select * into strict stored from warehouse.stored_models as m where m.model = model_name;
     run_mode := warehouse.begin_model(stored, invocation, is_new);
     if run_mode = 'full' then
-        execute format('select not exists (select from %s)', stored.relation) into is_empty;
+        execute format('select not exists (select 1 from %s)', stored.relation) into is_empty;
     end if;
     foreach one_statement in array
         stored.list_cells || case

@@ -36,14 +36,14 @@ begin
         when built.checksum <> stored.checksum then 'its code has changed since it was built'
         -- Facts also hold later events, which can be left out; other models hold only current rows.
         when exists (
-            select from warehouse.model_offsets as o
+            select 1 from warehouse.model_offsets as o
             inner join warehouse.stored_models as m on o.model = m.model
             where
                 o.model = any(stored.upstream)
                 and not m.is_fact
                 and (o.batch_seq, o.as_of) is distinct from (built.batch_seq, built.as_of)
         ) or exists (
-            select from staging.event_batches as b where b.kind <> 'events' and b.batch_seq > built.batch_seq
+            select 1 from staging.event_batches as b where b.kind <> 'events' and b.batch_seq > built.batch_seq
         ) then 'what it reads has changed since it was built'
     end;
     if skipped is not null then
