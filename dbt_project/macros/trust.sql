@@ -75,6 +75,8 @@
                 {{ is_in(meta.cells, cells_table) }}
                 or (current_setting('warehouse.mode') = 'window' and {{ in_window(meta.window_on) }})
             )
+        -- Read apart from the rest, which a cluster can't do where the rows are.
+        offset 0
     ) as old
     left join {{ source }} as new on {{ same_cell | join(' and ') }}
     cross join lateral (

@@ -69,8 +69,9 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         Edit(
             STORED_BUILD,
             '"select warehouse.run_model(%s, %s, false)", (invocation, model)',
-            '"select warehouse.end_model(m, b.invocation_id) from warehouse.stored_models as m, '
-            "warehouse.builds as b, set_config('warehouse.mode', 'incremental', true), "
+            '"select warehouse.end_model(m, b.invocation_id, 0, 0) '
+            "from warehouse.stored_models as m, warehouse.builds as b, "
+            "set_config('warehouse.mode', 'incremental', true), "
             "set_config('warehouse.from_batch', '0', true), "
             "set_config('warehouse.to_batch', b.batch_seq::text, true), "
             "set_config('warehouse.to_as_of', b.as_of::text, true) "
@@ -462,7 +463,7 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         Edit(BEGIN_MODEL, "or current_offset.checksum <> stored.checksum or", "or"),
     ),
     "a user sees what describes the whole client": (
-        Edit(POLICY_STATEMENTS, "|| ' and ' || format(mapped, 't.user_id is null')", ""),
+        Edit(POLICY_STATEMENTS, "|| ' and ' || format(asked, 'sees_client')", ""),
     ),
     "views of marts show what their owner sees": (
         Edit("dbt_project/macros/views.sql", "security_invoker = true", "security_invoker = false"),

@@ -37,16 +37,8 @@ language sql stable as $$
                 select distinct b.kind from staging.event_batches as b
                 where b.batch_seq > a.batch_seq and b.batch_seq <= build.batch_seq
             ) as unread_kinds,
-            -- Events that landed before their time: in few batches, usually in none.
-            exists (
-                select 1 from staging.event_batches as b
-                inner join staging.raw_events as e on b.batch_id = e.batch_id
-                where
-                    b.max_timestamp >= a.as_of
-                    and b.batch_seq <= a.batch_seq
-                    and e."timestamp" >= a.as_of
-                    and e."timestamp" < build.as_of
-            ) as passes_events,
+            -- Events that landed before their time.
+            warehouse.has_events_between(a.batch_seq, a.as_of, build.as_of) as passes_events,
             exists (
                 select 1 from staging.clients as c
                 where
