@@ -12,6 +12,8 @@ select
             on
                 other.rolcanlogin
                 and other.rolname <> session_user
+                -- On a cluster the role itself can sign in, as nodes do among each other.
+                and other.oid <> builder.oid
                 and pg_has_role(other.oid, builder.oid, 'member')
                 and not pg_has_role(other.oid, warehouse.nspowner, 'member')
         where

@@ -8,7 +8,12 @@ select distinct on (r.oid, l.name)
 from jsonb_to_recordset(%(limits)s) as l (place integer, role name, name text, value text)
 inner join pg_roles as g on l.role = g.rolname
 inner join pg_roles as r
-    on r.rolcanlogin and not r.rolsuper and pg_has_role(r.oid, g.oid, 'usage')
+    on
+        r.rolcanlogin
+        and not r.rolsuper
+        -- On a cluster the groups themselves can sign in, as nodes do among each other.
+        and r.oid <> g.oid
+        and pg_has_role(r.oid, g.oid, 'usage')
 where
     not exists (
         select 1 from pg_roles as more
