@@ -176,7 +176,7 @@
         {{ 'union all' if not loop.first }}
         select *
         from (
-            with new_rows as {{ 'not materialized ' if is_on_cluster() }}(
+            with new_rows as not materialized (
                 select *, false as is_erased from {{ ref(upstream) }} where {{ is_unread(upstream) }}
                 {% if has_erased %}union all {{ erased_rows(upstream) }}{% endif %}
             )

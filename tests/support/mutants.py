@@ -42,6 +42,7 @@ BEGIN_MODEL = FUNCTIONS + "begin_model.sql"
 RATED = "dbt_project/models/intermediate/int_rated_chats.sql"
 AI_USAGE = "dbt_project/models/marts/ai_usage/"
 END_MODEL = FUNCTIONS + "end_model.sql"
+PIN_BUILD = FUNCTIONS + "pin_build.sql"
 UNREAD = FUNCTIONS + "models_with_unread_input.sql"
 STORED_BUILD = "orchestration/operations/stored_build.py"
 INTERMEDIATE = "dbt_project/models/intermediate/"
@@ -138,6 +139,9 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     ),
     "a model moves past its upstream": (
         Edit(BEGIN_MODEL, "least(build.batch_seq, min(o.batch_seq))", "build.batch_seq"),
+    ),
+    "a build does not wait for a batch that is being committed": (
+        Edit(PIN_BUILD, "    lock table warehouse.lock_batch_seq in row share mode;\n", ""),
     ),
     "an earlier as_of is taken": (
         Edit(REFUSE_EARLIER, "if wanted_as_of < warehouse.last_as_of() then", "if false then"),
@@ -479,6 +483,7 @@ OF_AI_USAGE = "tests/integration/test_ai_usage.py::test_"
 OF_CLIENTS = "tests/integration/test_clients.py::test_"
 OF_TRAFFIC = "tests/integration/test_traffic.py::test_"
 OF_OPERATIONS = "tests/integration/test_operations.py::test_"
+OF_LOCKS = "tests/integration/test_locks.py::test_"
 OF_ACCESS = "tests/integration/test_access.py::test_"
 NEAREST = {
     AI_USAGE: OF_AI_USAGE,
@@ -492,6 +497,7 @@ NEAREST = {
 # In the order of their running time; a fault is caught by the first that fails.
 TESTS = (
     OF_DBT + "every_unit_test_of_the_models_passes_whatever_the_time_zone_of_the_session[18]",
+    OF_LOCKS + "a_build_waits_for_a_batch_that_is_being_committed",
     OF_BUILDS + "a_unit_falls_out_of_the_720_hours_a_microsecond_after_they_have_passed",
     OF_BUILDS + "an_earlier_as_of_is_refused_for_one_model_too[int_platform_stats]",
     OF_BUILDS + "a_full_refresh_may_go_to_an_earlier_as_of_and_back",

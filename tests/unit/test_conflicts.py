@@ -1,4 +1,4 @@
-"""Why the server refused an event: as one server says it, and as the coordinator of a cluster does."""
+"""Why the server refused an event: as one server says it, and as a coordinator does."""
 
 from __future__ import annotations
 

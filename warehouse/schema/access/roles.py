@@ -236,12 +236,16 @@ def _digest(connection: psycopg.Connection, texts: list[str]) -> str:
 
 
 def _database_grants(connection: psycopg.Connection) -> list[dict[str, str | None]]:
+    granted = DATABASE_PRIVILEGES
+    if settings().citus:
+        # Nodes connect to each other in the role that reads.
+        granted = granted | {"warehouse_tenant": "connect"}
     return [
         {
             "role": role, "kind": "database", "schema_name": "database",
             "name": connection.info.dbname, "privilege": privilege, "column_name": None,
         }
-        for role, privileges in DATABASE_PRIVILEGES.items()
+        for role, privileges in granted.items()
         for privilege in privileges.split(", ")
     ]  # fmt: skip
 
