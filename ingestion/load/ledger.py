@@ -126,7 +126,7 @@ def resume_load(
 
 def hold_load(connection: psycopg.Connection, load_id: int) -> None:
     """Keep others from resuming the load until this transaction, which writes for it, ends."""
-    connection.execute("select from staging.loads where load_id = %s for share", (load_id,))
+    connection.execute("select 1 from staging.loads where load_id = %s for share", (load_id,))
 
 
 def release_load(connection: psycopg.Connection, load_id: int) -> None:

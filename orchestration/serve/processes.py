@@ -238,7 +238,7 @@ def _report_to_dagster(environment: dict[str, str]) -> list[subprocess.Popen[byt
     """Start to report what was built without Dagster, by the demo for example, if there is any."""
     with database.connect_as_builder(application_name="warehouse serve") as connection:
         row = connection.execute(
-            "select exists (select from warehouse.touched_periods where not reported_to_dagster)"
+            "select exists (select 1 from warehouse.touched_periods where not reported_to_dagster)"
         ).fetchone()
     if row != (True,):
         return []

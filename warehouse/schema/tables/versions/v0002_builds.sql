@@ -80,7 +80,8 @@ create table warehouse.stored_models (
     cells text[] not null,
     drawn_on text,
     has_linked_cells boolean not null,
-    figures text[] not null
+    figures text[] not null,
+    by_client boolean not null
 );
 
 comment on table warehouse.stored_models is
@@ -107,6 +108,8 @@ comment on column warehouse.stored_models.has_linked_cells is
 'Whether cells are computed right only together with others, so that all those of a day are verified.';
 comment on column warehouse.stored_models.figures is
 'The columns that follow from what was read, and not from when it was read: two builds agree on them.';
+comment on column warehouse.stored_models.by_client is
+'Whether the rows are computed one client at a time, which a cluster needs for some models.';
 
 create table warehouse.stored_tests (
     test text primary key,
@@ -171,7 +174,7 @@ comment on column warehouse.touched_periods.to_batch is 'The build read the batc
 comment on column warehouse.touched_periods.reported_to_dagster is
 'Whether a run has reported this to Dagster as a materialization.';
 
-create index on warehouse.touched_periods (invocation_id);
+create index on warehouse.touched_periods (invocation_id, model);
 
 create table warehouse.restatements (
     restatement_id bigint generated always as identity primary key,
