@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from starlette.requests import Request
 
 from serving.answers import CsvStreams
 from serving.callers import Caller, Callers
+from serving.calls import Calls
 from serving.catalogue import Mart, marts
 from serving.connections import Connections
 from serving.mart_states import MartStates
@@ -26,6 +28,7 @@ class Service:
     callers: Callers
     states: MartStates
     streams: CsvStreams
+    calls: Calls
 
     @classmethod
     def of(cls, settings: Settings) -> Service:
@@ -41,6 +44,7 @@ class Service:
             CsvStreams(
                 connections, settings.api_connections // 2, settings.api_csv_timeout_seconds
             ),
+            Calls(settings.spool_folder, settings.spool_limit_bytes),
         )
 
     @asynccontextmanager
@@ -48,9 +52,12 @@ class Service:
         """Run meanwhile; the database may be away, now and later."""
         await self.connections.open()
         await self.callers.start()
+        writing = asyncio.create_task(self.calls.run())
         try:
             yield
         finally:
+            writing.cancel()
+            await self.calls.write()
             await self.connections.close()
 
 

@@ -37,8 +37,9 @@ from ingestion.collector.bodies import (
 from ingestion.collector.incoming import Incoming
 from ingestion.collector.judging import Judge, Judged, Sender
 from ingestion.collector.lander import read_state
+from ingestion.collector.own_events import OwnEvents, records_of
 from ingestion.collector.room import Quotas
-from ingestion.collector.segments import Waiting, waiting
+from ingestion.collector.segments import OWN_EVENTS, Waiting, waiting
 from ingestion.collector.spool import Segment, Spool, SpoolError
 from ingestion.collector.traffic import Traffic
 from ingestion.load.entities import EntityKind
@@ -66,8 +67,11 @@ class Collector:
     keys: KnownKeys
     spool: Spool
     quotas: Quotas
-    traffic: Traffic
+    # The name under which its metrics land.
+    name: str
     folder: Path
+    traffic: Traffic = field(default_factory=Traffic)
+    own_events: OwnEvents = field(default_factory=lambda: OwnEvents("warehouse.collector"))
     is_stopping: bool = False
     arriving: Arriving = field(default_factory=Arriving)
     _judges: dict[str, tuple[Segment, Judge]] = field(default_factory=dict)
@@ -187,14 +191,18 @@ class Collector:
         return self._looked[1:]
 
     def report_traffic(self, found: Waiting) -> None:
-        """Append what was counted in the last minute to the spool, as any other event."""
-        segment = self.spool.segment(EVENTS)
-        sender = Sender(_OWN_KEY, None, None)
-        judged = self._judge_of(segment).events(self.traffic.report(found), sender)
-        if judged.records:
-            done = self.spool.append(segment, b"".join(judged.records))
-            # If there is no room, the next minute is reported.
-            done.add_done_callback(lambda future: future.exception())
+        """Append what was counted in the last minute to the spool, in a segment of own events."""
+        self.own_events.add_metrics(self.name, self.traffic.report(found))
+        if not (lines := self.own_events.take()):
+            return
+        segment = self.spool.segment(OWN_EVENTS)
+        done = self.spool.append(segment, records_of(lines, segment.received_at))
+
+        def retry(future: asyncio.Future[None]) -> None:
+            if future.cancelled() or future.exception():
+                self.own_events.put_back(lines)
+
+        done.add_done_callback(retry)
 
     def _problem(self) -> str | None:
         if self.is_stopping:
@@ -286,10 +294,6 @@ class Collector:
                 RETRY_SECONDS,
             ) from None
         return _json(judged.answer(), 202)
-
-
-# The collector's own events are judged as those of an operator's backend.
-_OWN_KEY = Key("", KeyKind.PLATFORM, b"", None, frozenset(), None, 1, None)
 
 
 def create_app(collector: Collector) -> ASGIApp:

@@ -26,8 +26,11 @@ import msgspec
 
 from ingestion.contract.line import Reason
 from ingestion.contract.validator import Rejected, Sequence, Suppressed
+from ingestion.load.ledger import COLLECTOR, EVENTS, OWN
 
 OPEN, CLOSED = ".open", ".closed"
+# The kind of a segment of the warehouse's own events; the other kinds are those of loads.
+OWN_EVENTS = "own"
 _TIME = "%Y%m%dT%H%M%S.%fZ"
 _is_segment = re.compile(
     r"(?P<at>\d{8}T\d{6}\.\d{6}Z)-[0-9a-f]{16}\.(?P<kind>[a-z]+)\.(open|closed)"
@@ -56,6 +59,16 @@ class SegmentFile:
     path: Path
     received_at: datetime
     kind: str
+
+    @property
+    def load_kind(self) -> str:
+        """The kind of its load: events, or a kind of entities."""
+        return EVENTS if self.kind == OWN_EVENTS else self.kind
+
+    @property
+    def source(self) -> str:
+        """The source of its batch in the ledger."""
+        return OWN if self.kind == OWN_EVENTS else COLLECTOR
 
     @property
     def identity(self) -> bytes:

@@ -217,6 +217,31 @@ class Spool:
             self._finish(segment)
 
 
+def write_segment(
+    folder: Path, kind: str, received_at: datetime, content: bytes, room: Room
+) -> None:
+    """Write records as one closed segment. Raises SpoolFullError or OSError, with nothing kept."""
+    name = new_name(received_at, kind)
+    unfinished = folder / f".{name}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    file = os.open(unfinished, flags, 0o600)
+    try:
+        _write(file, content)
+        os.fdatasync(file)
+        with room.counted() as used:
+            if used[0] + len(content) > room.limit_bytes:
+                raise SpoolFullError("the spool is full")
+            os.rename(unfinished, folder / f"{name}{CLOSED}")
+            used[0] += len(content)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(unfinished)
+        raise
+    finally:
+        os.close(file)
+    _sync_folder(folder)
+
+
 def _write(file: int, content: bytes) -> None:
     rest = memoryview(content)
     while rest:
