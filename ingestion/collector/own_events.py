@@ -19,6 +19,7 @@ from ingestion.collector.judging import Judge, Sender
 from ingestion.collector.room import Room
 from ingestion.collector.segments import OWN_EVENTS
 from ingestion.collector.spool import SpoolError, write_segment
+from warehouse import private_files
 from warehouse.key_kinds import KeyKind
 from warehouse.keys import Key
 
@@ -88,7 +89,7 @@ def records_of(lines: Iterable[bytes], received_at: datetime) -> bytes:
 
 
 class OwnSegments:
-    """Writes own events to the spool of a collector, for processes that are none of its workers."""
+    """Writes own events to the collector's spool, for processes that are none of its workers."""
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self._folder = folder
@@ -101,6 +102,8 @@ class OwnSegments:
         content = records_of(lines, received_at)
         try:
             if self._room is None:
+                # It may be there before the collector.
+                private_files.make_folder(self._folder)
                 self._room = Room(self._folder, self._limit_bytes)
             write_segment(self._folder, OWN_EVENTS, received_at, content, self._room)
         except OSError as error:

@@ -183,6 +183,8 @@ def test_metrics_wait_in_memory_while_the_spool_can_not_be_written_to(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     spool = tmp_path / "spool"
+    # No folder, and none can be made.
+    spool.touch()
     monkeypatch.setenv("WAREHOUSE_SPOOL", str(spool))
     settings.cache_clear()
     metrics, stopping = SystemMetrics(), threading.Event()
@@ -193,7 +195,7 @@ def test_metrics_wait_in_memory_while_the_spool_can_not_be_written_to(
     try:
         until(lambda: "metrics can't be kept: the spool can't" in capfd.readouterr().err)
         assert running.is_alive()
-        spool.mkdir()
+        spool.unlink()
         until(lambda: list(spool.glob("*.own.closed")), what="they are in the spool")
     finally:
         stopping.set()

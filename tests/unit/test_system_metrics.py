@@ -169,7 +169,10 @@ def test_own_events_are_a_segment_of_their_own_and_leave_room_for_others(tmp_pat
     with pytest.raises(SpoolError, match="the spool is full"):
         OwnSegments(tmp_path, 2 * size + 2).write(lines)
     OwnSegments(tmp_path, 4 * size + 4).write(lines)
-    with pytest.raises(SpoolError, match="No such file"):
-        OwnSegments(tmp_path / "absent", 1 << 20).write(lines)
+    OwnSegments(tmp_path / "absent", 1 << 20).write(lines)
+    assert len(segments(tmp_path / "absent", CLOSED)) == 1
+    (tmp_path / "file").touch()
+    with pytest.raises(SpoolError, match="can't be written to"):
+        OwnSegments(tmp_path / "file", 1 << 20).write(lines)
     assert len(list(tmp_path.glob("*own*"))) == len(list(tmp_path.glob(".2*"))) + 2 == 2
     assert time.time() - segment.received_at.timestamp() < 60
