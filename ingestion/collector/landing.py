@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psycopg
 
-from ingestion.collector.judging import segment_validator
+from ingestion.collector.request_validation import segment_validator
 from ingestion.collector.room import Room
 from ingestion.collector.segments import (
     CLOSED,

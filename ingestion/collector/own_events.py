@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from ingestion.collector.judging import Judge, Sender
+from ingestion.collector.request_validation import RequestValidator, Sender
 from ingestion.collector.room import Room
 from ingestion.collector.segments import OWN_EVENTS
 from ingestion.collector.spool import SpoolError, write_segment
@@ -85,7 +85,7 @@ class OwnEvents:
 
 def records_of(lines: Iterable[bytes], received_at: datetime) -> bytes:
     """Return the records of own events in a segment."""
-    return b"".join(Judge(received_at).events(lines, _SENDER).records)
+    return b"".join(RequestValidator(received_at).events(lines, _SENDER).records)
 
 
 class OwnSegments:

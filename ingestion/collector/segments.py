@@ -1,12 +1,12 @@
-"""Segments of the spool: files of judged lines, named after the time of their receipt.
+"""Segments of the spool: files of validated lines, named after the time of their receipt.
 
 A segment is open while a worker writes to it, which holds a lock on it, and closed afterwards. An
 open segment without that lock was left by a killed worker. Its end may be torn: each record carries
 a checksum, and what follows the last whole record was never answered.
 
 Records, not plain lines, because a line's outcome is part of what was answered: a rejected line is
-kept as it was sent, while it was judged with what the collector stamps; of a suppressed line only
-the event's name, the day and the sequence number may be stored.
+kept as it was sent, while it was validated with what the collector stamps; of a suppressed line
+only the event's name, the day and the sequence number may be stored.
 """
 
 from __future__ import annotations

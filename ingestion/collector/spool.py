@@ -1,4 +1,4 @@
-"""Writes judged lines to the spool: many requests share one fsync, and each waits for it.
+"""Writes validated lines to the spool: many requests share one fsync, and each waits for it.
 
 A thread writes and syncs. What arrives meanwhile is written together afterwards, so that the number
 of requests in a second is not bound to the number of syncs.
@@ -36,7 +36,7 @@ class SpoolFullError(SpoolError):
 
 
 class Segment:
-    """A segment that lines are judged for and written to."""
+    """A segment that lines are validated for and written to."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -73,7 +73,7 @@ class Spool:
         self._thread.start()
 
     def segment(self, kind: str) -> Segment:
-        """Return the segment that lines are to be judged for now and then appended to."""
+        """Return the segment that lines are to be validated for now and then appended to."""
         current = self._current.get(kind)
         if current is None or time.monotonic() - current.started >= self._segment_seconds:
             if current:
