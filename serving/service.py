@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from serving.answers import CsvStreams
+from serving.answers import CsvStreams, Page, read_page
 from serving.callers import Caller, Callers
 from serving.calls import Calls
 from serving.catalogue import Mart, marts
 from serving.connections import Connections
+from serving.mart_query import MartQuery
 from serving.mart_states import MartStates
 from warehouse.settings import Settings
 
@@ -46,6 +47,12 @@ class Service:
             ),
             Calls(settings.spool_folder, settings.spool_limit_bytes),
         )
+
+    async def page(self, caller: Caller, query: MartQuery) -> Page:
+        """Return a page of a mart that the caller may read. Raises ApiError."""
+        caller.check(query.mart)
+        state = await self.states.of(query.mart.name)
+        return await read_page(self.connections, caller, query, state)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

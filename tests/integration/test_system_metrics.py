@@ -9,14 +9,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from orchestration.operations import system_metrics
 from orchestration.operations.system_metrics import SystemMetrics
 from serving import calls
 from tests.conftest import Server, settings_of
 from tests.support.api import READERS, served
-from tests.support.building import build, warm_warehouse
+from tests.support.building import build
 from tests.support.collecting import (
     NO_DATABASE,
     collector,
@@ -25,10 +24,12 @@ from tests.support.collecting import (
     until_landed,
 )
 from tests.support.lines import rows, value
-from tests.support.people import TAKEN, people, url_of
+from tests.support.people import (
+    url_of,
+    warehouse_with_people,
+)
 from tests.support.processes import until
 from warehouse import private_files
-from warehouse.schema.access import roles
 from warehouse.settings import settings
 
 OF_THE_MACHINE = {"cpu_usage", "memory_usage", "disk_free_bytes", "load_average"}
@@ -49,19 +50,12 @@ def owner(
     """The owner of a warehouse with a home of its own; builds are of the marts of operations."""
     home = tmp_path_factory.mktemp("home")
     private_files.make_home_private(home)
-    server = servers(18)
     with (
-        warm_warehouse(server, only=["operations"]) as connection,
-        people(connection),
+        warehouse_with_people(servers(18), only=["operations"]) as connection,
         settings_of(
             home, 18, url_of(connection, "postgres"), url_of(connection, "tim_transformer")
         ),
     ):
-        assert roles.set_up() == []
-        # As whom an analyst's key reads.
-        connection.execute(
-            TAKEN.format(sql.Identifier("ann_analyst"), sql.Identifier("warehouse_api"))
-        )
         yield connection
 
 
