@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,13 @@ import psutil
 import pytest
 
 from ingestion.collector import own_events
+from ingestion.collector.lander import write_state
 from ingestion.collector.own_events import OwnEvents, OwnSegments
 from ingestion.collector.segments import CLOSED, OWN_EVENTS, RecordKind, records, segments
 from ingestion.collector.spool import SpoolError
 from ingestion.sources import machine
 from ingestion.sources.machine import Machine, cpu_limit, groups_of, memory_limit
+from serving.calls import Calls
 
 GIB = 1 << 30
 ENDLESS = float("inf")
@@ -176,3 +180,40 @@ def test_own_events_are_a_segment_of_their_own_and_leave_room_for_others(tmp_pat
         OwnSegments(tmp_path / "file", 1 << 20).write(lines)
     assert len(list(tmp_path.glob("*own*"))) == len(list(tmp_path.glob(".2*"))) + 2 == 2
     assert time.time() - segment.received_at.timestamp() < 60
+
+
+def test_calls_wait_for_a_collector_and_for_room(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = Calls(tmp_path, 1 << 20)
+
+    def written() -> list[dict[str, Any]]:
+        asyncio.run(calls.write())
+        found = []
+        for segment in segments(tmp_path, CLOSED):
+            found += [json.loads(line) for _, line in records(segment.path.read_bytes())]
+            segment.path.unlink()
+        return [event["properties"] for event in found]
+
+    with caplog.at_level(logging.WARNING, "warehouse.api"):
+        calls.count("/v1/marts", "GET", 200, 0.0123456, None)
+        calls.count("/v1/marts", "GET", 401, 0.001, "unauthorized")
+        # Neither pages nor methods that there are not.
+        calls.count("/dashboard/{page}", "GET", 200, 1, None)
+        calls.count("/v1/marts", "BREW", 405, 1, None)
+        assert written() == written() == []
+        assert [record.message for record in caplog.records] == [
+            "The API's own calls are not recorded meanwhile: no collector lands events from this "
+            "spool."
+        ]
+        write_state(tmp_path, "away")
+        kept = {"endpoint": "/v1/marts", "method": "GET"}
+        assert written() == [
+            kept | {"response_time_ms": 12.346, "status_code": 200},
+            kept | {"response_time_ms": 1.0, "status_code": 401, "error_message": "unauthorized"},
+        ]
+        assert written() == []
+        calls = Calls(tmp_path, 10)
+        calls.count("/v1/marts", "GET", 200, 0, None)
+        assert written() == []
+        assert "the spool is full" in caplog.records[-1].message
