@@ -78,7 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(CorsOf, path=marketing.PATH, origins=settings.marketing_origins)
     app.add_middleware(CompressForPeople)
     app.add_middleware(SafeHeaders)
-    app.add_middleware(AccessLog)
+    app.add_middleware(AccessLog, calls=service.calls)
     return app
 
 
@@ -118,7 +118,8 @@ def _given(schema: dict[str, Any]) -> dict[str, Any]:
     return schema | {"anyOf": kinds} if kinds else schema
 
 
-async def _refused(_: Request, error: ApiError) -> Response:
+async def _refused(request: Request, error: ApiError) -> Response:
+    request.state.error = error.error
     return error.response()
 
 

@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from orchestration.definitions.instance import dagster_environment, end_lost_runs
+from orchestration.operations.system_metrics import SystemMetrics
 from orchestration.serve import ports
 from orchestration.serve.parts import POLL_SECONDS, Part, Parts
 from orchestration.serve.postgres_port import open_port
@@ -35,6 +37,7 @@ WEB = (sys.executable, "-m", "orchestration.serve.web")
 COLLECTOR = (*WAREHOUSE, "collect")
 # Warnings and errors alone: else each tick of a sensor would be a line.
 QUIET = ("--log-level", "warning")
+METRICS_STOP_SECONDS = 2
 
 
 class ServeError(WarehouseError):
@@ -89,7 +92,7 @@ def serve(
             name = f"[{host}]" if ":" in host else host
             link = new_link(connection, settings().home, f"http://{name}:{api_port}")
         print(f"The API, and a link that signs you in once: {link}", file=sys.stderr)
-    with port_for_tools(postgres_port):
+    with port_for_tools(postgres_port), system_metrics_recorded():
         _run(host, port, docs_port, collector_port, api_port, lock, dev=dev)
 
 
@@ -107,6 +110,20 @@ def port_for_tools(port: int | None) -> Iterator[None]:
         yield
     finally:
         embedded.close_port()
+
+
+@contextlib.contextmanager
+def system_metrics_recorded() -> Iterator[None]:
+    """Record the metrics of this machine and database meanwhile, once a minute."""
+    stopping = threading.Event()
+    # A daemon, because a database that does not answer must not delay the end.
+    thread = threading.Thread(target=SystemMetrics().run, args=(stopping,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join(METRICS_STOP_SECONDS)
 
 
 def _run(

@@ -22,7 +22,6 @@ from typing import Any
 import psycopg
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
-from psycopg import sql
 
 from serving import service
 from serving.catalogue import marts
@@ -30,13 +29,17 @@ from serving.dashboard.pages import PAGES
 from tests.conftest import DEEP, Server
 from tests.support.api import Api, served, with_keys_of_readers
 from tests.support.browser import a_browser
-from tests.support.building import build_at, land, warm_warehouse
+from tests.support.building import build_at, land
 from tests.support.demo import served_demo
 from tests.support.lines import event, value
-from tests.support.people import AS_OF, TAKEN, land_both_tenants, people, url_of
+from tests.support.people import (
+    AS_OF,
+    land_both_tenants,
+    url_of,
+    warehouse_with_people,
+)
 from tests.support.shown_tiles import amount, big_figure_of, instant, lines_of, summary_of
 from warehouse import key_store
-from warehouse.schema.access import roles
 
 NOON = AS_OF + timedelta(hours=12)
 TODAY = "2026-01-31"
@@ -79,16 +82,7 @@ def owner(
     servers: Callable[[int], Server], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[psycopg.Connection]:
     """The owner of a warehouse with two tenants, built at noon: the day is still running."""
-    server = servers(18)
-    with (
-        warm_warehouse(server) as connection,
-        people(connection),
-        server.environment(url_of(connection, "postgres"), url_of(connection, "tim_transformer")),
-    ):
-        assert roles.set_up() == []
-        connection.execute(
-            TAKEN.format(sql.Identifier("ann_analyst"), sql.Identifier("warehouse_api"))
-        )
+    with warehouse_with_people(servers(18)) as connection:
         land_both_tenants(tmp_path_factory.mktemp("events"))
         land(tmp_path_factory.mktemp("visits"), visits_and_leads())
         build_at(NOON)

@@ -34,22 +34,20 @@ from serving.mart_query import MartQuery
 from tests.conftest import DEEP, WAREHOUSE, Server, examples
 from tests.support.api import READERS, Api, served, with_keys_of_readers
 from tests.support.browser import a_browser
-from tests.support.building import build_at, warm_warehouse
+from tests.support.building import build_at
 from tests.support.lines import rows, value
 from tests.support.people import (
     AS_OF,
     HOSTILE,
-    TAKEN,
     land_both_tenants,
-    people,
     sign_in,
     url_of,
+    warehouse_with_people,
 )
 from tests.support.processes import until
 from tests.support.query_work import grow_rival, work_of
 from tests.support.webhook import free_port
 from warehouse import key_store
-from warehouse.schema.access import roles
 from warehouse.settings import Settings
 from warehouse.sign_in_links import new_link
 
@@ -63,17 +61,7 @@ def owner(
     servers: Callable[[int], Server], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[psycopg.Connection]:
     """The owner of a warehouse with two tenants in it, built; people of all roles are there."""
-    server = servers(18)
-    with (
-        warm_warehouse(server) as connection,
-        people(connection),
-        server.environment(url_of(connection, "postgres"), url_of(connection, "tim_transformer")),
-    ):
-        assert roles.set_up() == []
-        # As whom an analyst's key reads.
-        connection.execute(
-            TAKEN.format(sql.Identifier("ann_analyst"), sql.Identifier("warehouse_api"))
-        )
+    with warehouse_with_people(servers(18)) as connection:
         land_both_tenants(tmp_path_factory.mktemp("events"))
         build_at(AS_OF)
         yield connection

@@ -118,7 +118,7 @@ create table warehouse.stored_tests (
     models text[] not null,
     severity text not null check (severity in ('error', 'warn')),
     failing_rows text not null,
-    verdict text not null
+    outcome text not null
 );
 
 comment on table warehouse.stored_tests is
@@ -127,7 +127,7 @@ comment on column warehouse.stored_tests.model is 'The model that the test is of
 comment on column warehouse.stored_tests.models is
 'The incremental models that the test reads, directly or through views.';
 comment on column warehouse.stored_tests.failing_rows is 'Returns the rows that fail the test.';
-comment on column warehouse.stored_tests.verdict is
+comment on column warehouse.stored_tests.outcome is
 'Returns one row: the number of failures, and whether it is a reason for a warning and for an error.';
 
 create table warehouse.compiled_nodes (
