@@ -1,0 +1,11 @@
+-- The rows of a stream whose events landed in some time. Batches without such an event are not read.
+select distinct r.context ->> 'row' as key
+from staging.event_batches as b
+inner join staging.raw_events as r on b.batch_id = r.batch_id
+where
+    b.source = %(source)s
+    and b.max_timestamp >= %(since)s
+    and b.min_timestamp < %(until)s
+    and r."timestamp" >= %(since)s
+    and r."timestamp" < %(until)s
+    and r.context ->> 'row' is not null
