@@ -22,7 +22,12 @@ from warehouse import database
 from warehouse.sql_files import read_sql
 
 _LANDED_KEYS = read_sql(__file__, "landed_keys")
-_LANDED_ENTITIES = read_sql(__file__, "landed_entities")
+# The entities that a stream wrote last, of those that changed in some time.
+_LANDED_ENTITIES = sql.SQL(
+    "select e.{key} as key from {table} as e "
+    "inner join staging.event_batches as b on e.batch_id = b.batch_id where b.source = %(source)s "
+    "and e.updated_at >= %(since)s and e.updated_at < %(until)s"
+)
 _decode = msgspec.json.Decoder().decode
 # Keys that a result names; all of them are counted.
 MOST_KEYS = 10_000
@@ -124,7 +129,7 @@ def _landed_and_gone(
                 copy.write_row([key])
         connection.execute("analyze pg_temp.keys_there")
         if stream.kind:
-            landed = sql.SQL(_LANDED_ENTITIES).format(
+            landed = _LANDED_ENTITIES.format(
                 table=sql.Identifier("staging", stream.kind), key=sql.Identifier(stream.key)
             )
         else:

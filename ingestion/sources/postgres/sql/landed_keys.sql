@@ -1,4 +1,4 @@
--- The rows of a stream whose events landed in some time. Batches without such an event are not read.
+-- The rows of a stream whose events are of some time. Batches without such an event are not read.
 select distinct r.context ->> 'row' as key
 from staging.event_batches as b
 inner join staging.raw_events as r on b.batch_id = r.batch_id

@@ -1,6 +1,6 @@
 -- statement_timestamp() is from before the sessions are looked at: what begins later is later.
--- A login without pg_read_all_stats sees that others' sessions exist, and nothing of them. A standby
--- does not know the sessions of its primary.
+-- A login without pg_read_all_stats sees that others' sessions exist, and nothing of them. A
+-- standby does not know the sessions of its primary.
 select
     statement_timestamp() as asked_at,
     min(xact_start) as oldest,
