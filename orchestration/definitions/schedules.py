@@ -10,6 +10,7 @@ from orchestration.definitions.default_status import SCHEDULE_STATUS, SENSOR_STA
 from orchestration.definitions.expiry import expiry
 from orchestration.definitions.landing import landing
 from orchestration.definitions.scheduled_runs import everything, marketing_row, traffic, watch
+from orchestration.definitions.sources import SOURCES
 from orchestration.definitions.timetable import EVERYTHING, MARKETING_ROW, TRAFFIC
 from orchestration.definitions.verification import verification
 from warehouse.settings import settings
@@ -60,6 +61,15 @@ SCHEDULES = [
         verification, "15 4 * * *", "Shows that the marts equal a rebuild, every day at 04:15."
     ),
     _schedule(watch, "7-59/10 * * * *", "Keeps the monitoring checks fresh, every 10 minutes."),
+    *(
+        # Shortly before the marketing row is built.
+        _schedule(
+            one.job,
+            "8-59/10 * * * *",
+            f"Keeps the rows of {one.source.name} fresh, every 10 minutes.",
+        )
+        for one in SOURCES
+    ),
 ]
 
 

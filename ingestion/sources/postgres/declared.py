@@ -137,7 +137,18 @@ def find_source(name: str) -> DeclaredSource:
     )
 
 
-def configured_sources() -> list[DeclaredSource]:
-    """Return the sources that the environment has a database for. Raises SourceError."""
-    found = [find_source(name) for name in sorted(declared_sources())]
-    return [source for source in found if source.configured_url()]
+def configured_sources() -> tuple[list[DeclaredSource], list[str]]:
+    """Return the sources that the environment has a database for, and why others can't be used."""
+    found, errors = [], []
+    try:
+        names = sorted(declared_sources())
+    except SourceError as error:
+        return [], [str(error)]
+    for name in names:
+        try:
+            source = find_source(name)
+            if source.configured_url():
+                found.append(source)
+        except SourceError as error:
+            errors.append(str(error))
+    return found, errors
