@@ -15,6 +15,7 @@ from psycopg import sql
 
 from ingestion.load.dry_run import try_chunks
 from ingestion.load.entities import try_parts
+from ingestion.privacy.name_forms import ERASED
 from ingestion.sources.files import SourceError
 from ingestion.sources.postgres.pull import PullContext, described
 from ingestion.sources.postgres.stream import Stream, Window
@@ -139,7 +140,12 @@ def _landed_and_gone(
                 "create temporary table keys_left on commit drop as select key from ({}) as l "
                 "where key not in (select key from pg_temp.keys_there)"
             ).format(landed),
-            {"source": stream.name, "since": found.since, "until": found.until},
+            {
+                "source": stream.name,
+                "since": found.since,
+                "until": found.until,
+                "erased": ERASED.decode(),
+            },
         )
         with connection.cursor(name="keys_left") as left:
             left.execute("select key from pg_temp.keys_left order by key")

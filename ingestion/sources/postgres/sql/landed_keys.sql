@@ -8,4 +8,5 @@ where
     and b.min_timestamp < %(until)s
     and r."timestamp" >= %(since)s
     and r."timestamp" < %(until)s
-    and r.context ->> 'row' is not null
+    -- A key that is also the identifier of somebody who was erased has been cut out.
+    and r.context ->> 'row' <> %(erased)s
