@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,20 +18,24 @@ from psycopg.conninfo import conninfo_to_dict
 from ingestion.contract.validator import NAMESPACE
 from ingestion.privacy.suppression import Subject, SubjectKind
 from orchestration.operations.erase import erase
-from tests.conftest import Server
+from tests.conftest import ON_16, Server, settings_of
 from tests.support.lines import contents, rows, value
-from tests.support.processes import CHUNK_LINES, batches, held, kill, run, start, until
+from tests.support.processes import CHUNK_LINES, batches, finish, held, kill, run, start, until
 from tests.support.sources import TABLES, compared, events, pull, source_of
+from warehouse import embedded
 
 NONE = timedelta(0)
 
 
 @pytest.fixture
 def shop(
-    warehouse: psycopg.Connection, servers: Callable[[int], Server], tmp_path: Path
+    warehouse: psycopg.Connection,
+    servers: Callable[[int], Server],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> Iterator[psycopg.Connection]:
     """Give a connection to an operational database that is declared as the source `shop`."""
-    server = servers(18)
+    server = servers(getattr(request, "param", 18))
     url = server.new_database("template0")
     with psycopg.connect(url, autocommit=True) as connection, source_of(tmp_path, url):
         connection.execute(TABLES)
@@ -50,6 +56,7 @@ def add(shop: psycopg.Connection, count: int = 1, at: str = "now()") -> None:
     )
 
 
+@pytest.mark.parametrize("shop", [ON_16, 18], indirect=True)
 def test_a_row_is_one_event_with_an_identity_of_its_own(
     warehouse: psycopg.Connection, shop: psycopg.Connection
 ) -> None:
@@ -111,6 +118,7 @@ def test_a_row_that_changes_is_another_event_at_its_new_time(
     assert [key for key, _ in events(warehouse)] == ["1", "1"]
 
 
+@pytest.mark.parametrize("shop", [ON_16, 18], indirect=True)
 def test_keys_and_texts_of_any_kind_arrive_as_they_are(
     warehouse: psycopg.Connection, shop: psycopg.Connection, source_folder: Path
 ) -> None:
@@ -160,6 +168,7 @@ def test_a_dry_run_shows_what_a_pull_would_take_and_writes_nothing(
     assert [one["counts"]["duplicates"] for one in again] == [2, 5]
 
 
+@pytest.mark.parametrize("shop", [ON_16, 18], indirect=True)
 def test_compare_finds_what_was_missed_and_what_was_deleted_there(
     warehouse: psycopg.Connection, shop: psycopg.Connection
 ) -> None:
@@ -344,6 +353,76 @@ def test_a_pull_that_is_killed_loses_nothing(
         warehouse,
         "select state from staging.loads where source = 'shop/messages' order by load_id",
     ) == [("abandoned",), ("finished",)]
+
+
+def test_a_stream_that_breaks_off_moves_no_cursor(
+    warehouse: psycopg.Connection, shop: psycopg.Connection, source_folder: Path
+) -> None:
+    add(shop, 3)
+    text = (source_folder / "messages.sql").read_text()
+    broken = text.replace("'sender_type', 'lead'", "'sender_type', 'lead', 'n', 1 / (3 - id)")
+    (source_folder / "messages.sql").write_text(broken)
+    assert "DivisionByZero" in pull()["messages"].error
+    assert rows(warehouse, "select stream from staging.source_cursors") == [("accounts",)]
+    (source_folder / "messages.sql").write_text(text)
+    assert pull()["messages"].counts.received == 3
+    assert len(events(warehouse)) == 3
+
+
+def test_a_warehouse_that_fails_in_the_middle_is_one_sentence_and_moves_no_cursor(
+    warehouse: psycopg.Connection, shop: psycopg.Connection
+) -> None:
+    add(shop, 10 * CHUNK_LINES)
+    when = "new.chunk = 3 and new.kind = 'events'"
+    trigger = f"before insert on staging.event_batches for each row when ({when})"
+    with held(warehouse, trigger) as is_waiting:
+        process = start("pull", "shop")
+        until(is_waiting)
+        warehouse.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity "
+            "where datname = current_database() and wait_event_type = 'Lock'"
+        )
+        finished = finish(process)
+    assert finished.code == 1
+    assert finished.errors.startswith("warehouse: The load of shop/messages was interrupted: ")
+    assert len(finished.errors.splitlines()) == 1
+    assert rows(warehouse, "select stream from staging.source_cursors") == [("accounts",)]
+    assert pull()["messages"].counts.received == 10 * CHUNK_LINES
+    assert len(events(warehouse)) == 10 * CHUNK_LINES
+
+
+@pytest.mark.deep
+def test_what_was_prepared_is_not_missed_however_late_it_commits(
+    warehouse: psycopg.Connection, tmp_path: Path
+) -> None:
+    home = Path(tempfile.mkdtemp(prefix="wh-"))
+    # A server of its own, for the setting needs a restart.
+    with settings_of(home, 18, None):
+        embedded.start()
+        url = embedded.url()
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("alter system set max_prepared_transactions = 2")
+        embedded.stop()
+        embedded.start()
+    try:
+        with source_of(tmp_path, url), psycopg.connect(url, autocommit=True) as shop:
+            shop.execute(TABLES)
+            assert pull(overlap=NONE)["messages"].counts.received == 0
+            shop.execute("begin")
+            add(shop)
+            assert pull(overlap=NONE)["messages"].counts.received == 0
+            shop.execute("prepare transaction 'late'")
+            for _ in range(3):
+                add(shop)
+                pull(overlap=NONE)
+            shop.execute("commit prepared 'late'")
+            pull(overlap=NONE)
+            assert len(events(warehouse)) == 4
+            assert pull(overlap=NONE)["messages"].counts.received == 0
+    finally:
+        with settings_of(home, 18, None):
+            embedded.stop()
+        shutil.rmtree(home)
 
 
 @contextmanager
