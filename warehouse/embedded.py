@@ -72,12 +72,12 @@ def socket_dir(cluster: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"warehouse-{name}"
 
 
-def url(config: Settings | None = None, user: str = SUPERUSER) -> str:
+def url(config: Settings | None = None, user: str = SUPERUSER, of_database: str = DATABASE) -> str:
     """Return the libpq URL of the server, whether it runs or not."""
     from urllib.parse import quote
 
     directory = socket_dir((config or settings()).cluster.absolute())
-    return f"postgresql://{user}@/{DATABASE}?host={quote(str(directory))}"
+    return f"postgresql://{user}@/{of_database}?host={quote(str(directory))}"
 
 
 def start() -> None:

@@ -140,6 +140,12 @@ class Settings(BaseSettings):
         description="Folder of new event and entity files for Dagster to load; default: home/drop.",
     )
 
+    sources: GivenPath | None = Field(
+        default=None,
+        description="Folder of your own sources for `warehouse pull`, besides those of the project "
+        "(sources/postgres).",
+    )
+
     partitions_start: date | None = Field(
         default=None,
         description="Day in the first partition of each kind (day, week, month) in Dagster; "

@@ -43,7 +43,7 @@ from ingestion.load import chunks, ledger
 from ingestion.load.chunks import BYTE_ORDER_MARK, Offset, too_large_message
 from ingestion.load.intake import MAX_ATTEMPTS, write_rejected
 from ingestion.load.ledger import Batch, Counts
-from ingestion.load.loader import LoadError, reason
+from ingestion.load.loader import AtEnd, LoadError, marked, reason, run_alone
 from ingestion.privacy.erasures import block_erasures, read_erased
 from ingestion.privacy.suppression import Erased
 from ingestion.sources.files import Source, SourceError
@@ -115,12 +115,23 @@ class Document(msgspec.Struct, forbid_unknown_fields=True):
     zone: str | None = None
 
 
+# Columns of entities that are times, and those that are numbers.
+TIME_COLUMNS = ("created_at", "churned_at", "updated_at")
+
 SHAPES: dict[EntityKind, type[msgspec.Struct]] = {
     EntityKind.CLIENTS: Client,
     EntityKind.UNITS: Unit,
     EntityKind.USERS: User,
     EntityKind.DOCUMENTS: Document,
 }
+
+
+def _number_columns(shape: type[msgspec.Struct]) -> list[str]:
+    numbers = (Count | None, Decimal | None)
+    return [field.name for field in msgspec.structs.fields(shape) if field.type in numbers]
+
+
+NUMBER_COLUMNS = frozenset(name for shape in SHAPES.values() for name in _number_columns(shape))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +163,12 @@ class Part:
 RowOutcome = tuple[Row, "dict[str, Any] | Rejected"]
 
 
-def load_entities(kind: EntityKind, source: Source) -> Counts:
+def load_entities(kind: EntityKind, source: Source, at_end: AtEnd | None = None) -> Counts:
     """Upsert the rows of an NDJSON or CSV source; return their counts.
 
-    ``accepted`` rows were written; ``duplicates`` are not newer than the stored row. Raises
-    files.SourceError, database.DatabaseError or LoadError: committed batches stay, and loading the
-    source again does not change their result.
+    ``accepted`` rows were written; ``duplicates`` are not newer than the stored row. ``at_end`` is
+    run in the transaction of the last batch. Raises files.SourceError, database.DatabaseError or
+    LoadError: committed batches stay, and loading the source again does not change their result.
     """
     done = Counts()
     with database.connect(
@@ -166,14 +177,17 @@ def load_entities(kind: EntityKind, source: Source) -> Counts:
         load_id = ledger.start_load(connection, kind, source.name, b"")
         try:
             with closing(_parts(source)) as parts:
-                for part in parts:
+                ended = False
+                for part, ended in marked(parts, at_end):
                     received_at = datetime.now(UTC)
                     validated = [(row, validate_row(kind, row, received_at)) for row in part.rows]
                     batch = Batch(
                         ledger.next_batch_id(connection), load_id, kind, source.name,
                         part.start, part.end, part.digest, received_at, Counts(),
                     )  # fmt: skip
-                    done += land_rows(connection, kind, validated, batch)
+                    done += land_rows(connection, kind, validated, batch, at_end if ended else None)
+                if at_end and not ended:
+                    run_alone(at_end, connection)
         except BaseException as error:
             # If the server is gone the load stays `running` without a loader.
             with suppress(psycopg.Error):
@@ -223,11 +237,6 @@ def validate_row(kind: EntityKind, row: Row, received_at: datetime) -> dict[str,
     return columns
 
 
-def _number_columns(shape: type[msgspec.Struct]) -> list[str]:
-    numbers = (Count | None, Decimal | None)
-    return [field.name for field in msgspec.structs.fields(shape) if field.type in numbers]
-
-
 def _columns_from_cells(cells: dict[str, str], shape: type[msgspec.Struct]) -> dict[str, Any]:
     """Return a CSV row's columns. Only an empty cell is absent; `NULL` is an ordinary text."""
     members: dict[str, Any] = {}
@@ -244,7 +253,7 @@ def _columns_from_cells(cells: dict[str, str], shape: type[msgspec.Struct]) -> d
 
 def _check_columns(columns: dict[str, Any], received_at: datetime) -> None:
     """Convert times to datetimes, and reject what the types can't check."""
-    for name in ("created_at", "churned_at", "updated_at"):
+    for name in TIME_COLUMNS:
         if columns.get(name) is not None:
             columns[name] = _instant(name, columns[name])
     if columns["updated_at"] > received_at + FURTHEST_AHEAD:
@@ -350,20 +359,9 @@ def _upsert(
     connection: psycopg.Connection, kind: EntityKind, rows: list[dict[str, Any]], batch_id: int
 ) -> int:
     """Write the rows that are newer than the stored ones; return how many were written."""
-    names = [field.name for field in msgspec.structs.fields(SHAPES[kind])] + ["canonical"]
-    table = sql.Identifier("staging", kind)
+    names = _copy_incoming(connection, kind, rows)
     key = sql.Identifier(names[0])
     columns = sql.SQL(", ").join(map(sql.Identifier, names))
-    connection.execute(
-        sql.SQL(
-            "create temporary table incoming on commit drop as select {} from {} with no data"
-        ).format(columns, table)
-    )
-    with connection.cursor().copy(
-        sql.SQL("copy pg_temp.incoming ({}) from stdin").format(columns)
-    ) as copy:
-        for row in rows:
-            copy.write_row([row[name] for name in names])
     return connection.execute(
         sql.SQL(
             "insert into {table} as stored ({columns}, batch_id) "
@@ -374,13 +372,78 @@ def _upsert(
             "where (excluded.updated_at, excluded.canonical) "
             "> (stored.updated_at, stored.canonical)"
         ).format(
-            table=table,
+            table=sql.Identifier("staging", kind),
             key=key,
             columns=columns,
             newer=sql.SQL(", ").join(sql.Identifier("excluded", name) for name in names),
         ),
         (batch_id,),
     ).rowcount
+
+
+def _copy_incoming(
+    connection: psycopg.Connection, kind: EntityKind, rows: list[dict[str, Any]]
+) -> list[str]:
+    """Copy rows into pg_temp.incoming, until the transaction ends; return its columns."""
+    names = [field.name for field in msgspec.structs.fields(SHAPES[kind])] + ["canonical"]
+    columns = sql.SQL(", ").join(map(sql.Identifier, names))
+    connection.execute(
+        sql.SQL(
+            "create temporary table incoming on commit drop as select {} from {} with no data"
+        ).format(columns, sql.Identifier("staging", kind))
+    )
+    with connection.cursor().copy(
+        sql.SQL("copy pg_temp.incoming ({}) from stdin").format(columns)
+    ) as copy:
+        for row in rows:
+            copy.write_row([row[name] for name in names])
+    return names
+
+
+@dataclass(frozen=True, slots=True)
+class TriedPart:
+    """What a load would do with a part: ``newer`` are the keys of the rows that it would write."""
+
+    part: Part
+    counts: Counts
+    rejected: list[tuple[int, Rejected]]
+    newer: list[str]
+
+
+def try_parts(
+    connection: psycopg.Connection, kind: EntityKind, source: Source
+) -> Iterator[TriedPart]:
+    """Validate a source and compare its rows with the stored ones as a load would; write nothing.
+
+    A row that stands in two parts counts in both.
+    """
+    erased, now = read_erased(connection), datetime.now(UTC)
+    key = sql.Identifier(SHAPES[kind].__struct_fields__[0])
+    with closing(_parts(source)) as parts:
+        for part in parts:
+            validated = [(row, validate_row(kind, row, now)) for row in part.rows]
+            kept = _without_erased(validated, erased)
+            rows = [outcome for _, outcome in kept if not isinstance(outcome, Rejected)]
+            rejected = [(row.number, why) for row, why in kept if isinstance(why, Rejected)]
+            with connection.transaction():
+                _copy_incoming(connection, kind, rows)
+                newer = connection.execute(
+                    sql.SQL(
+                        "select distinct i.{key} from pg_temp.incoming as i "
+                        "left join {table} as s on s.{key} = i.{key} where s.{key} is null "
+                        "or (i.updated_at, i.canonical) > (s.updated_at, s.canonical)"
+                    ).format(key=key, table=sql.Identifier("staging", kind))
+                ).fetchall()
+            suppressed = len(validated) - len(kept)
+            yield TriedPart(
+                part,
+                Counts(
+                    len(validated), len(newer), len(rows) - len(newer), suppressed,
+                    len(rejected), suppressed,
+                ),
+                rejected,
+                [one for (one,) in newer],
+            )  # fmt: skip
 
 
 def _parts(source: Source) -> Iterator[Part]:

@@ -62,7 +62,7 @@ class Intake:
         source: str,
         origins: Mapping[int, Origin] | None = None,
     ) -> None:
-        self._connection = connection
+        self.connection = connection
         self._origins = origins
         self._load_id = load_id
         self._source = source
@@ -91,18 +91,18 @@ class Intake:
         for _ in range(MAX_ATTEMPTS):
             self._add_partitions(validated.accepted)
             try:
-                with self._connection.transaction():
-                    ledger.hold_load(self._connection, self._load_id)
-                    newest = block_erasures(self._connection)
+                with self.connection.transaction():
+                    ledger.hold_load(self.connection, self._load_id)
+                    newest = block_erasures(self.connection)
                     if newest != (receipt.erased.newest if receipt.erased else 0):
                         raise _ErasedSinceError
-                    self._dropped_months = dropped_months(self._connection)
+                    self._dropped_months = dropped_months(self.connection)
                     counts = self._write(validated, receipt)
                     if in_transaction:
-                        in_transaction(self._connection)
+                        in_transaction(self.connection)
                     return counts
             except _ErasedSinceError:
-                self.erased = read_erased(self._connection)
+                self.erased = read_erased(self.connection)
                 receipt = replace(receipt, erased=self.erased)
                 validated = validate(receipt)
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
@@ -121,15 +121,15 @@ class Intake:
 
     def _write(self, validated: ValidatedChunk, receipt: Receipt) -> Counts:
         new, used, duplicates = validated.accepted, validated.used, validated.duplicates
-        landed = landed_and_dropped(self._connection, new, self._dropped_months)
+        landed = landed_and_dropped(self.connection, new, self._dropped_months)
         if self._expects_duplicates:
-            landed |= landed_before(self._connection, new)
+            landed |= landed_before(self.connection, new)
             self._expects_duplicates = bool(landed)
         if landed:
             used = used + new.sequences(sorted(landed))
             new = new.without(landed)
             duplicates += len(landed)
-        copy_rows(self._connection, _COPY_EVENTS, new.rows)
+        copy_rows(self.connection, _COPY_EVENTS, new.rows)
         counts = Counts(
             validated.received, len(new), duplicates,
             validated.suppressed.total(), len(validated.rejected), validated.suppressed_erased,
@@ -137,7 +137,7 @@ class Intake:
         unknown = unknown_members.rows_of(unknown_members.count_by_member(new.unknown.values()))
         instants = new.microseconds
         batch_seq = ledger.commit_batch(
-            self._connection,
+            self.connection,
             Batch(
                 receipt.batch_id, self._load_id, ledger.EVENTS, self._source,
                 validated.start, validated.end, validated.digest, receipt.at, counts,
@@ -147,20 +147,20 @@ class Intake:
             ),
         )  # fmt: skip
         write_rejected(
-            self._connection, batch_seq, receipt.at, validated.rejected, self._origins or {}
+            self.connection, batch_seq, receipt.at, validated.rejected, self._origins or {}
         )
         _write_rows(
-            self._connection,
+            self.connection,
             "copy staging.suppressed_events (batch_seq, event, day, suppressed) from stdin",
             [(batch_seq, event, day, n) for (event, day), n in validated.suppressed.items()],
         )
         _write_rows(
-            self._connection,
+            self.connection,
             'copy staging.used_sequences (batch_seq, producer, "sequence", day) from stdin',
             [(batch_seq, *sequence) for sequence in used],
         )
         _write_rows(
-            self._connection,
+            self.connection,
             "copy staging.unknown_members (batch_seq, event, path, name, events, nearest_known) "
             "from stdin",
             [(batch_seq, *row) for row in unknown],
@@ -171,7 +171,7 @@ class Intake:
         days = {microseconds // _DAY for microseconds in events.microseconds}
         months = {month_of(day * _DAY) for day in days} - self._months
         if months:
-            self._connection.execute("select staging.add_raw_partitions(%s)", (sorted(months),))
+            self.connection.execute("select staging.add_raw_partitions(%s)", (sorted(months),))
             self._months |= months
 
 

@@ -126,6 +126,18 @@ def resume_load(
     return None
 
 
+def abandon_interrupted(connection: psycopg.Connection, source: str) -> None:
+    """Give up the loads of a source whose loaders are gone, where the next one starts anew."""
+    unfinished = connection.execute(
+        "select load_id from staging.loads where source = %s and state in ('running', 'failed')",
+        (source,),
+    ).fetchall()
+    for (load_id,) in unfinished:
+        if _try_lock_load(connection, load_id):
+            end_load(connection, load_id, "abandoned", "it was interrupted")
+            release_load(connection, load_id)
+
+
 def hold_load(connection: psycopg.Connection, load_id: int) -> None:
     """Keep others from resuming the load until this transaction, which writes for it, ends."""
     connection.execute("select 1 from staging.loads where load_id = %s for share", (load_id,))

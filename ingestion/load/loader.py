@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
 from itertools import chain
+from typing import TypeVar
 
 import psycopg
 
@@ -31,6 +32,10 @@ from warehouse.errors import WarehouseError
 from warehouse.settings import settings
 
 HEAD_BYTES = 64 << 10
+# Is run in the transaction that lands the last chunk of a source, or in one of its own if the
+# source has none; not if the load is interrupted.
+AtEnd = Callable[[psycopg.Connection], object]
+T = TypeVar("T")
 # The landing thread wakes after every socket buffer, and each time waits up to this long for the
 # validating thread. With Python's default of 5 ms the server would be idle most of the time.
 SWITCH_SECONDS = 0.00001
@@ -80,12 +85,14 @@ def load(
     source: Source,
     progress: Callable[[int, Counts], None] | None = None,
     workers: Workers | None = None,
+    at_end: AtEnd | None = None,
 ) -> LoadResult:
     """Load a source of event lines.
 
     ``progress`` is called after each chunk with the position in the file and the counts of what
     was read; first with counts of 0 where a load resumes.
-    ``workers`` validate, by default as many as the machine has the cores for. Raises LoadError,
+    ``workers`` validate, by default as many as the machine has the cores for. ``at_end`` is run in
+    the transaction of the last chunk. Raises LoadError,
     SourceError or database.DatabaseError. Committed chunks stay, and the next load of the same
     source resumes after them.
     """
@@ -98,10 +105,11 @@ def load(
         if (source.size or 0) > CHUNKS_HERE * CHUNK_BYTES:
             # It will need them, so they start while it begins.
             pool.start()
-        head, blocks = _head(source)
+        head, blocks = _head(source) if source.resumes else (b"", source.blocks(0))
         load_key = (ledger.EVENTS, source.name, hashlib.sha256(head).digest())
         last = None
-        if load_id := ledger.resume_load(control, *load_key):
+        load_id = ledger.resume_load(control, *load_key) if source.resumes else None
+        if load_id:
             last = ledger.last_batch(control, load_id)
             if last and (blocks := _blocks_after(source, blocks, last, control, load_id)) is None:
                 load_id, last, blocks = None, None, source.blocks(0)
@@ -113,8 +121,10 @@ def load(
             if progress and last:
                 progress(source.position(), read)
             intake = Intake(data, load_id, source.name)
-            chunks = cut(blocks, offset)
-            with closing(_land_all(source, chunks, Receipts(control), intake, pool)) as landed:
+            chunks = marked(cut(blocks, offset), at_end)
+            with closing(
+                _land_all(source, chunks, Receipts(control), intake, pool, at_end)
+            ) as landed:
                 for position, counts in landed:
                     done += counts
                     read += counts
@@ -125,7 +135,8 @@ def load(
         except BaseException as error:
             # If the server is gone the load stays `running` without a loader and can be resumed.
             with suppress(psycopg.Error):
-                ledger.end_load(control, load_id, "failed", reason(error))
+                state = "failed" if source.resumes else "abandoned"
+                ledger.end_load(control, load_id, state, reason(error))
             if isinstance(error, psycopg.Error | WorkerEndedError):
                 # Not `from error`: Dagster would show the cause, whose details quote rows.
                 raise LoadError(_interrupted_message(source, error)) from None
@@ -135,12 +146,15 @@ def load(
 
 def _land_all(
     source: Source,
-    chunks: Iterator[RawChunk],
+    chunks: Iterator[tuple[RawChunk, bool]],
     receipts: Receipts,
     intake: Intake,
     workers: Workers,
+    at_end: AtEnd | None,
 ) -> Iterator[tuple[int, Counts]]:
     """Land the chunks in order, while others are read and validated.
+
+    The last one is marked if there is something to do ``at_end``.
 
     Yields the counts of each, and how far its file was read for it. What comes before an error,
     such as damage in the file, is landed before it is raised.
@@ -153,14 +167,18 @@ def _land_all(
         # At an error: a chunk that waits for the one that is being landed is not begun.
         stack.callback(landing.shutdown, cancel_futures=True)
         try:
-            for raw in chunks:
+            ended = False
+            for raw, ended in chunks:
                 receipt = receipts.next(intake.erased)
                 validated = workers.submit(raw, receipt)
-                before = landing.submit(_land, intake, before, raw, receipt, validated)
+                then = at_end if ended else None
+                before = landing.submit(_land, intake, before, raw, receipt, validated, then)
                 under_way.append((source.position(), before))
                 while len(under_way) > workers.count + 1:
                     position, counts = under_way.popleft()
                     yield position, counts.result()
+            if at_end and not ended:
+                landing.submit(run_alone, at_end, intake.connection).result()
         except Exception as error:
             failure = error
         for position, counts in under_way:
@@ -175,11 +193,39 @@ def _land(
     raw: RawChunk,
     receipt: Receipt,
     validated: Future[ValidatedChunk],
+    then: AtEnd | None,
 ) -> Counts:
     if before:
         # If that failed, so does this: a load is resumed after its last chunk, and would skip it.
         before.result()
-    return intake.land(validated.result(), receipt, partial(validate_raw, raw))
+    return intake.land(validated.result(), receipt, partial(validate_raw, raw), then)
+
+
+def marked(parts: Iterator[T], at_end: AtEnd | None) -> Iterator[tuple[T, bool]]:
+    """Yield each part of a source, and whether it is the last and there is something to do then.
+
+    Only then a part waits for the next one. What comes before an error is yielded before it is
+    raised.
+    """
+    if at_end is None:
+        yield from ((part, False) for part in parts)
+        return
+    waiting: list[T] = []
+    try:
+        for part in parts:
+            if waiting:
+                yield waiting.pop(), False
+            waiting.append(part)
+    except Exception:
+        yield from ((part, False) for part in waiting)
+        raise
+    yield from ((part, True) for part in waiting)
+
+
+def run_alone(at_end: AtEnd, connection: psycopg.Connection) -> None:
+    """Run what is to be done at the end of a source without parts."""
+    with connection.transaction():
+        at_end(connection)
 
 
 def _head(source: Source) -> tuple[bytes, Iterator[bytes]]:

@@ -41,7 +41,8 @@ class Source:
 
     ``blocks(offset)`` yields the bytes (decompressed, mapped) from an offset on. It may be called
     again unless the source ``reads_once``, like a pipe. ``position()`` returns how many bytes of
-    the file on disk have been read.
+    the file on disk have been read. An interrupted load of a source is resumed where it stopped,
+    unless ``resumes`` is False.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Source:
     size: int | None = None
     position: Callable[[], int] = int
     reads_once: bool = False
+    resumes: bool = True
 
 
 # The `opener` of `open`: opens a path with flags and returns a file descriptor.

@@ -31,6 +31,7 @@ from orchestration.cli.load_entities import load_entities
 from orchestration.cli.output import message, wants_json
 from orchestration.cli.plan import plan
 from orchestration.cli.psql import psql
+from orchestration.cli.pull import pull
 from orchestration.cli.query import query
 from orchestration.cli.rejected import rejected
 from orchestration.cli.serve import serve
@@ -47,6 +48,7 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "plan": plan,
         "load": load,
         "load-entities": load_entities,
+        "pull": pull,
         "rejected": rejected,
     },
     "Build, check and export": {

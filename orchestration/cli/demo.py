@@ -22,6 +22,8 @@ def demo(
 
     Running it again changes nothing.
     """
+    import shlex
+
     from orchestration.cli.demo_steps import run_demo, sign_in_link
 
     done = run_demo(verbose=verbose)
@@ -48,6 +50,10 @@ def demo(
         "",
         "Next",
         *(f"  {command:<42} {what}" for command, what in done.next_commands.items()),
+        "",
+        "An operational database to pull from, a CRM, is beside the warehouse",
+        f"  export CRM_DATABASE_URL={shlex.quote(done.crm_url)}",
+        "  warehouse pull crm --dry-run",
         json=json,
         notes=[] if json else ["", f"A link that signs you in to its API, once: {sign_in_link()}"],
     )

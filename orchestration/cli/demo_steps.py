@@ -16,6 +16,7 @@ from ingestion.load.ledger import EVENTS, Counts, finished_load
 from ingestion.load.loader import load
 from ingestion.load.workers import Workers
 from ingestion.sample import generate
+from ingestion.sample.crm import create_crm
 from ingestion.sample.timeline import SAMPLE_AS_OF, SAMPLE_MONTH
 from ingestion.sources.files import open_source
 from orchestration.cli.output import load_progress, step
@@ -42,6 +43,7 @@ class DemoResult:
     """What the demo made. ``rejected`` counts lines by reason, ``tables`` rows by name.
 
     ``story`` has sentences on what there is to see, each with a command that shows more.
+    ``crm_url`` is the URL of a CRM, a database beside the warehouse that can be pulled from.
     """
 
     lines: Counts
@@ -53,6 +55,7 @@ class DemoResult:
     checks_passed: int
     docs: Path
     keys: list[str]
+    crm_url: str
     next_commands: dict[str, str]
 
 
@@ -108,6 +111,8 @@ def run_demo(*, verbose: bool = False) -> DemoResult:
             results = checks.run_checks(docs=True)
         step("Exporting the marketing row")
         row = export_row()
+        step("Creating a CRM beside the warehouse")
+        crm_url = create_crm()
         return DemoResult(
             lines=_lines(connection),
             rejected=_rejected(connection),
@@ -118,6 +123,7 @@ def run_demo(*, verbose: bool = False) -> DemoResult:
             checks_passed=sum(result.passed for result in results),
             docs=checks.docs_page(),
             keys=example_keys(),
+            crm_url=crm_url,
             next_commands=NEXT_COMMANDS,
         )
 

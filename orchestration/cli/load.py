@@ -183,7 +183,7 @@ def _emit_dry_runs(runs: list[DryRun], json: bool) -> None:
         *(
             line
             for run in runs
-            for line in (f"The first events of {run.source}:", *map(_shortened, run.envelopes))
+            for line in (f"The first events of {run.source}:", *map(shortened, run.envelopes))
             if run.envelopes
         ),
         json=json,
@@ -198,7 +198,7 @@ def _emit_dry_runs(runs: list[DryRun], json: bool) -> None:
     )
 
 
-def _shortened(line: str) -> str:
+def shortened(line: str) -> str:
     """Return a line for people; --json shows all of it."""
     return line if len(line) <= MOST_SHOWN else f"{line[:MOST_SHOWN]}…"
 

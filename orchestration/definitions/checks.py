@@ -8,6 +8,7 @@ import dagster as dg
 
 from expectations.checks import SEVERITIES, CheckResult, docs_page, run_checks, suite_content
 from orchestration.definitions.marketing_row import ROW
+from orchestration.definitions.sources import freshness_results as pull_results
 from orchestration.definitions.timetable import parents
 from orchestration.operations.collecting import LAG_LIMIT, described, is_behind, spooled
 from orchestration.operations.freshness import ROW_LIMIT, Freshness, mart_ages, mart_limit, row_age
@@ -178,6 +179,7 @@ CHECKS = [boundary_checks, stats_checks, staging_checks, freshness_checks, colle
 def monitoring_results() -> Iterator[dg.AssetCheckResult]:
     """Run the checks that are independent of builds; freshness only after the first build."""
     yield from collector_results()
+    yield from pull_results()
     yield from suite_results("landed_volume", "staging_columns")
     with suppress(NothingBuiltError):
         yield from freshness_results()

@@ -13,6 +13,7 @@ from orchestration.definitions.replay import replay_job
 from orchestration.definitions.run_failures import SENSORS
 from orchestration.definitions.scheduled_runs import JOBS
 from orchestration.definitions.schedules import SCHEDULES, dropped_files
+from orchestration.definitions.sources import SOURCES
 from orchestration.definitions.verification import verification, verification_checks
 from warehouse import process
 
@@ -20,9 +21,15 @@ from warehouse import process
 process.isolate()
 
 defs = dg.Definitions(
-    assets=[drop_folder, *DBT_ASSETS, analytics_platform_stats, *BOOKKEEPING],
-    asset_checks=[*CHECKS, verification_checks],
-    jobs=[landing, replay_job, expiry, verification, *JOBS],
+    assets=[
+        drop_folder,
+        *DBT_ASSETS,
+        analytics_platform_stats,
+        *BOOKKEEPING,
+        *(one.assets for one in SOURCES),
+    ],
+    asset_checks=[*CHECKS, verification_checks, *(one.check for one in SOURCES)],
+    jobs=[landing, replay_job, expiry, verification, *JOBS, *(one.job for one in SOURCES)],
     schedules=SCHEDULES,
     sensors=[dropped_files, *SENSORS],
     resources={"dbt": dbt_resource()},

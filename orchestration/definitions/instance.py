@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from ingestion.sources.postgres.declared import configured_sources
 from warehouse import database, private_files
 from warehouse.settings import settings
 
@@ -21,7 +22,8 @@ def instance_config() -> dict[str, Any]:
         # queue for each other, so that there is room beside them to load, expire and monitor.
         "concurrency": {
             "pools": {"granularity": "run", "default_limit": 1},
-            "runs": {"max_concurrent_runs": 6},
+            # One for each source that is pulled: one that hangs leaves the others room.
+            "runs": {"max_concurrent_runs": 6 + len(configured_sources()[0])},
         },
         # A person waits for the run of one check: the default is 5 seconds.
         "run_coordinator": {

@@ -11,6 +11,7 @@ from ingestion.load.entities import EntityKind
 from ingestion.sources.drop_folder import Dropped, load_dropped
 from orchestration.definitions.dbt_assets import OWNERS
 from orchestration.definitions.replay import waiting_metadata
+from orchestration.definitions.sources import SOURCES
 from orchestration.definitions.timetable import EVERYTHING, shown
 from orchestration.operations.notifications import note_quarantined_file
 from warehouse.settings import settings
@@ -18,7 +19,7 @@ from warehouse.settings import settings
 STAGING = {
     "raw_events": "One row per accepted event, as it was sent but without the IP.",
     "event_batches": "The ledger: one row per committed batch, numbered in commit order.",
-    "loads": "One row per load of a file.",
+    "loads": "One row per load of a file, or pull of a stream.",
     "used_sequences": "Sequence numbers of lines that were not accepted, by producer.",
     "rejected_events": "The quarantine: rejected lines and why. The job `replay` loads them again.",
     "unknown_members": "Members of events that the tracking plan does not know, by batch.",
@@ -28,6 +29,7 @@ STAGING = {
     "documents": "The current version of each document.",
 }
 
+PULLED = [key for one in SOURCES for key in one.assets.keys]
 KEPT_FRESH_BY = f"job landing, as files come (sensor dropped_files); {shown(EVERYTHING)}"
 KINDS = {kind.value for kind in EntityKind}
 
@@ -42,6 +44,8 @@ KINDS = {kind.value for kind in EntityKind}
             group_name="staging",
             owners=OWNERS,
             metadata={"kept_fresh_by": KEPT_FRESH_BY},
+            # Each pull is in the ledger; whether a stream is of events its database says.
+            deps=PULLED if name == "event_batches" else (),
         )
         for name, description in STAGING.items()
     ],

@@ -16,6 +16,7 @@ from orchestration.definitions.scheduled_runs import (
     traffic,
     watch,
 )
+from orchestration.definitions.sources import SOURCES
 from orchestration.definitions.timetable import EVERYTHING, MARKETING_ROW, OPERATIONS, TRAFFIC
 from orchestration.definitions.verification import verification
 from warehouse.settings import settings
@@ -71,6 +72,15 @@ SCHEDULES = [
         verification, "15 4 * * *", "Shows that the marts equal a rebuild, every day at 04:15."
     ),
     _schedule(watch, "7-59/10 * * * *", "Keeps the monitoring checks fresh, every 10 minutes."),
+    *(
+        # Shortly before the marketing row is built.
+        _schedule(
+            one.job,
+            "8-59/10 * * * *",
+            f"Keeps the rows of {one.source.name} fresh, every 10 minutes.",
+        )
+        for one in SOURCES
+    ),
 ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 
 import msgspec
@@ -16,6 +17,8 @@ from ingestion.contract.tracking_plan import Member, tracking_plan
 from ingestion.load import ledger
 from ingestion.load.entities import SHAPES
 from ingestion.privacy.name_forms import ERASED
+from ingestion.sources.files import SourceError
+from ingestion.sources.postgres.declared import declared_sources
 from orchestration.operations.build import DBT_PROJECT
 from warehouse.sql_files import read_sql
 
@@ -77,6 +80,7 @@ def reserved_ids() -> frozenset[str]:
     for kind, shape in SHAPES.items():
         words.update((kind.value, *_of_shape(shape)))
     words.update(reason.value for reason in Reason)
+    words.update(_of_sources())
     for file in DBT_PROJECT.glob("seeds/*.csv"):
         for row in csv.DictReader(file.read_text("utf-8").splitlines()):
             words.update(row[column] for column in ("site", "medium") if row.get(column))
@@ -86,6 +90,16 @@ def reserved_ids() -> frozenset[str]:
 def names_in_rows(connection: psycopg.Connection) -> set[str]:
     """Return the names of tables, columns, functions, checks and jobs that rows may hold."""
     return {name for (name,) in connection.execute(read_sql(__file__, "names_in_rows"))}
+
+
+def _of_sources() -> Iterator[str]:
+    """Yield the names by which the ledger knows what was pulled."""
+    # A folder of sources that can't be read says so when something is pulled.
+    with suppress(SourceError):
+        for source, folder in declared_sources().items():
+            yield source
+            for file in folder.glob("*.sql"):
+                yield from (file.stem, f"{source}/{file.stem}")
 
 
 def _of_members(members: dict[str, Member]) -> Iterator[str]:

@@ -19,6 +19,7 @@ from tests.bench.loading import memory_and_disk, throughput, validating
 from tests.bench.mixed import MIX
 from tests.bench.operations import api_calls
 from tests.bench.place import Place, own_place
+from tests.bench.pulling import pulling
 from tests.bench.serving import serving
 from tests.bench.starting import help_page
 
@@ -34,6 +35,7 @@ class Sizes:
     marts: tuple[int, int, int] = (1_000_000, 200_000, 2_000_000)
     calls_a_day: int = 50_000
     crowds: tuple[int, float] = (50_000, 1)
+    pulled: tuple[int, int, int] = (400_000, 200_000, 2_000_000)
     collected: tuple[int, int] = (50_000, 4_000)
     serving: tuple[int, int] = (4_000, 1_000_000)
 
@@ -46,6 +48,7 @@ QUICK = Sizes(
     marts=(5_000, 5_000, 20_000),
     calls_a_day=1_000,
     crowds=(2_000, 0.02),
+    pulled=(10_000, 10_000, 20_000),
     collected=(2_000, 100),
     serving=(320, 10_000),
 )
@@ -74,6 +77,7 @@ def _measure(place: Place, sizes: Sizes) -> Iterator[Figure]:
     yield from throughput(place, sizes.throughput)
     yield from validating(place, sizes.throughput)
     yield from memory_and_disk(place, *sizes.memory)
+    yield from pulling(place, *sizes.pulled)
     yield from collecting(place, *sizes.collected)
     yield from builds(place, *sizes.history)
     yield from scheduled_run(place, sizes.scheduled)

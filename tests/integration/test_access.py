@@ -82,6 +82,7 @@ TABLES: dict[str, dict[str, str]] = {
     "staging.raw_events": {LOADER: "insert", TRANSFORMER: "select"},
     "staging.loads": {LOADER: "select insert", TRANSFORMER: "select"},
     "staging.event_batches": {LOADER: "select insert", TRANSFORMER: "select"},
+    "staging.source_cursors": {LOADER: "select insert update"},
     "staging.rejected_events": {LOADER: "insert"},
     "staging.suppressed_events": {LOADER: "insert", TRANSFORMER: "select"},
     "staging.used_sequences": {LOADER: "insert", TRANSFORMER: "select"},

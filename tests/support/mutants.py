@@ -29,6 +29,7 @@ PARTS = (
     "ingestion",
     "expectations",
     "orchestration",
+    "sources",
     "dbt_project",
     "tests",
     "pyproject.toml",
@@ -54,6 +55,7 @@ OPERATIONS = "dbt_project/models/marts/operations/"
 PERCENTILE = FUNCTIONS + "percentile.sql"
 POLICY_STATEMENTS = FUNCTIONS + "policy_statements.sql"
 GRANTED = FUNCTIONS + "granted.sql"
+SOURCES = "ingestion/sources/postgres/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -472,6 +474,30 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "views of marts show what their owner sees": (
         Edit("dbt_project/macros/views.sql", "security_invoker = true", "security_invoker = false"),
     ),
+    "a pull goes on from its snapshot, whatever was open then": (
+        Edit(
+            SOURCES + "session.py",
+            "since = min(filter(None, (asked_at, oldest)))",
+            "since = asked_at",
+        ),
+    ),
+    "a pull asks what is open after its snapshot": (
+        Edit(
+            SOURCES + "session.py",
+            "        self.open = _open_transactions(connection, source)\n"
+            '        connection.execute("begin isolation level repeatable read read only")\n',
+            '        connection.execute("begin isolation level repeatable read read only")\n'
+            '        connection.execute("select pg_sleep(0.3) from pg_class limit 1")\n'
+            "        self.open = _open_transactions(connection, source)\n",
+        ),
+    ),
+    "the cursor moves before the rows have landed": (
+        Edit(
+            "ingestion/load/loader.py",
+            "yield from ((part, False) for part in waiting)\n        raise",
+            "yield from ((part, True) for part in waiting)\n        raise",
+        ),
+    ),
     "everybody may go on doing what they may by default": (
         Edit(GRANTED, "        a.grantee = 0\n        or r.rolname", "        r.rolname"),
     ),
@@ -485,6 +511,8 @@ OF_TRAFFIC = "tests/integration/test_traffic.py::test_"
 OF_OPERATIONS = "tests/integration/test_operations.py::test_"
 OF_LOCKS = "tests/integration/test_locks.py::test_"
 OF_ACCESS = "tests/integration/test_access.py::test_"
+OF_PULLS = "tests/integration/test_pull.py::test_"
+OF_RACES = "tests/properties/test_pull_races.py::test_"
 NEAREST = {
     AI_USAGE: OF_AI_USAGE,
     CLIENTS: OF_CLIENTS,
@@ -493,6 +521,8 @@ NEAREST = {
     "dbt_project/macros/traffic.sql": OF_TRAFFIC,
     "dbt_project/macros/": OF_BUILDS,
     FUNCTIONS: OF_BUILDS,
+    "ingestion/load/": OF_PULLS,
+    SOURCES: OF_RACES,
 }
 # In the order of their running time; a fault is caught by the first that fails.
 TESTS = (
@@ -527,6 +557,8 @@ TESTS = (
     OF_BUILDS + "a_changed_model_is_rebuilt_and_so_are_its_descendants_and_no_other",
     OF_BUILDS + "a_killed_build_leaves_rows_and_offsets_in_step_and_started_again_ends_like_an_"
     "unbroken_one[int_platform_activity_daily-rows-stored]",
+    OF_PULLS + "a_stream_that_breaks_off_moves_no_cursor",
+    OF_RACES + "every_row_is_an_event_once_and_compare_finds_what_was_deleted[6-False]",
     OF_BUILDS + "a_failing_test_stops_what_is_downstream_and_nothing_else[False]",
 )  # fmt: skip
 

@@ -23,6 +23,8 @@ grant select, insert, update (state, error, ended_at) on staging.loads to wareho
 
 grant select, insert on staging.event_batches to warehouse_loader;
 
+grant select, insert, update on staging.source_cursors to warehouse_loader;
+
 grant insert on
     staging.rejected_events,
     staging.suppressed_events,

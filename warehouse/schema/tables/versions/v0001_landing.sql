@@ -61,7 +61,7 @@ comment on table staging.loads is
 'One row per load of a file. The next load of the same source resumes a running or failed load whose loader is gone, or abandons it if the source has other content by then.';
 comment on column staging.loads.kind is 'What was loaded: events, or the entity (clients, units, users, documents).';
 comment on column staging.loads.source is
-'The absolute path, - for standard input, or collector for events that came over HTTP.';
+'The absolute path, - for standard input, collector for events that came over HTTP, or the stream of an operational database (crm/leads).';
 comment on column staging.loads.head_digest is
 'SHA-256 of the first 64 KiB that were read (decompressed, mapped): identifies the content of a source. Of the collector, SHA-256 of the segment''s name.';
 
@@ -135,6 +135,30 @@ comment on column staging.event_batches.erased_by is
 
 create index event_batches_erasures on staging.event_batches (batch_seq) where kind = 'erasure';
 create index event_batches_erased on staging.event_batches (erased_by) where erased_by is not null;
+
+-- What was pulled from operational databases.
+
+create table staging.source_cursors (
+    source text not null,
+    stream text not null,
+    asked_at timestamptz not null,
+    open_since timestamptz not null,
+    prepared jsonb not null default '{}',
+    complete_until timestamptz,
+    pulled_at timestamptz not null default clock_timestamp(),
+    primary key (source, stream)
+);
+
+comment on table staging.source_cursors is
+'How far each stream of an operational database was read. Written in the transaction that lands the last rows of a pull.';
+comment on column staging.source_cursors.asked_at is
+'When the last pull took its snapshot, by the source''s clock.';
+comment on column staging.source_cursors.open_since is
+'When the oldest transaction began that was open then, prepared ones aside; asked_at if none was.';
+comment on column staging.source_cursors.prepared is
+'The prepared transactions of then, each with the earliest time at which it may have begun.';
+comment on column staging.source_cursors.complete_until is
+'All rows with an earlier time have been read; NULL if none is certain. The next pull reads from here, less the overlap.';
 
 -- Lines that were rejected or suppressed.
 

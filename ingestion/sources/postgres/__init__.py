@@ -1,0 +1,1 @@
+"""Pulls rows of operational PostgreSQL databases: new rows become events and entities."""
