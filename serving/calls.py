@@ -19,6 +19,8 @@ logger = logging.getLogger("warehouse.api")
 
 # A killed process loses the calls of this time.
 WRITE_SECONDS = 10
+# How many calls without a valid key are kept in this time: anybody can make as many as they like.
+MOST_WITHOUT_KEY = 20
 # Not pages of the dashboard, their files and signing in.
 COUNTED = ("/v1/", "/marketing/")
 
@@ -30,14 +32,27 @@ class Calls:
         self._spool = spool
         self._events = OwnEvents("warehouse.api")
         self._segments = OwnSegments(spool, limit_bytes)
+        self._without_key = 0
         self._problem = ""
 
     def count(
-        self, endpoint: str, method: str, status: int, seconds: float, error: str | None
+        self,
+        endpoint: str,
+        method: str,
+        status: int,
+        seconds: float,
+        error: str | None,
+        *,
+        has_key: bool,
     ) -> None:
         """Count an answered call. The endpoint is the declared one, without values of its path."""
         if not endpoint.startswith(COUNTED) or method not in HTTPMethod.__members__:
             return
+        if not has_key:
+            self._without_key += 1
+            if self._without_key > MOST_WITHOUT_KEY:
+                self._events.drop()
+                return
         properties = {
             "endpoint": endpoint,
             "method": method,
@@ -54,6 +69,7 @@ class Calls:
 
     async def write(self) -> None:
         """Write what was counted; what can't be written waits. Without a collector all waits."""
+        self._without_key = 0
         if await asyncio.to_thread(read_state, self._spool) == UNKNOWN:
             self._note("no collector lands events from this spool")
             return

@@ -76,6 +76,7 @@ class AccessLog:
         except Exception:
             # It is answered further out.
             status = status or 500
+            scope.setdefault("state", {}).setdefault("error", "failed")
             raise
         finally:
             seconds = time.perf_counter() - started
@@ -89,7 +90,14 @@ class AccessLog:
                 state.get("key_id", "-"),
             )
             if endpoint and status:
-                self._calls.count(endpoint, scope["method"], status, seconds, state.get("error"))
+                self._calls.count(
+                    endpoint,
+                    scope["method"],
+                    status,
+                    seconds,
+                    state.get("error"),
+                    has_key="key_id" in state,
+                )
 
 
 def _endpoint(scope: Scope) -> str | None:

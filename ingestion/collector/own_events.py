@@ -46,16 +46,16 @@ class OwnEvents:
         self._lines: list[bytes] = []
 
     def add(self, name: str, properties: Mapping[str, Any]) -> None:
-        """Add an event of now. Where too many wait it is dropped, and the next one says so."""
+        """Add an event of now, or drop it where too many wait."""
+        if len(self._lines) >= MOST_UNWRITTEN:
+            self.drop()
+            return
         context: dict[str, Any] = {
             "source": "runtime",
             "producer": self._producer,
             "sequence": self._sequence,
         }
         self._sequence += 1
-        if len(self._lines) >= MOST_UNWRITTEN:
-            self._dropped += 1
-            return
         if self._dropped:
             context["dropped"], self._dropped = self._dropped, 0
         event = {
@@ -66,6 +66,11 @@ class OwnEvents:
             "properties": properties,
         }
         self._lines.append(_encode(event))
+
+    def drop(self) -> None:
+        """Number an event that is dropped; the next one that is added says how many were."""
+        self._sequence += 1
+        self._dropped += 1
 
     def add_metrics(self, server: str, metrics: Mapping[str, float]) -> None:
         """Add a `system_metric` for each metric of a server."""

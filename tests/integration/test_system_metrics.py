@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -102,6 +103,10 @@ def test_what_the_warehouse_measures_of_itself_is_in_the_marts_of_operations(
             ),
             what="the calls have landed",
         )
+        # What comes last is written as the API stops.
+        monkeypatch.setattr(calls, "WRITE_SECONDS", 60)
+        time.sleep(0.4)
+        assert api.get("/v1/marts/api_errors?limit=x", "ann").status_code == 400
     until_landed()
 
     found = latest(owner)
@@ -122,6 +127,7 @@ def test_what_the_warehouse_measures_of_itself_is_in_the_marts_of_operations(
         ("/v1/marts", "GET", 200, None, "_platform"),
         ("/v1/marts", "GET", 401, "unauthorized", "_platform"),
         ("/v1/marts/{mart}", "GET", 404, "not_found", "_platform"),
+        ("/v1/marts/api_errors", "GET", 400, "bad_request", "_platform"),
     ]
     assert rows(
         owner,
@@ -138,7 +144,11 @@ def test_what_the_warehouse_measures_of_itself_is_in_the_marts_of_operations(
         owner,
         "select endpoint, sum(total_calls)::int, sum(error_calls)::int "
         "from marts.api_performance_hourly group by endpoint order by endpoint",
-    ) == [("/v1/marts", 2, 1), ("/v1/marts/{mart}", 1, 1)]
+    ) == [
+        ("/v1/marts", 2, 1),
+        ("/v1/marts/api_errors", 1, 1),
+        ("/v1/marts/{mart}", 1, 1),
+    ]
     # Each producer's numbers are without gaps.
     assert rows(
         owner,

@@ -196,11 +196,11 @@ def test_calls_wait_for_a_collector_and_for_room(
         return [event["properties"] for event in found]
 
     with caplog.at_level(logging.WARNING, "warehouse.api"):
-        calls.count("/v1/marts", "GET", 200, 0.0123456, None)
-        calls.count("/v1/marts", "GET", 401, 0.001, "unauthorized")
+        calls.count("/v1/marts", "GET", 200, 0.0123456, None, has_key=True)
+        calls.count("/v1/marts", "GET", 401, 0.001, "unauthorized", has_key=False)
         # Neither pages nor methods that there are not.
-        calls.count("/dashboard/{page}", "GET", 200, 1, None)
-        calls.count("/v1/marts", "BREW", 405, 1, None)
+        calls.count("/dashboard/{page}", "GET", 200, 1, None, has_key=True)
+        calls.count("/v1/marts", "BREW", 405, 1, None, has_key=True)
         assert written() == written() == []
         assert [record.message for record in caplog.records] == [
             "The API's own calls are not recorded meanwhile: no collector lands events from this "
@@ -214,6 +214,22 @@ def test_calls_wait_for_a_collector_and_for_room(
         ]
         assert written() == []
         calls = Calls(tmp_path, 10)
-        calls.count("/v1/marts", "GET", 200, 0, None)
+        calls.count("/v1/marts", "GET", 200, 0, None, has_key=True)
         assert written() == []
         assert "the spool is full" in caplog.records[-1].message
+
+
+def test_calls_without_a_key_are_few_whoever_makes_them(tmp_path: Path) -> None:
+    write_state(tmp_path, "up")
+    calls = Calls(tmp_path, 1 << 20)
+    for _ in range(2):
+        for _ in range(100):
+            calls.count("/v1/marts", "GET", 401, 0.001, "unauthorized", has_key=False)
+        calls.count("/v1/marts", "GET", 200, 0.001, None, has_key=True)
+        asyncio.run(calls.write())
+    for segment in segments(tmp_path, CLOSED):
+        events = [json.loads(line) for _, line in records(segment.path.read_bytes())]
+        statuses = [event["properties"]["status_code"] for event in events]
+        assert statuses == [401] * 20 + [200]
+        # What is not kept is known.
+        assert events[-1]["context"]["dropped"] == 80
