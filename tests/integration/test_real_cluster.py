@@ -7,7 +7,9 @@ schemas of the warehouse these tests drop. `make test-deep` runs them with a sta
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import subprocess
 import tempfile
 import threading
 from collections import Counter
@@ -25,9 +27,7 @@ from ingestion.sources.files import open_source
 from orchestration.operations.verify import verify
 from tests.conftest import Server, settings_of
 from tests.integration.test_access import OF_ANALYSTS, OF_TENANTS
-from tests.support.building import (
-    build_at,
-)
+from tests.support.building import build_at, rows_of_models
 from tests.support.clusters import (
     assert_equal,
     assert_placed,
@@ -41,8 +41,9 @@ from tests.support.clusters import (
 from tests.support.lines import clean_file, rows, value
 from tests.support.people import people
 from tests.support.processes import finish, start
+from warehouse import embedded
 from warehouse.schema.migrate import migrate
-from warehouse.settings import settings
+from warehouse.settings import PROJECT_DIR, Settings, settings
 
 # A user of the sample.
 SOMEONE = "user-0001"
@@ -115,6 +116,40 @@ def warehouse_beside(
         settings.cache_clear()
 
     return beside
+
+
+def test_what_a_move_copies_is_enough_to_build_the_same(
+    cluster: psycopg.Connection,
+    warehouse_beside: Callable[[], AbstractContextManager[psycopg.Connection]],
+    tmp_path: Path,
+) -> None:
+    """By the commands of docs/scaling.md."""
+    page = (PROJECT_DIR / "docs" / "scaling.md").read_text("utf-8")
+    (command,) = re.findall(r"pg_dump \"\$OLD\" (.*?) > staging.sql", page, re.DOTALL)
+    options = command.replace("\\", "").replace("'", "").split()
+    assert options.count("-t") > 8
+    with warehouse_beside() as old:
+        for as_of in tenants_in_two_parts(tmp_path):
+            build_at(as_of)
+        expected = rows_of_models(old)
+        dumped = subprocess.run(
+            [embedded.program("pg_dump"), url_of_server(settings()), *options],
+            check=True, capture_output=True,
+        ).stdout  # fmt: skip
+    months = "select array(select generate_series('2026-01-01'::date, now(), '1 month')::date)"
+    cluster.execute("select staging.add_raw_partitions(%s)", (value(cluster, months),))
+    subprocess.run(
+        [embedded.program("psql"), url_of_server(settings()), "--quiet", "--single-transaction",
+         "--set", "ON_ERROR_STOP=on"],
+        check=True, input=dumped, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    build_at(as_of)
+    assert rows_of_models(cluster) == expected
+
+
+def url_of_server(current: Settings) -> str:
+    assert current.server_url is not None
+    return current.server_url.get_secret_value()
 
 
 def test_on_a_cluster_each_event_lands_once_from_loads_side_by_side(
