@@ -40,7 +40,7 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/sqlfluff lint --processes 2 dbt_project/models dbt_project/functions dbt_project/tests dbt_project/analyses
 	$(BIN)/sqlfluff lint --templater raw warehouse/schema/functions warehouse/schema/tables warehouse/schema/access/grants warehouse/schema/access/policies.sql
-	$(BIN)/sqlfluff lint --templater placeholder ingestion/sources/postgres sources/postgres orchestration expectations serving warehouse/sql warehouse/schema/access/sql
+	$(BIN)/sqlfluff lint --templater placeholder ingestion/sources/sql ingestion/sources/postgres sources/postgres orchestration expectations serving warehouse/sql warehouse/schema/sql warehouse/schema/access/sql
 
 format: $(VENV)/installed
 	$(BIN)/ruff format .

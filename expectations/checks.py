@@ -141,7 +141,7 @@ def forget_old_results(connection: psycopg.Connection) -> int:
     return connection.execute(
         "delete from warehouse.check_results as r "
         "where r.checked_at < now() - make_interval(days => %s) and exists ("
-        "select from warehouse.check_results as later "
+        "select 1 from warehouse.check_results as later "
         "where later.check_name = r.check_name and later.checked_at > r.checked_at)",
         (RESULT_DAYS,),
     ).rowcount

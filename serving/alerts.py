@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from orchestration.operations.alerts import Action, AlertError, UnknownAlertError, act
 from orchestration.operations.status import NothingBuiltError
-from serving.answers import cache_headers, json_answer, read_page
+from serving.answers import cache_headers, json_answer
 from serving.callers import Caller, check_analyst
 from serving.catalogue import Mart
 from serving.connections import database_away
@@ -50,8 +50,6 @@ def router_of(mart: Mart) -> APIRouter:
         given: Annotated[AlertParameters, Query()],
     ) -> Response:
         """List open alerts, or all of them, the newest first."""
-        service = service_of(request)
-        caller.check(mart)
         query = MartQuery(
             mart,
             tuple(mart.columns),
@@ -59,8 +57,7 @@ def router_of(mart: Mart) -> APIRouter:
             order=(Order("created_at", descending=True),),
             limit=MOST_ROWS,
         )
-        state = await service.states.of(ALERTS)
-        page = await read_page(service.connections, caller, query, state)
+        page = await service_of(request).page(caller, query)
         return json_answer(page, cache_headers(None))
 
     def action(taken: Action, verb: str) -> None:

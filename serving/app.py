@@ -50,12 +50,16 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         lifespan=lifespan,
-        routes=[*docs.routes(), *site.routes(service.marts)],
+        # In the order in which they are looked for: what is asked for most comes first.
+        routes=[
+            mart_endpoints.route_of(service.marts),
+            *site.routes(service.marts),
+            *docs.routes(),
+        ],
     )
     app.state.service = service
     app.include_router(marketing.router)
     app.include_router(mart_endpoints.router_of(service.marts))
-    app.router.routes.append(mart_endpoints.route_of(service.marts))
     app.include_router(reports.router)
     app.include_router(sign_in.router)
     app.include_router(alerts.router_of(service.marts[alerts.ALERTS]))
@@ -74,7 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(CorsOf, path=marketing.PATH, origins=settings.marketing_origins)
     app.add_middleware(CompressForPeople)
     app.add_middleware(SafeHeaders)
-    app.add_middleware(AccessLog)
+    app.add_middleware(AccessLog, calls=service.calls)
     return app
 
 
@@ -114,53 +118,56 @@ def _given(schema: dict[str, Any]) -> dict[str, Any]:
     return schema | {"anyOf": kinds} if kinds else schema
 
 
-async def _refused(_: Request, error: ApiError) -> Response:
+async def _refused(request: Request, error: ApiError) -> Response:
+    request.state.error = error.error
     return error.response()
 
 
-async def _invalid_call(_: Request, error: RequestValidationError) -> Response:
+async def _invalid_call(request: Request, error: RequestValidationError) -> Response:
     first = error.errors()[0]
-    return _invalid(first, first["loc"][1:])
+    return await _refused(request, _invalid(first, first["loc"][1:]))
 
 
-async def _invalid_parameters(_: Request, error: ValidationError) -> Response:
+async def _invalid_parameters(request: Request, error: ValidationError) -> Response:
     first = error.errors(include_url=False)[0]
-    return _invalid(first, first["loc"])
+    return await _refused(request, _invalid(first, first["loc"]))
 
 
-def _invalid(first: Mapping[str, Any], place: Sequence[int | str]) -> Response:
-    """Answer a wrong parameter with what would be right."""
+def _invalid(first: Mapping[str, Any], place: Sequence[int | str]) -> ApiError:
+    """Return the answer to a wrong parameter: what would be right."""
     name = ".".join(str(part) for part in place if not isinstance(part, int))
     match first["type"]:
         case "extra_forbidden":
-            answer = bad_request(
+            return bad_request(
                 f"There is no parameter `{name}` here.", "/openapi.json lists those there are."
             )
         case "literal_error" | "enum":
-            answer = bad_request(
+            return bad_request(
                 f"`{name}` has an unknown value.",
                 f"It may be {first['ctx']['expected']}.",
             )
         case "missing":
-            answer = bad_request(f"`{name}` is missing.")
+            return bad_request(f"`{name}` is missing.")
         case _:
             message = first["msg"].removeprefix("Value error, ")
-            answer = bad_request(f"`{name}`: {message}." if name else f"{message}.")
-    return answer.response()
+            return bad_request(f"`{name}`: {message}." if name else f"{message}.")
 
 
-async def _not_served(_: Request, error: HTTPException) -> Response:
+async def _not_served(request: Request, error: HTTPException) -> Response:
     if error.status_code == 404:
-        return not_found(
+        answer = not_found(
             "There is nothing at this address.", "/openapi.json lists what there is."
-        ).response()
-    answer = ApiError(
-        error.status_code, "not_allowed", str(error.detail), headers=error.headers or {}
-    )
-    return answer.response()
+        )
+    else:
+        answer = ApiError(
+            error.status_code, "not_allowed", str(error.detail), headers=error.headers or {}
+        )
+    return await _refused(request, answer)
 
 
-async def _failed(_: Request, error: Exception) -> Response:
+async def _failed(request: Request, error: Exception) -> Response:
     """Answer a fault of ours, without what it says: it may quote rows."""
     logger.error("a request failed: %s", type(error).__name__)
-    return ApiError(500, "failed", "The API failed to answer.", "See its log.").response()
+    return await _refused(
+        request, ApiError(500, "failed", "The API failed to answer.", "See its log.")
+    )

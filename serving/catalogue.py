@@ -245,7 +245,7 @@ def _unit(name: str, type: Type) -> str | None:
 
 
 # How `window_on` names the columns of a period: builds and the API mean the same one.
-_MONTH = re.compile(r"to_date\((\w+), 'YYYY-MM'\)").fullmatch
+_MONTH = re.compile(r"make_date\(left\((\w+), 4\)::integer, right\(\1, 2\)::integer, 1\)").fullmatch
 _DAY_OF = re.compile(r"\((\w+) at time zone 'utc'\)::date").fullmatch
 _YEAR_AND_MONTH = re.compile(r"make_date\((\w+), (\w+), 1\)").fullmatch
 

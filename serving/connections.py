@@ -9,6 +9,7 @@ from __future__ import annotations
 import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import anyio
@@ -22,12 +23,14 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 from serving.errors import ApiError, bad_request, forbidden, unavailable
 from warehouse import database, session
 
+# A browser asks for as many tiles of a page at once: connecting would take longer than answering.
+READY_CONNECTIONS = 6
 # How long a request waits for a free connection, and for a new one while the database is away.
 WAIT_SECONDS = 3
 # The role comes last: what follows has its rights alone.
 _ENTER = (
-    "select set_config('transaction_read_only', 'on', true), "
-    "set_config('statement_timeout', %s, true), set_config('role', %s, true)"
+    b"select set_config('transaction_read_only', 'on', true), "
+    b"set_config('statement_timeout', $1, true), set_config('role', $2, true)"
 )
 
 
@@ -52,7 +55,7 @@ class Connections:
         self._pool = AsyncConnectionPool(
             url,
             kwargs=session.parameters(url) | {"application_name": "warehouse api"},
-            min_size=1,
+            min_size=min(READY_CONNECTIONS, most),
             max_size=most,
             timeout=WAIT_SECONDS,
             reconnect_timeout=WAIT_SECONDS,
@@ -76,8 +79,7 @@ class Connections:
 
         All is sent at once, without `begin` and `rollback`: what is sent before a sync is one
         transaction. Were it not, the statement would run with the login's rights, which are none.
-        Raises ApiError where the database is away, refuses
-        a value, or takes too long.
+        Raises ApiError where the database is away, refuses a value, or takes too long.
         """
         async with _translated():
             try:
@@ -94,8 +96,8 @@ class Connections:
         self, role: str | None, statement: Query, values: Params | None
     ) -> list[tuple[Any, ...]]:
         async with self._connection() as connection:
-            async with connection.pipeline():
-                await self._enter(connection, role, self._timeout)
+            async with connection.pipeline() as pipeline:
+                _enter(pipeline, role, self._timeout)
                 found = await connection.execute(statement, values)
             return await found.fetchall()
 
@@ -108,15 +110,10 @@ class Connections:
         Raises ApiError like ``rows``; statements end after so many seconds.
         """
         async with _translated(), self._connection() as connection:
-            async with connection.pipeline():
+            async with connection.pipeline() as pipeline:
                 await connection.execute("begin")
-                await self._enter(connection, role, seconds)
+                _enter(pipeline, role, seconds)
             yield connection
-
-    async def _enter(
-        self, connection: psycopg.AsyncConnection, role: str | None, seconds: float
-    ) -> None:
-        await connection.execute(_ENTER, (str(int(1000 * seconds)), role or "none"))
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection]:
@@ -142,6 +139,17 @@ class Connections:
             if connection.info.transaction_status is not TransactionStatus.IDLE:
                 await connection.close()
             await self._pool.putconn(connection)
+
+
+def _enter(pipeline: psycopg.AsyncPipeline, role: str | None, seconds: float) -> None:
+    """Queue the statement that takes a role, so that it is sent together with what follows.
+
+    Executed by psycopg it would be sent, and waited for, by itself.
+    """
+    values = (str(int(1000 * seconds)).encode(), (role or "none").encode())
+    pipeline.command_queue.append(partial(pipeline.pgconn.send_query_params, _ENTER, values))
+    # Of its result only an error matters.
+    pipeline.result_queue.append(None)
 
 
 def _has_ended(connection: psycopg.AsyncConnection) -> bool:
@@ -190,6 +198,8 @@ def database_away() -> ApiError:
 async def _configure(connection: psycopg.AsyncConnection) -> None:
     await connection.set_autocommit(True)
     await connection.execute(session.ALLOW_VIEWS)
+    # A page has too few rows for it, and estimates grow with the rows of all tenants.
+    await connection.execute("select set_config('jit', 'off', false)")
     _adapt(connection)
 
 

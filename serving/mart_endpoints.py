@@ -131,6 +131,7 @@ def route_of(marts: Mapping[str, Mart]) -> Route:
     parameters = {name: parameters_of(mart) for name, mart in marts.items()}
 
     async def read(request: Request) -> Response:
+        request.state.endpoint = "/v1/marts/{mart}"
         caller = await caller_of(request)
         name = request.path_params["mart"]
         if name not in marts:

@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.callers import COOKIE
+from serving.calls import Calls
 
 logger = logging.getLogger("warehouse.api")
 
@@ -50,10 +51,11 @@ class SafeHeaders:
 
 
 class AccessLog:
-    """Logs each request: the endpoint, never the values in its address, and the key's id."""
+    """Logs and counts each request: the endpoint, never the values in its address; the key's id."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, calls: Calls) -> None:
         self._app = app
+        self._calls = calls
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
@@ -71,22 +73,37 @@ class AccessLog:
 
         try:
             await self._app(scope, receive, noting)
+        except Exception:
+            # It is answered further out.
+            status = status or 500
+            scope.setdefault("state", {}).setdefault("error", "failed")
+            raise
         finally:
+            seconds = time.perf_counter() - started
+            endpoint, state = _endpoint(scope), scope.get("state", {})
             logger.info(
                 "%s %s %s %.0f ms key %s",
                 scope["method"],
-                _endpoint(scope),
+                endpoint or "(no endpoint)",
                 status or "interrupted",
-                1000 * (time.perf_counter() - started),
-                scope.get("state", {}).get("key_id", "-"),
+                1000 * seconds,
+                state.get("key_id", "-"),
             )
+            if endpoint and status:
+                self._calls.count(
+                    endpoint,
+                    scope["method"],
+                    status,
+                    seconds,
+                    state.get("error"),
+                    has_key="key_id" in state,
+                )
 
 
-def _endpoint(scope: Scope) -> str:
+def _endpoint(scope: Scope) -> str | None:
     """Return the endpoint as it is declared, so that no value of a path is logged."""
     route: Any = scope.get("route")
-    named = scope.get("state", {}).get("endpoint")
-    return named or getattr(route, "path", "(no endpoint)")
+    return scope.get("state", {}).get("endpoint") or getattr(route, "path", None)
 
 
 class CompressForPeople:

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from serving.answers import cache_headers, json_answer, meta_of, missing, read_page
+from serving.answers import cache_headers, json_answer, meta_of, missing
 from serving.callers import Caller
 from serving.catalogue import Type, instant_of
 from serving.errors import bad_request, not_built
@@ -63,10 +63,8 @@ async def summary(
     """Return users, system, performance and revenue of the last hours, of all clients together."""
     service = service_of(request)
     mart = service.marts[SUMMARY]
-    caller.check(mart)
     query = MartQuery(mart, tuple(mart.columns), filters={"period": [given.period]})
-    state = await service.states.of(SUMMARY)
-    page = await read_page(service.connections, caller, query, state)
+    page = await service.page(caller, query)
     if not page.data:
         raise not_built(SUMMARY)
     groups: dict[str, dict[str, Any]] = defaultdict(dict)

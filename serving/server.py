@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 
 import uvicorn
@@ -28,6 +29,9 @@ def serve(host: str, port: int) -> None:
         database.connect_as_api().close()
     except database.DatabaseError as error:
         logger.warning("The API answers 503 meanwhile: %s", error)
+    # What was made until now stays: looking through it for garbage would hold up requests.
+    gc.collect()
+    gc.freeze()
     uvicorn.Server(served).run()
 
 

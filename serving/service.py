@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from serving.answers import CsvStreams
+from serving.answers import CsvStreams, Page, read_page
 from serving.callers import Caller, Callers
+from serving.calls import Calls
 from serving.catalogue import Mart, marts
 from serving.connections import Connections
+from serving.errors import ApiError
+from serving.mart_query import MartQuery
 from serving.mart_states import MartStates
 from warehouse.settings import Settings
 
@@ -26,6 +30,7 @@ class Service:
     callers: Callers
     states: MartStates
     streams: CsvStreams
+    calls: Calls
 
     @classmethod
     def of(cls, settings: Settings) -> Service:
@@ -41,16 +46,29 @@ class Service:
             CsvStreams(
                 connections, settings.api_connections // 2, settings.api_csv_timeout_seconds
             ),
+            Calls(settings.spool_folder, settings.spool_limit_bytes),
         )
+
+    async def page(self, caller: Caller, query: MartQuery) -> Page:
+        """Return a page of a mart that the caller may read. Raises ApiError."""
+        caller.check(query.mart)
+        state = await self.states.of(query.mart.name)
+        return await read_page(self.connections, caller, query, state)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run meanwhile; the database may be away, now and later."""
         await self.connections.open()
         await self.callers.start()
+        # What the first request would wait for.
+        with suppress(ApiError):
+            await self.states.all()
+        writing = asyncio.create_task(self.calls.run())
         try:
             yield
         finally:
+            writing.cancel()
+            await self.calls.write()
             await self.connections.close()
 
 

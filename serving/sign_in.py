@@ -13,7 +13,8 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from serving.callers import COOKIE, refuse_other_sites
-from serving.errors import bad_request, forbidden, unauthorized
+from serving.dashboard.site import sign_in_page
+from serving.errors import ApiError, bad_request, forbidden, unauthorized
 from serving.service import Service, service_of
 from warehouse.keys import KeyKind
 from warehouse.sign_in_links import take_key
@@ -28,20 +29,28 @@ router = APIRouter(include_in_schema=False)
 async def follow_link(request: Request, token: str) -> Response:
     """Sign in by a link, once."""
     service = service_of(request)
-    if not _is_on_this_machine(request):
-        raise forbidden("Such a link works on the machine of the warehouse alone.")
-    key = take_key(service.settings.home, token)
-    if key is None:
-        raise unauthorized("The link was used before, or has expired.")
-    return _signed_in(request, service, key, "")
+    try:
+        if not _is_on_this_machine(request):
+            raise forbidden("Such a link works on the machine of the warehouse alone.")
+        key = take_key(service.settings.home, token)
+        if key is None:
+            raise unauthorized("The link was used before, or has expired.")
+        return _signed_in(request, service, key, "")
+    except ApiError as error:
+        return _refused(request, error, "")
 
 
 @router.post("/sign-in")
 async def sign_in(request: Request) -> Response:
     """Sign in with a key, from the form of the dashboard."""
-    refuse_other_sites(request)
-    form = await _form(request)
-    return _signed_in(request, service_of(request), form.get("key", ""), form.get("next", ""))
+    then = ""
+    try:
+        refuse_other_sites(request)
+        form = await _form(request)
+        then = form.get("next", "")
+        return _signed_in(request, service_of(request), form.get("key", ""), then)
+    except ApiError as error:
+        return _refused(request, error, then)
 
 
 @router.post("/sign-out")
@@ -71,6 +80,13 @@ def _signed_in(request: Request, service: Service, given: str, then: str) -> Res
     )
     answer.headers["Cache-Control"] = "no-store"
     return answer
+
+
+def _refused(request: Request, error: ApiError, then: str) -> Response:
+    """Answer people, whose browser opens the answer as a page, with the form and the reason."""
+    if "text/html" in request.headers.get("accept", ""):
+        return sign_in_page(request, then, error)
+    raise error
 
 
 def _home(request: Request) -> str:

@@ -354,7 +354,7 @@ def _create_database(cluster: Path) -> None:
         **session.parameters(""),
     ) as connection:
         exists = connection.execute(
-            "select from pg_database where datname = %s", (DATABASE,)
+            "select 1 from pg_database where datname = %s", (DATABASE,)
         ).fetchone()
         if exists is None:
             # template1 may have been changed; template0 can't be.

@@ -125,7 +125,7 @@ def example_keys() -> list[str]:
     """
     with database.connect(application_name="warehouse keys") as connection:
         row = connection.execute(
-            "select exists (select from warehouse.keys where name = %s)", (EXAMPLE,)
+            "select exists (select 1 from warehouse.keys where name = %s)", (EXAMPLE,)
         ).fetchone()
         if row and row[0]:
             return []

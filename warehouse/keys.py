@@ -43,6 +43,12 @@ class Key(msgspec.Struct, frozen=True):
         return self.expires_at is None or now < self.expires_at
 
 
+# Stands for a key that is not known: no text has its hash, and it has expired.
+_NO_KEY = Key(
+    "", KeyKind.READ, bytes(32), None, frozenset(), None, 0, datetime.fromtimestamp(0, UTC)
+)
+
+
 class KnownKeys:
     """The keys as a server knows them, from the home's copy of their hashes."""
 
@@ -71,13 +77,13 @@ class KnownKeys:
     def find(self, key: str) -> Key | None:
         """Return a key that is neither revoked nor expired, None for any other text.
 
-        The hash is compared in constant time.
+        All of them take the same steps, and the hash is compared in constant time: how long it
+        took says nothing about the keys that there are.
         """
         match = _is_key(key) if len(key) <= LONGEST_KEY else None
-        known = self._keys.get(match["id"]) if match else None
-        if known is None or not hmac.compare_digest(known.digest, digest_of(key)):
-            return None
-        return known if known.is_valid(datetime.now(UTC)) else None
+        known = self._keys.get(match["id"], _NO_KEY) if match else _NO_KEY
+        is_right = hmac.compare_digest(known.digest, digest_of(match[0] if match else ""))
+        return known if known.is_valid(datetime.now(UTC)) and is_right else None
 
     def has_origin(self, origin: str) -> bool:
         """Return whether any browser key may be used from an origin."""

@@ -19,7 +19,8 @@ MARKER = ".warehouse-home"
 # Names in a home without the marker: what earlier versions created there, and what a file system
 # creates in its root.
 _KNOWN_IN_HOME = re.compile(
-    r"pg\d+(\.lock|\.unfinished)?|dagster|dbt|docs|drop|sample|locks|lost\+found"
+    r"pg\d+(\.lock|\.unfinished)?|dagster|dbt|docs|drop|sample|locks|lost\+found|spool|sign-in"
+    r"|keys\.json|keys\.lock|erasures\.json|postgres_password|demo\.log"
 )
 # O_NONBLOCK does not wait for a pipe's writer; O_NOFOLLOW refuses a link.
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW

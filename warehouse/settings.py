@@ -122,6 +122,11 @@ class Settings(BaseSettings):
     api_database_url_file: GivenPath | None = Field(
         default=None, description="File that holds this URL instead."
     )
+    citus: bool = Field(
+        default=False,
+        description="Whether this database is the coordinator of a Citus cluster, over whose "
+        "workers `warehouse init` then spreads events and marts.",
+    )
     home: Annotated[GivenPath, AfterValidator(_utf8)] = Field(
         default=PROJECT_DIR / ".warehouse",
         description="Folder of all files that the warehouse writes.",

@@ -46,12 +46,32 @@
     PostgreSQL parses the function's SQL when it is created, not when it is called: names do not
     depend on the caller's search path, and the database knows what it reads. It runs with the
     caller's grants.
+
+    Citus can't plan such a query of its tables before the arguments are known, which PL/pgSQL does when
+    it is called. That says nothing of what it reads, so a function of the same name in intermediate,
+    which nobody calls, does (warehouse.apply_access).
 #}
 {% macro postgres__scalar_function_sql(target_relation) -%}
-    create or replace function {{ target_relation.render() }} ({{ formatted_scalar_function_args_sql() }})
+    {% set on_cluster = is_on_cluster() %}
+    {% set parsed = target_relation.incorporate(path={'schema': 'intermediate'}) if on_cluster else target_relation %}
+    create or replace function {{ parsed.render() }} ({{ formatted_scalar_function_args_sql() }})
     returns {{ model.returns.data_type }}
     language sql {{ scalar_function_volatility_sql() }}
     begin atomic
         {{ model.compiled_code }};
     end
+    {%- if on_cluster %};
+    create or replace function {{ target_relation.render() }} ({{ formatted_scalar_function_args_sql() }})
+    returns {{ model.returns.data_type }}
+    language plpgsql {{ scalar_function_volatility_sql() }} as $body$
+    #variable_conflict use_column
+    begin
+        {% if model.returns.data_type.startswith('table') %}
+        return query {{ model.compiled_code }};
+        {% else %}
+        return ({{ model.compiled_code }});
+        {% endif %}
+    end
+    $body$
+    {%- endif %}
 {%- endmacro %}

@@ -111,7 +111,7 @@
 
 
 {% macro store_test(node, digest) -%}
-    insert into warehouse.stored_tests (test, code_digest, model, models, severity, failing_rows, verdict)
+    insert into warehouse.stored_tests (test, code_digest, model, models, severity, failing_rows, outcome)
     values (
         {{ quoted(node.name) }},
         {{ digest }},
@@ -130,7 +130,7 @@
         models = excluded.models,
         severity = excluded.severity,
         failing_rows = excluded.failing_rows,
-        verdict = excluded.verdict;
+        outcome = excluded.outcome;
 {%- endmacro %}
 
 

@@ -167,7 +167,7 @@
 {# The statements that list the touched cells. Their text is the same in every build. #}
 {% macro list_cells_sql() -%}
     {% set meta = model.config.meta %}
-    {% set has_erased = run_query('select exists (select from warehouse.erased_rows)').columns[0].values()[0] %}
+    {% set has_erased = run_query('select exists (select 1 from warehouse.erased_rows)').columns[0].values()[0] %}
     {% set listed %}
     create temporary table touched_{{ model.name }} on commit drop as
     select distinct {{ meta.cells | join(', ') }}
@@ -176,7 +176,7 @@
         {{ 'union all' if not loop.first }}
         select *
         from (
-            with new_rows as (
+            with new_rows as not materialized (
                 select *, false as is_erased from {{ ref(upstream) }} where {{ is_unread(upstream) }}
                 {% if has_erased %}union all {{ erased_rows(upstream) }}{% endif %}
             )
@@ -266,10 +266,12 @@
     {% endif %}
     {% set statements = [] %}
     {% set source = compiled_rows() %}
-    {% if meta.restated %}
+    {% if meta.restated or is_by_client() %}
         {# Compared with the old rows before it replaces them. #}
         {% set source = new_rows_table() %}
         {% do statements.append(list_new_rows_sql()) %}
+    {% endif %}
+    {% if meta.restated %}
         {% do statements.append(note_restatements_sql(source, touched_table())) %}
     {% endif %}
     {% if 'built_batch_seq' in model.columns %}
@@ -329,13 +331,16 @@
 
 {# The statements that fill an empty table. #}
 {% macro fill_rows_sql() -%}
-    {% set insert_rows = insert_rows_sql(compiled_rows()) %}
-    {% if model.config.meta.window_on %}
-        {{ return([insert_rows, note_periods_sql(
-            'select ' ~ model.config.meta.window_on ~ ' as period_start, 1 as rows_written from ' ~ this
-        )]) }}
+    {% set statements = [insert_rows_sql(compiled_rows())] %}
+    {% if is_by_client() %}
+        {% set statements = [list_new_rows_sql(), insert_rows_sql(new_rows_table())] %}
     {% endif %}
-    {{ return([insert_rows]) }}
+    {% if model.config.meta.window_on %}
+        {% do statements.append(note_periods_sql(
+            'select ' ~ model.config.meta.window_on ~ ' as period_start, 1 as rows_written from ' ~ this
+        )) %}
+    {% endif %}
+    {{ return(statements) }}
 {%- endmacro %}
 
 
@@ -350,6 +355,9 @@
 
 
 {% macro list_new_rows_sql() -%}
+    {% if is_by_client() %}
+        {{ return("select warehouse.list_rows_by_client('" ~ model.name ~ "')") }}
+    {% endif %}
     create temporary table new_{{ model.name }} on commit drop as {{ model.compiled_code }}
 {%- endmacro %}
 

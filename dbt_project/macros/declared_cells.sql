@@ -20,6 +20,7 @@
         holds_every_event  true for the typed fact of all events
         restated         for marts whose published figures are kept when they change: see trust.sql
         access           who may read it: see access.sql
+        by_client        true where a cluster can compute rows only one client at a time
         plans            the clients' plans that include it; all of them by default
         api              how the HTTP API serves it, where that does not follow from the above:
                          key (the columns that make a row unique, without a primary key), period_on
@@ -38,7 +39,7 @@
     {% set meta = model.config.meta %}
     {{ refuse_unknown('config: meta:', meta, [
         'access', 'cells', 'touched_by', 'window_on', 'period', 'time_dependent', 'holds_every_event', 'restated',
-        'linked_cells_on', 'plans', 'api',
+        'linked_cells_on', 'by_client', 'plans', 'api',
     ]) }}
     {{ refuse_unknown('api:', meta.api or {}, ['key', 'period_on', 'dense', 'live']) }}
     {{ refuse_unknown('restated:', meta.restated or {}, ['client', 'period', 'closes_at', 'of_entities']) }}

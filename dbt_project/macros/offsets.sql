@@ -14,6 +14,7 @@
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
     {% if existing is none %}
         {% do run_query('create table ' ~ this ~ ' ' ~ columns_of_new_table()) %}
+        {% do place_new_table() %}
     {% endif %}
     {% do run_query(store_model()) %}
     {% do check_columns_of_sql() %}
@@ -46,7 +47,13 @@
             ~ model.config.meta.cells | join(', ') ~ ' from ' ~ this ~ ' limit 0'
         ) %}
     {% endif %}
-    {{ get_assert_columns_equivalent(model.compiled_code) }}
+    {% set rows_sql = model.compiled_code %}
+    {% if is_by_client() %}
+        {% set rows_sql = run_query(
+            "select warehouse.rows_of_client(m, '') from warehouse.stored_models as m where m.model = '" ~ model.name ~ "'"
+        ).columns[0].values()[0] %}
+    {% endif %}
+    {{ get_assert_columns_equivalent(rows_sql) }}
     {% if model.config.meta.cells %}{% do run_query('drop table ' ~ touched_table()) %}{% endif %}
 {%- endmacro %}
 
@@ -64,7 +71,8 @@
         'is_time_dependent': 'true' if meta.time_dependent else 'false',
         'holds_every_event': 'true' if meta.holds_every_event else 'false',
         'list_cells': statements(
-            ["set local work_mem = '" ~ var('build_work_mem') ~ "'"] + (list_cells_sql() if meta.cells else [])
+            ["select warehouse.set_locally('" ~ tojson({'work_mem': var('build_work_mem')}) ~ "')"]
+            + (list_cells_sql() if meta.cells else [])
         ),
         'replace_rows': statements(replace_rows_sql()),
         'rewrite_rows': statements(rewrite_rows_sql()),
@@ -74,6 +82,7 @@
         'drawn_on': quoted(meta.linked_cells_on or meta.window_on or ''),
         'has_linked_cells': 'true' if meta.linked_cells_on else 'false',
         'figures': text_array(figures_of_model()),
+        'by_client': 'true' if is_by_client() else 'false',
     } %}
     insert into warehouse.stored_models ({{ values.keys() | join(', ') }})
     values ({{ values.values() | join(', ') }})

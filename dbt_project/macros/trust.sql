@@ -55,7 +55,7 @@
                 -- Entities decide whether there is a row at all, and these figures.
                 (new.{{ meta.cells[0] }} is null or differences.names <@ array['{{ restated.of_entities | join("', '") }}']::text [])
                 and exists (
-                    select from staging.event_batches as batches
+                    select 1 from staging.event_batches as batches
                     where
                         batches.kind = 'clients'
                         and batches.batch_seq > {{ from_batch() }}
@@ -75,6 +75,8 @@
                 {{ is_in(meta.cells, cells_table) }}
                 or (current_setting('warehouse.mode') = 'window' and {{ in_window(meta.window_on) }})
             )
+        -- Read apart from the rest, which a cluster can't do where the rows are.
+        offset 0
     ) as old
     left join {{ source }} as new on {{ same_cell | join(' and ') }}
     cross join lateral (

@@ -1,6 +1,7 @@
 select yesterday.* from (
     -- Yesterday, and the median of the same weekday in the eight weeks before. Weeks before the
-    -- first batch do not count.
+    -- first batch do not count. Without the warehouse's own events, whose number says nothing about
+    -- what producers send.
     with days as (
         select (now() at time zone 'utc')::date - 1 - 7 * w.week as day, w.week
         from generate_series(0, 8) as w (week)
@@ -10,7 +11,10 @@ select yesterday.* from (
         select d.day, d.week, coalesce(sum(b.accepted), 0) as landed
         from days as d
         left join staging.event_batches as b
-            on b.kind = 'events' and (b.received_at at time zone 'utc')::date = d.day
+            on
+                b.kind = 'events'
+                and b.source <> 'warehouse'
+                and (b.received_at at time zone 'utc')::date = d.day
         group by d.day, d.week
     ),
 
@@ -19,7 +23,7 @@ select yesterday.* from (
         from landed as l
         where l.week > 0 and l.day >= (
             select min((b.received_at at time zone 'utc')::date) from staging.event_batches as b
-            where b.kind = 'events'
+            where b.kind = 'events' and b.source <> 'warehouse'
         )
     )
 

@@ -35,10 +35,11 @@ from ingestion.collector.bodies import (
     read_events,
 )
 from ingestion.collector.incoming import Incoming
-from ingestion.collector.judging import Judge, Judged, Sender
 from ingestion.collector.lander import read_state
+from ingestion.collector.own_events import OwnEvents, records_of
+from ingestion.collector.request_validation import Outcomes, RequestValidator, Sender
 from ingestion.collector.room import Quotas
-from ingestion.collector.segments import Waiting, waiting
+from ingestion.collector.segments import OWN_EVENTS, Waiting, waiting
 from ingestion.collector.spool import Segment, Spool, SpoolError
 from ingestion.collector.traffic import Traffic
 from ingestion.load.entities import EntityKind
@@ -66,11 +67,14 @@ class Collector:
     keys: KnownKeys
     spool: Spool
     quotas: Quotas
-    traffic: Traffic
+    # The name under which its metrics land.
+    name: str
     folder: Path
+    traffic: Traffic = field(default_factory=Traffic)
+    own_events: OwnEvents = field(default_factory=lambda: OwnEvents("warehouse.collector"))
     is_stopping: bool = False
     arriving: Arriving = field(default_factory=Arriving)
-    _judges: dict[str, tuple[Segment, Judge]] = field(default_factory=dict)
+    _validators: dict[str, tuple[Segment, RequestValidator]] = field(default_factory=dict)
     # When it was last looked at the spool, and what was found.
     _looked: tuple[float, Waiting, str | None] | None = None
 
@@ -107,7 +111,7 @@ class Collector:
         body = await self._read(request, body_kind)
         self._charge(key, body)
         segment = self.spool.segment(kind)
-        return await self._keep(segment, self._judge_of(segment).entities(kind, body.events))
+        return await self._keep(segment, self._validator_of(segment).entities(kind, body.events))
 
     async def preflight(self, request: Incoming) -> Response:
         """`OPTIONS /api/track`: whether a page of this origin may send events at all."""
@@ -187,14 +191,18 @@ class Collector:
         return self._looked[1:]
 
     def report_traffic(self, found: Waiting) -> None:
-        """Append what was counted in the last minute to the spool, as any other event."""
-        segment = self.spool.segment(EVENTS)
-        sender = Sender(_OWN_KEY, None, None)
-        judged = self._judge_of(segment).events(self.traffic.report(found), sender)
-        if judged.records:
-            done = self.spool.append(segment, b"".join(judged.records))
-            # If there is no room, the next minute is reported.
-            done.add_done_callback(lambda future: future.exception())
+        """Append what was counted in the last minute to the spool, in a segment of own events."""
+        self.own_events.add_metrics(self.name, self.traffic.report(found))
+        if not (lines := self.own_events.take()):
+            return
+        segment = self.spool.segment(OWN_EVENTS)
+        done = self.spool.append(segment, records_of(lines, segment.received_at))
+
+        def retry(future: asyncio.Future[None]) -> None:
+            if future.cancelled() or future.exception():
+                self.own_events.put_back(lines)
+
+        done.add_done_callback(retry)
 
     def _problem(self) -> str | None:
         if self.is_stopping:
@@ -265,19 +273,20 @@ class Collector:
         )
         sender = Sender(key, address, request.headers.get(b"user-agent"), takes_legacy)
         segment = self.spool.segment(EVENTS)
-        return await self._keep(segment, self._judge_of(segment).events(body.events, sender))
+        return await self._keep(segment, self._validator_of(segment).events(body.events, sender))
 
-    def _judge_of(self, segment: Segment) -> Judge:
-        """Return the judge of what a segment receives: both have one time of receipt."""
-        known = self._judges.get(segment.kind)
+    def _validator_of(self, segment: Segment) -> RequestValidator:
+        """Return the validator of what a segment receives: both have one time of receipt."""
+        known = self._validators.get(segment.kind)
         if known is None or known[0] is not segment:
-            known = self._judges[segment.kind] = (segment, Judge(segment.received_at))
+            known = (segment, RequestValidator(segment.received_at))
+            self._validators[segment.kind] = known
         return known[1]
 
-    async def _keep(self, segment: Segment, judged: Judged) -> Response:
+    async def _keep(self, segment: Segment, outcomes: Outcomes) -> Response:
         """Answer once it is on disk. No other step may be between ``segment`` and this."""
         try:
-            await self.spool.append(segment, b"".join(judged.records))
+            await self.spool.append(segment, b"".join(outcomes.records))
         except SpoolError as error:
             raise retry_later(
                 503,
@@ -285,11 +294,7 @@ class Collector:
                 f"Nothing was taken: {error}. Send the request again later.",
                 RETRY_SECONDS,
             ) from None
-        return _json(judged.answer(), 202)
-
-
-# The collector's own events are judged as those of an operator's backend.
-_OWN_KEY = Key("", KeyKind.PLATFORM, b"", None, frozenset(), None, 1, None)
+        return _json(outcomes.answer(), 202)
 
 
 def create_app(collector: Collector) -> ASGIApp:

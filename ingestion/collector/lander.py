@@ -35,6 +35,7 @@ RECOUNT_SECONDS = 5
 RETRY_SECONDS = 10
 LONGEST_PAUSE = 5
 STATE_FILE = ".lander"
+UNKNOWN = "unknown"
 NICENESS = 5
 # An unfinished file of this age was left by a killed process.
 LEFT_SECONDS = 60
@@ -61,7 +62,7 @@ def read_state(folder: Path) -> str:
         state = msgspec.json.decode((folder / STATE_FILE).read_bytes(), type=LanderState)
         if abs(time.time() - state.at) < 3 * LONGEST_PAUSE:
             return state.database
-    return "unknown"
+    return UNKNOWN
 
 
 class Lander:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psycopg
 
-from ingestion.collector.judging import segment_validator
+from ingestion.collector.request_validation import segment_validator
 from ingestion.collector.room import Room
 from ingestion.collector.segments import (
     CLOSED,
@@ -31,7 +31,7 @@ from ingestion.load import ledger
 from ingestion.load.chunks import Offset
 from ingestion.load.entities import EntityKind, Row, RowOutcome, land_rows, validate_row
 from ingestion.load.intake import Intake
-from ingestion.load.ledger import COLLECTOR, EVENTS, Batch, Counts
+from ingestion.load.ledger import EVENTS, Batch, Counts
 from ingestion.load.loader import Receipts, reason
 from ingestion.load.validation import ValidatedChunk, collect, unless_erased
 
@@ -54,13 +54,13 @@ def land_segment(
         if content is None:
             return False
         digest = hashlib.sha256(segment.identity).digest()
-        if ledger.state_of_segment(control, digest) != "finished":
-            load_id = ledger.resume_load(control, segment.kind, COLLECTOR, digest)
+        if ledger.state_of_segment(control, segment.source, digest) != "finished":
+            load_id = ledger.resume_load(control, segment.load_kind, segment.source, digest)
             if load_id is None:
-                if ledger.state_of_segment(control, digest) is not None:
+                if ledger.state_of_segment(control, segment.source, digest) is not None:
                     # A killed lander's transaction may still be committing.
                     return False
-                load_id = ledger.start_load(control, segment.kind, COLLECTOR, digest)
+                load_id = ledger.start_load(control, segment.load_kind, segment.source, digest)
             try:
                 _land(segment, content, load_id, control, data, receipts)
             except BaseException as error:
@@ -90,8 +90,8 @@ def _land(
     def finish(connection: psycopg.Connection) -> None:
         ledger.end_load(connection, load_id, "finished")
 
-    if segment.kind == EVENTS:
-        intake = Intake(data, load_id, COLLECTOR)
+    if segment.load_kind == EVENTS:
+        intake = Intake(data, load_id, segment.source)
         receipt = receipts.next(intake.erased, segment.received_at)
 
         def validate(receipt: Receipt) -> ValidatedChunk:
@@ -101,7 +101,7 @@ def _land(
         return
     kind = EntityKind(segment.kind)
     batch = Batch(
-        ledger.next_batch_id(control), load_id, kind, COLLECTOR, Offset(), end, digest,
+        ledger.next_batch_id(control), load_id, kind, segment.source, Offset(), end, digest,
         segment.received_at, Counts(),
     )  # fmt: skip
     land_rows(data, kind, list(_rows(kind, found, segment)), batch, finish)

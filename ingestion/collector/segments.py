@@ -1,12 +1,12 @@
-"""Segments of the spool: files of judged lines, named after the time of their receipt.
+"""Segments of the spool: files of validated lines, named after the time of their receipt.
 
 A segment is open while a worker writes to it, which holds a lock on it, and closed afterwards. An
 open segment without that lock was left by a killed worker. Its end may be torn: each record carries
 a checksum, and what follows the last whole record was never answered.
 
 Records, not plain lines, because a line's outcome is part of what was answered: a rejected line is
-kept as it was sent, while it was judged with what the collector stamps; of a suppressed line only
-the event's name, the day and the sequence number may be stored.
+kept as it was sent, while it was validated with what the collector stamps; of a suppressed line
+only the event's name, the day and the sequence number may be stored.
 """
 
 from __future__ import annotations
@@ -26,8 +26,11 @@ import msgspec
 
 from ingestion.contract.line import Reason
 from ingestion.contract.validator import Rejected, Sequence, Suppressed
+from ingestion.load.ledger import COLLECTOR, EVENTS, OWN
 
 OPEN, CLOSED = ".open", ".closed"
+# The kind of a segment of the warehouse's own events; the other kinds are those of loads.
+OWN_EVENTS = "own"
 _TIME = "%Y%m%dT%H%M%S.%fZ"
 _is_segment = re.compile(
     r"(?P<at>\d{8}T\d{6}\.\d{6}Z)-[0-9a-f]{16}\.(?P<kind>[a-z]+)\.(open|closed)"
@@ -56,6 +59,16 @@ class SegmentFile:
     path: Path
     received_at: datetime
     kind: str
+
+    @property
+    def load_kind(self) -> str:
+        """The kind of its load: events, or a kind of entities."""
+        return EVENTS if self.kind == OWN_EVENTS else self.kind
+
+    @property
+    def source(self) -> str:
+        """The source of its batch in the ledger."""
+        return OWN if self.kind == OWN_EVENTS else COLLECTOR
 
     @property
     def identity(self) -> bytes:

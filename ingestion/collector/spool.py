@@ -1,4 +1,4 @@
-"""Writes judged lines to the spool: many requests share one fsync, and each waits for it.
+"""Writes validated lines to the spool: many requests share one fsync, and each waits for it.
 
 A thread writes and syncs. What arrives meanwhile is written together afterwards, so that the number
 of requests in a second is not bound to the number of syncs.
@@ -36,7 +36,7 @@ class SpoolFullError(SpoolError):
 
 
 class Segment:
-    """A segment that lines are judged for and written to."""
+    """A segment that lines are validated for and written to."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -73,7 +73,7 @@ class Spool:
         self._thread.start()
 
     def segment(self, kind: str) -> Segment:
-        """Return the segment that lines are to be judged for now and then appended to."""
+        """Return the segment that lines are to be validated for now and then appended to."""
         current = self._current.get(kind)
         if current is None or time.monotonic() - current.started >= self._segment_seconds:
             if current:
@@ -215,6 +215,31 @@ class Spool:
                 os.ftruncate(segment.file, segment.written)
                 os.fsync(segment.file)
             self._finish(segment)
+
+
+def write_segment(
+    folder: Path, kind: str, received_at: datetime, content: bytes, room: Room
+) -> None:
+    """Write records as one closed segment. Raises SpoolFullError or OSError, with nothing kept."""
+    name = new_name(received_at, kind)
+    unfinished = folder / f".{name}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    file = os.open(unfinished, flags, 0o600)
+    try:
+        _write(file, content)
+        os.fdatasync(file)
+        with room.counted() as used:
+            if used[0] + len(content) > room.limit_bytes:
+                raise SpoolFullError("the spool is full")
+            os.rename(unfinished, folder / f"{name}{CLOSED}")
+            used[0] += len(content)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(unfinished)
+        raise
+    finally:
+        os.close(file)
+    _sync_folder(folder)
 
 
 def _write(file: int, content: bytes) -> None:

@@ -1,28 +1,21 @@
-"""The collector's own traffic: a system metric each minute, not an event each request."""
+"""The collector's own traffic: system metrics each minute, not an event each request."""
 
 from __future__ import annotations
 
-import json
 import math
-import socket
-import uuid
 from collections import Counter
-from datetime import UTC, datetime
-from typing import Any
 
 from ingestion.collector.segments import Waiting
 
 # Steps of the durations that are counted, each 9 % longer than the one before; from 0.01 ms.
 STEPS_PER_DOUBLING = 8
 SHORTEST_MS = 0.01
-OF_NO_CLIENT = "_platform"
 
 
 class Traffic:
     """Counts requests, errors and durations of one worker since the last report."""
 
-    def __init__(self, worker: str) -> None:
-        self._server = f"{socket.gethostname()}/{worker}"[:128]
+    def __init__(self) -> None:
         self._requests = self._errors = 0
         self._durations: Counter[int] = Counter()
 
@@ -33,13 +26,13 @@ class Traffic:
         step = math.log2(max(seconds * 1_000 / SHORTEST_MS, 1)) * STEPS_PER_DOUBLING
         self._durations[math.ceil(step)] += 1
 
-    def report(self, waiting: Waiting) -> list[bytes]:
-        """Return what was counted and what waits as events, and begin to count anew.
+    def report(self, waiting: Waiting) -> dict[str, float]:
+        """Return what was counted and what waits as metrics, and begin to count anew.
 
         Without requests and without anything that waits, there is nothing to report.
         """
         if not self._requests and not waiting.segments:
-            return []
+            return {}
         metrics = {
             "collector_requests": float(self._requests),
             "collector_errors": float(self._errors),
@@ -50,10 +43,7 @@ class Traffic:
             metrics["collector_p95_ms"] = self._percentile(0.95)
         self._requests = self._errors = 0
         self._durations.clear()
-        now = datetime.now(UTC)
-        return [
-            json.dumps(self._event(name, value, now)).encode() for name, value in metrics.items()
-        ]
+        return metrics
 
     def _percentile(self, share: float) -> float:
         """Return the duration in ms that this share of requests does not exceed, within 9 %."""
@@ -63,16 +53,3 @@ class Traffic:
             if wanted <= 0:
                 return round(SHORTEST_MS * 2 ** (step / STEPS_PER_DOUBLING), 3)
         return 0.0
-
-    def _event(self, name: str, value: float, now: datetime) -> dict[str, Any]:
-        return {
-            "event_id": str(uuid.uuid4()),
-            "event": "system_metric",
-            "timestamp": now.isoformat(),
-            "actor": {"client_id": OF_NO_CLIENT},
-            "properties": {
-                "metric_type": name,
-                "metric_value": value,
-                "server_id": self._server,
-            },
-        }

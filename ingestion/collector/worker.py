@@ -20,7 +20,6 @@ from ingestion.collector.protocol import BoundedProtocol
 from ingestion.collector.room import Quotas
 from ingestion.collector.segments import Waiting
 from ingestion.collector.spool import Spool
-from ingestion.collector.traffic import Traffic
 from warehouse.keys import KnownKeys
 from warehouse.settings import settings
 
@@ -61,7 +60,7 @@ async def _work(listening: socket.socket, name: str, segment_seconds: float) -> 
     keys = KnownKeys(settings().home)
     keys.refresh()
     spool = Spool(folder, settings().spool_limit_bytes, segment_seconds)
-    collector = Collector(keys, spool, Quotas(folder), Traffic(name), folder)
+    collector = Collector(keys, spool, Quotas(folder), f"{socket.gethostname()}/{name}", folder)
     config = uvicorn.Config(
         create_app(collector),
         http=BoundedProtocol,

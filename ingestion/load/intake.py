@@ -11,6 +11,7 @@ import psycopg
 
 from ingestion.contract.validator import COPY_COLUMNS, Receipt, Rejected
 from ingestion.load import ledger, unknown_members
+from ingestion.load.conflicts import is_duplicate, lacks_partition
 from ingestion.load.landed import (
     copy_rows,
     dropped_months,
@@ -104,15 +105,16 @@ class Intake:
                 self.erased = read_erased(self.connection)
                 receipt = replace(receipt, erased=self.erased)
                 validated = validate(receipt)
-            except psycopg.errors.UniqueViolation:
-                self._expects_duplicates = True
-            except psycopg.errors.CheckViolation as error:
-                if error.diag.constraint_name:
-                    raise
-                # No partition for a row: expiry has dropped one that existed before.
-                self._months.clear()
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
                 continue
+            except psycopg.Error as error:
+                if is_duplicate(error):
+                    self._expects_duplicates = True
+                elif lacks_partition(error):
+                    # Expiry has dropped one that existed before.
+                    self._months.clear()
+                else:
+                    raise
         raise psycopg.OperationalError(
             f"a chunk conflicted with other loaders {MAX_ATTEMPTS} times in a row"
         )

@@ -39,12 +39,16 @@ def landed_before(connection: psycopg.Connection, events: Events) -> set[int]:
         "from stdin (format binary)",
         b"".join(_key_row(events, position) for position in range(len(events))),
     )
-    # A scalar subquery makes the planner look up each key in the unique index of one partition,
-    # and never scan a table.
+    # Without these the planner looks up each key in the unique index of one partition, and never
+    # scans a table.
+    connection.execute(
+        "select set_config('enable_hashjoin', 'off', true), "
+        "set_config('enable_mergejoin', 'off', true)"
+    )
     found = connection.execute(
-        "select k.position from pg_temp.chunk_keys as k where ("
-        "select true from staging.raw_events as r where r.client_id = k.client_id "
-        'and r.event_id = k.event_id and r."timestamp" = k.happened_at)'
+        "select k.position from pg_temp.chunk_keys as k inner join staging.raw_events as r "
+        "on k.client_id = r.client_id and k.event_id = r.event_id "
+        'and k.happened_at = r."timestamp"'
     )
     return {position for (position,) in found}
 

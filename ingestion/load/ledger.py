@@ -16,6 +16,8 @@ EVENTS = "events"
 ERASURE = "erasure"
 # The source of what the collector lands; the digest of a load names the segment.
 COLLECTOR = "collector"
+# The source of the warehouse's own events, which land through the collector's spool as well.
+OWN = "warehouse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,7 @@ def abandon_interrupted(connection: psycopg.Connection, source: str) -> None:
 
 def hold_load(connection: psycopg.Connection, load_id: int) -> None:
     """Keep others from resuming the load until this transaction, which writes for it, ends."""
-    connection.execute("select from staging.loads where load_id = %s for share", (load_id,))
+    connection.execute("select 1 from staging.loads where load_id = %s for share", (load_id,))
 
 
 def release_load(connection: psycopg.Connection, load_id: int) -> None:
@@ -167,11 +169,11 @@ def finished_load(connection: psycopg.Connection, kind: str, source: str) -> int
     return row[0] if row else None
 
 
-def state_of_segment(connection: psycopg.Connection, digest: bytes) -> str | None:
-    """Return the state of the load of a segment of the collector, None if it was never loaded."""
+def state_of_segment(connection: psycopg.Connection, source: str, digest: bytes) -> str | None:
+    """Return the state of the load of a segment of the spool, None if it was never loaded."""
     row = connection.execute(
         "select state from staging.loads where source = %s and head_digest = %s",
-        (COLLECTOR, digest),
+        (source, digest),
     ).fetchone()
     return row[0] if row else None
 

@@ -172,7 +172,7 @@ def _load(files: generate.SampleFiles, connection: psycopg.Connection) -> None:
 
 def _is_loaded(connection: psycopg.Connection) -> bool:
     row = connection.execute(
-        "select exists (select from staging.loads where kind = 'demo' and state = 'finished')"
+        "select exists (select 1 from staging.loads where kind = 'demo' and state = 'finished')"
     ).fetchone()
     return bool(row and row[0])
 
@@ -204,7 +204,7 @@ def _tables(connection: psycopg.Connection, builder: psycopg.Connection) -> dict
     names = connection.execute(
         "select format('%I.%I', schemaname, tablename), "
         "schemaname in ('intermediate', 'marts') from pg_tables where schemaname in "
-        "('staging', 'intermediate', 'marts', 'export') and not exists (select from pg_inherits "
+        "('staging', 'intermediate', 'marts', 'export') and not exists (select 1 from pg_inherits "
         "where inhrelid = format('%I.%I', schemaname, tablename)::regclass) order by 1"
     ).fetchall()
     return {

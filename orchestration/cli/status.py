@@ -1,4 +1,4 @@
-"""`warehouse status`: shows how fresh the marts are, and what the collector has not landed."""
+"""`warehouse status`: how fresh the marts are, what is not landed, and which parts run."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from orchestration.cli.output import Table, emit
 def status(json: Json = False) -> None:
     """Show each mart: its rows, batches it has not read yet, age and last checks.
 
-    The last line says what waits in the collector's spool on this machine. Also
-    lists clients that only events mention. Times are in UTC. --json also shows the
-    last batch and the time as of which each mart is built.
+    The last lines say what waits in the collector's spool on this machine, and how
+    the parts of `warehouse serve` do. Also lists clients that only events mention.
+    Times are in UTC. --json also shows the last batch and the time as of which each
+    mart is built.
     """
     from orchestration.operations.collecting import described, spooled
     from orchestration.operations.status import MOST_INFERRED, inferred_clients, mart_statuses
+    from orchestration.serve import parts
     from warehouse import database
 
     with database.connect_as_builder() as connection:
@@ -30,9 +32,14 @@ def status(json: Json = False) -> None:
             f"Clients known from events alone ({inferred.count:,}): {names}{more}. Is a client_id "
             "misspelt, or `warehouse load-entities clients` due?"
         )
-    found = spooled()
+    found, serving = spooled(), parts.serving()
     emit(
-        {"marts": marts, "inferred_clients": inferred, "collector": found},
+        {
+            "marts": marts,
+            "inferred_clients": inferred,
+            "collector": found,
+            "serving": serving,
+        },
         Table(
             ("mart", "rows", "unread", "age", "checks", "checked at"),
             [
@@ -50,6 +57,7 @@ def status(json: Json = False) -> None:
             ],
         ),
         described(found),
+        *parts.described(serving).splitlines(),
         json=json,
         notes=notes,
     )

@@ -31,6 +31,7 @@ from orchestration.definitions.reporting import (
 from orchestration.definitions.timetable import (
     EVERYTHING,
     MARKETING_ROW,
+    OPERATIONS,
     TRAFFIC,
     BuildJob,
     lineage_of,
@@ -227,6 +228,7 @@ marketing_row = _job(
     exports=True,
 )
 traffic = _job(TRAFFIC, "Builds the traffic marts with the models they need.")
+operations = _job(OPERATIONS, "Builds the marts of operations with the models they need.")
 
 
 @dg.job(executor_def=dg.in_process_executor)
@@ -235,4 +237,4 @@ def watch() -> None:
     run_monitoring_checks()
 
 
-JOBS = [everything, marketing_row, traffic, watch]
+JOBS = [everything, marketing_row, traffic, operations, watch]

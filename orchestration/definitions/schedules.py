@@ -9,9 +9,15 @@ from ingestion.sources.drop_folder import waiting_files
 from orchestration.definitions.default_status import SCHEDULE_STATUS, SENSOR_STATUS
 from orchestration.definitions.expiry import expiry
 from orchestration.definitions.landing import landing
-from orchestration.definitions.scheduled_runs import everything, marketing_row, traffic, watch
+from orchestration.definitions.scheduled_runs import (
+    everything,
+    marketing_row,
+    operations,
+    traffic,
+    watch,
+)
 from orchestration.definitions.sources import SOURCES
-from orchestration.definitions.timetable import EVERYTHING, MARKETING_ROW, TRAFFIC
+from orchestration.definitions.timetable import EVERYTHING, MARKETING_ROW, OPERATIONS, TRAFFIC
 from orchestration.definitions.verification import verification
 from warehouse.settings import settings
 
@@ -55,6 +61,11 @@ SCHEDULES = [
         "Keeps the marketing row fresh, every 10 minutes; active users change as time passes.",
     ),
     _schedule(traffic, TRAFFIC.cron, "Keeps the traffic marts fresh, every hour."),
+    _schedule(
+        operations,
+        OPERATIONS.cron,
+        "Keeps metrics, API performance and alerts fresh, every hour.",
+    ),
     _schedule(everything, EVERYTHING.cron, "Keeps all marts fresh, every day at 02:15."),
     _schedule(expiry, "3 * * * *", "Keeps no data longer than promised: expires it every hour."),
     _schedule(

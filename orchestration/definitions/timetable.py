@@ -27,8 +27,9 @@ class BuildJob:
 
 MARKETING_ROW = BuildJob("marketing_row", "*/10 * * * *", "every 10 minutes", "int_platform_stats")
 TRAFFIC = BuildJob("traffic", "5 * * * *", "hourly at :05", "marts.traffic")
+OPERATIONS = BuildJob("operations", "35 * * * *", "hourly at :35", "marts.operations")
 EVERYTHING = BuildJob("everything", "15 2 * * *", "daily at 02:15 UTC", None)
-BUILD_JOBS = (MARKETING_ROW, TRAFFIC, EVERYTHING)
+BUILD_JOBS = (MARKETING_ROW, TRAFFIC, OPERATIONS, EVERYTHING)
 
 
 @cache

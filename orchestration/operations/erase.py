@@ -497,7 +497,7 @@ def _clear_erased_rows(connection: psycopg.Connection) -> None:
 
 def _models_before(connection: psycopg.Connection, batch_seq: int) -> bool:
     row = connection.execute(
-        "select exists (select from warehouse.model_offsets where batch_seq < %s)", (batch_seq,)
+        "select exists (select 1 from warehouse.model_offsets where batch_seq < %s)", (batch_seq,)
     ).fetchone()
     return bool(row and row[0])
 

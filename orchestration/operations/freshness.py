@@ -11,7 +11,7 @@ from orchestration.operations.export import target_name
 
 # Schedules rebuild these several times within the limit, so that one failed run raises no alarm.
 ROW_LIMIT = timedelta(minutes=30)
-FOLDER_LIMITS = {"traffic": timedelta(hours=3)}
+FOLDER_LIMITS = dict.fromkeys(("traffic", "operations"), timedelta(hours=3))
 # All other marts are built once a day; a run may take two hours.
 MART_LIMIT = timedelta(hours=26)
 

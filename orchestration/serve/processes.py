@@ -9,13 +9,16 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from orchestration.definitions.instance import dagster_environment, end_lost_runs
+from orchestration.operations.system_metrics import SystemMetrics
 from orchestration.serve import ports
+from orchestration.serve.parts import POLL_SECONDS, Part, Parts
 from orchestration.serve.postgres_port import open_port
 from warehouse import database, embedded, private_files
 from warehouse.errors import WarehouseError
@@ -25,16 +28,16 @@ from warehouse.settings import settings
 from warehouse.sign_in_links import new_link
 
 DEFINITIONS = "orchestration.definitions.code_location"
-CODE_SERVER = "code server"
+CODE_SERVER, WEB_SERVER, DAEMON = "code server", "web server", "daemon"
+# They start once it has loaded the definitions.
+NEED_CODE = {WEB_SERVER, DAEMON}
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 WAREHOUSE = (sys.executable, "-m", "orchestration.cli")
 WEB = (sys.executable, "-m", "orchestration.serve.web")
 COLLECTOR = (*WAREHOUSE, "collect")
 # Warnings and errors alone: else each tick of a sensor would be a line.
 QUIET = ("--log-level", "warning")
-# How long runs may take to end after SIGTERM. They cancel the statements that they wait for.
-STOP_SECONDS = 60
-POLL_SECONDS = 0.2
+METRICS_STOP_SECONDS = 2
 
 
 class ServeError(WarehouseError):
@@ -51,12 +54,12 @@ def serve(
     *,
     dev: bool = False,
 ) -> None:
-    """Run Dagster, its docs, the collector and the HTTP API, until one ends or SIGTERM or SIGINT.
+    """Run Dagster, its docs, the collector and the HTTP API, until SIGTERM or SIGINT.
 
-    Meanwhile BI tools reach the embedded PostgreSQL by ``postgres_port``. With ``dev`` the UI's
-    "Reload definitions" loads changed code, and the first time keys are made and printed. Raises
-    ServeError where one of the processes ends by itself, where Dagster already runs on this
-    instance, or where a port is asked for of a server that is not the embedded one.
+    One that ends by itself is started again. Meanwhile BI tools reach the embedded PostgreSQL by
+    ``postgres_port``. With ``dev`` the UI's "Reload definitions" loads changed code, and the first
+    time keys are made and printed. Raises ServeError where Dagster already runs on this instance,
+    or where a port is asked for of a server that is not the embedded one.
     """
     if postgres_port is not None and not database.is_embedded():
         raise ServeError(
@@ -89,7 +92,7 @@ def serve(
             name = f"[{host}]" if ":" in host else host
             link = new_link(connection, settings().home, f"http://{name}:{api_port}")
         print(f"The API, and a link that signs you in once: {link}", file=sys.stderr)
-    with port_for_tools(postgres_port):
+    with port_for_tools(postgres_port), system_metrics_recorded():
         _run(host, port, docs_port, collector_port, api_port, lock, dev=dev)
 
 
@@ -109,6 +112,20 @@ def port_for_tools(port: int | None) -> Iterator[None]:
         embedded.close_port()
 
 
+@contextlib.contextmanager
+def system_metrics_recorded() -> Iterator[None]:
+    """Record the metrics of this machine and database meanwhile, once a minute."""
+    stopping = threading.Event()
+    # A daemon, because a database that does not answer must not delay the end.
+    thread = threading.Thread(target=SystemMetrics().run, args=(stopping,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join(METRICS_STOP_SECONDS)
+
+
 def _run(
     host: str,
     port: int,
@@ -120,7 +137,6 @@ def _run(
     dev: bool,
 ) -> None:
     environment = dagster_environment()
-    end_lost_runs(environment)
     stopping: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: stopping.append(number))
@@ -130,37 +146,45 @@ def _run(
         workspace = Path(folder) / "workspace.yaml"
         workspace.write_text(_workspace(code_socket), "utf-8")
         commands = {
-            CODE_SERVER: _code_server(code_socket, dev),
-            "web server": [*WEB, "dagster", host, str(port), str(workspace)],
-            "daemon": [_program("dagster-daemon"), "run", "-w", str(workspace), *QUIET],
-            "docs server": [*WEB, "docs", host, str(docs_port)],
             "collector": [*COLLECTOR, "--host", host, "--port", str(collector_port)],
+            CODE_SERVER: _code_server(code_socket, dev),
+            WEB_SERVER: [*WEB, "dagster", host, str(port), str(workspace)],
+            DAEMON: [_program("dagster-daemon"), "run", "-w", str(workspace), *QUIET],
+            "docs server": [*WEB, "docs", host, str(docs_port)],
         }
         if _has_login_of_api():
             commands["API"] = [*WAREHOUSE, "api", "--host", host, "--port", str(api_port)]
-        processes: dict[str, subprocess.Popen[bytes]] = {}
-        once = [_write_docs(), *_report_to_dagster(environment)]
-        try:
-            for name, command in commands.items():
-                # Each process leads its own group. Runs are in the code server's group.
-                processes[name] = subprocess.Popen(
-                    command, env=environment, start_new_session=True, pass_fds=[lock.fileno()]
+
+        def part(name: str) -> Part:
+            def start() -> subprocess.Popen[bytes]:
+                if name == CODE_SERVER:
+                    # Runs were in its group, and have ended with it.
+                    end_lost_runs(environment)
+                    code_socket.unlink(missing_ok=True)
+                # Each process leads its own group.
+                process = subprocess.Popen(
+                    commands[name],
+                    env=environment,
+                    start_new_session=True,
+                    pass_fds=[lock.fileno()],
                 )
-                print(processes[name].pid, file=lock, flush=True)
-                is_code = name == CODE_SERVER
-                while not stopping and _live(processes) and is_code and not code_socket.exists():
-                    time.sleep(POLL_SECONDS)
-            while not stopping and _live(processes) and not ports.answers(host, port):
+                print(process.pid, file=lock, flush=True)
+                return process
+
+            return Part(start, code_socket.exists if name in NEED_CODE else lambda: True)
+
+        parts = Parts({name: part(name) for name in commands})
+        once = [_write_docs(), *_report_to_dagster(environment)]
+        is_open = False
+        try:
+            while not stopping:
+                parts.look()
+                if not is_open and ports.answers(host, port):
+                    print(f"Open {settings().dagster_url}", file=sys.stderr)
+                    is_open = True
                 time.sleep(POLL_SECONDS)
-            if not stopping and _live(processes):
-                print(f"Open {settings().dagster_url}", file=sys.stderr)
-            while not stopping and _live(processes):
-                time.sleep(POLL_SECONDS)
-            ended = [name for name, process in processes.items() if process.poll() is not None]
         finally:
-            _stop([*processes.values(), *once])
-    if ended and not stopping:
-        raise ServeError(f"The {ended[0]} ended by itself. See its output above.")
+            parts.stop(once)
     print("Stopped.", file=sys.stderr)
 
 
@@ -202,10 +226,6 @@ def lock_instance() -> IO[str]:
     return lock
 
 
-def _live(processes: dict[str, subprocess.Popen[bytes]]) -> bool:
-    return all(process.poll() is None for process in processes.values())
-
-
 def _workspace(code_socket: Path) -> str:
     import yaml
 
@@ -235,7 +255,7 @@ def _report_to_dagster(environment: dict[str, str]) -> list[subprocess.Popen[byt
     """Start to report what was built without Dagster, by the demo for example, if there is any."""
     with database.connect_as_builder(application_name="warehouse serve") as connection:
         row = connection.execute(
-            "select exists (select from warehouse.touched_periods where not reported_to_dagster)"
+            "select exists (select 1 from warehouse.touched_periods where not reported_to_dagster)"
         ).fetchone()
     if row != (True,):
         return []
@@ -245,30 +265,3 @@ def _report_to_dagster(environment: dict[str, str]) -> list[subprocess.Popen[byt
 
 def _program(name: str) -> str:
     return str(Path(sys.executable).with_name(name))
-
-
-def _stop(processes: list[subprocess.Popen[bytes]]) -> None:
-    """End processes and their groups, which include runs."""
-    for process in processes:
-        _signal(process, signal.SIGTERM)
-    deadline = time.monotonic() + STOP_SECONDS
-    while any(_group_lives(process) for process in processes) and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
-    for process in processes:
-        _signal(process, signal.SIGKILL)
-        process.wait()
-
-
-def _signal(process: subprocess.Popen[bytes], number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
-
-
-def _group_lives(process: subprocess.Popen[bytes]) -> bool:
-    # A process that has ended stays in its group until `poll` reaps it.
-    process.poll()
-    try:
-        os.killpg(process.pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

@@ -25,6 +25,9 @@ AI_SHARE = Measure(
 )  # fmt: skip
 AI_COST = Measure("cost_total", label="AI cost", lower_is_better=True)
 MRR = Measure("mrr_cents", How.LAST)
+# In plain words, where the mart's description names events.
+_NEW_LEADS = "Leads that came on these days, each counted once: when it first came."
+_JOBS = "Won on these days, whenever the leads came."
 
 
 def _figure(id: str, mart: str, measure: Measure, title: str = "", **more: object) -> Tile:
@@ -38,14 +41,16 @@ OVERVIEW = Page(
     filters=(CLIENT,),
     tiles=(
         _figure("visitors", "stats_daily", VISITORS),
-        _figure("leads", "platform_analytics", Measure("total_leads"), shown=_ALL),
-        _figure("client-leads", "analytics_daily", Measure("new_leads"), shown=_ONE),
+        _figure("leads", "platform_analytics", Measure("total_leads"), shown=_ALL, note=_NEW_LEADS),
+        _figure(
+            "client-leads", "analytics_daily", Measure("new_leads"), shown=_ONE, note=_NEW_LEADS
+        ),
         _figure("revenue", "revenue_daily", Measure("total_revenue_usd"), shown=_ALL),
         _figure(
             "client-revenue", "analytics_daily", Measure("revenue_attributed_cents"), shown=_ONE
         ),
         _figure("mrr", "platform_analytics", MRR, shown=_ALL),
-        _figure("jobs", "analytics_daily", Measure("jobs_won"), shown=_ONE),
+        _figure("jobs", "analytics_daily", Measure("jobs_won"), shown=_ONE, note=_JOBS),
         _figure("ai-cost", "system_daily_metrics", AI_COST, shown=_ALL),
         _figure("ai-share", "analytics_daily", AI_SHARE, shown=_ONE),
         _figure("error-rate", "api_performance_daily", API_ERROR_RATE, shown=_ALL),
@@ -149,6 +154,7 @@ TRAFFIC = Page(
             "contacts",
             "stats_daily",
             Measure("contact_submissions"),
+            note="Forms for getting in touch that were sent, bots left out.",
         ),
         _figure("bounce-rate", "stats_daily", BOUNCE_RATE),
         _figure(
@@ -189,6 +195,7 @@ TRAFFIC = Page(
         ),
         Tile(
             id="sources",
+            is_wide=True,
             kind=Kind.TABLE,
             title="Sources",
             mart="traffic_sources_daily",
@@ -244,9 +251,14 @@ LEADS = Page(
     filters=(CLIENT, "source"),
     days=90,
     tiles=(
-        _figure("leads", "analytics_daily", Measure("new_leads")),
-        _figure("appointments", "analytics_daily", Measure("appointments_booked")),
-        _figure("jobs", "analytics_daily", Measure("jobs_won")),
+        _figure("leads", "analytics_daily", Measure("new_leads"), note=_NEW_LEADS),
+        _figure(
+            "appointments",
+            "analytics_daily",
+            Measure("appointments_booked"),
+            note="Booked on these days, whenever the leads came.",
+        ),
+        _figure("jobs", "analytics_daily", Measure("jobs_won"), note=_JOBS),
         _figure("revenue", "analytics_daily", Measure("revenue_attributed_cents")),
         Tile(
             id="volumes",
@@ -289,7 +301,8 @@ LEADS = Page(
             by=("stage",),
             measures=(Measure("leads"), Measure("value_cents")),
             path="/v1/funnel",
-            note="As “Funnel by volume”, for the days of the range.",
+            note="As “Funnel by volume”, for the days of the range. A lead that came before, and "
+            "came again, counts too.",
             shown=_ONE,
         ),
         Tile(
@@ -338,6 +351,7 @@ LEADS = Page(
     ),
 )
 
+_NOT_SEEN = "0 % in months of which the warehouse has no events yet: not a loss."
 RETENTION = Page(
     name="retention",
     title="Retention",
@@ -348,6 +362,7 @@ RETENTION = Page(
             id="clients",
             kind=Kind.TRIANGLE,
             title="Clients by month of arrival",
+            note=_NOT_SEEN,
             mart="cohort_retention",
             by=("cohort_month", "month_number", "is_complete"),
             measures=(Measure("retention_rate"), Measure("cohort_size"), Measure("active")),
@@ -358,6 +373,7 @@ RETENTION = Page(
             id="users",
             kind=Kind.TRIANGLE,
             title="Users by month of arrival",
+            note=_NOT_SEEN,
             mart="cohort_retention",
             by=("cohort_month", "month_number", "is_complete"),
             measures=(Measure("retention_rate"), Measure("cohort_size"), Measure("active")),
@@ -426,6 +442,7 @@ REVENUE = Page(
         ),
         Tile(
             id="mrr-by-plan",
+            is_wide=True,
             kind=Kind.CHART,
             title="MRR by plan",
             mart="plan_adoption_daily",
@@ -435,6 +452,7 @@ REVENUE = Page(
         ),
         Tile(
             id="payments-by-plan",
+            is_wide=True,
             kind=Kind.TABLE,
             title="Payments by plan",
             mart="revenue_daily",
@@ -587,6 +605,7 @@ AI_USAGE = Page(
             id="users",
             kind=Kind.TABLE,
             title="Users",
+            note="none: chats of nobody who is known.",
             mart="user_daily_usage",
             by=("user_id",),
             measures=(
@@ -601,6 +620,7 @@ AI_USAGE = Page(
             id="documents",
             kind=Kind.TABLE,
             title="Documents",
+            note="none: chats that name no document.",
             mart="document_usage",
             by=("document_id",),
             measures=(
@@ -656,7 +676,7 @@ OPERATIONS = Page(
         Tile(
             id="last-day",
             kind=Kind.SUMMARY,
-            title="The last 24 hours",
+            title="The 24 hours before the last build",
             mart="dashboard_summary",
             path=_SUMMARY,
             by=(

@@ -7,18 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import BaseRoute, Route
 
 from serving.callers import Caller
 from serving.catalogue import Mart
+from serving.dashboard.assets import assets, send_asset, version
 from serving.dashboard.pages import PAGES
 from serving.dashboard.tiles import (
     CLIENT,
@@ -35,13 +34,12 @@ from serving.mart_states import MartState, now
 from serving.service import caller_of, service_of
 from warehouse.settings import Settings
 
-FOLDER = Path(__file__).parent
 PATH = "/dashboard"
 PRESETS = {7: "7 days", 30: "30 days", 90: "90 days", 365: "12 months"}
 # Loaded at once, and not only when the one that needs them has come.
-MODULES = sorted(
-    file.name for file in (FOLDER / "static").glob("*.js") if file.name != "sign_in.js"
-)
+MODULES = [
+    name for name in assets() if name.endswith(".js") and "/" not in name and name != "sign_in.js"
+]
 # Everything is a file of ours: no line of script or style is in a page.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -57,23 +55,16 @@ _templates = Environment(
 )
 
 
-class _Files(StaticFiles):
-    """Files that browsers keep, and ask about every time: a new version shows at once."""
-
-    def file_response(self, *args: Any, **options: Any) -> Response:
-        response = super().file_response(*args, **options)
-        response.headers["Cache-Control"] = "no-cache"
-        return response
-
-
 def routes(marts: Mapping[str, Mart]) -> list[BaseRoute]:
     """Return the routes of all pages. Raises CatalogueError for a tile of an unknown mart."""
     check(PAGES, marts)
+    for template in _templates.list_templates():
+        _templates.get_template(template)
     return [
         Route("/", _start),
         Route("/sign-in", _sign_in),
         *(Route(f"{PATH}/{page.name}", _endpoint(page)) for page in PAGES),
-        Mount(f"{PATH}/static", _Files(directory=FOLDER / "static")),
+        Route(f"{PATH}/static/{{version}}/{{path:path}}", send_asset),
     ]
 
 
@@ -84,7 +75,14 @@ async def _start(request: Request) -> Response:
 
 async def _sign_in(request: Request) -> Response:
     """Show the form that takes a key."""
-    return _page(request, "sign_in.html", then=request.query_params.get("next", ""))
+    return sign_in_page(request, request.query_params.get("next", ""))
+
+
+def sign_in_page(request: Request, then: str, error: ApiError | None = None) -> Response:
+    """Return the form that takes a key and leads to the path ``then``, and why one was refused."""
+    answer = _page(request, "sign_in.html", error.status if error else 200, then=then, error=error)
+    answer.headers.update(error.headers if error else {})
+    return answer
 
 
 def _endpoint(page: Page) -> Any:
@@ -153,8 +151,9 @@ def _as_of(tiles: Sequence[Tile], states: Mapping[str, MartState]) -> datetime:
 
 def _page(request: Request, template: str, status: int = 200, **values: Any) -> Response:
     tracker = _tracker(service_of(request).settings)
+    root = _root(request)
     content = _templates.get_template(template).render(
-        root=_root(request), tracker=tracker, **values
+        root=root, static=f"{root}{PATH}/static/{version()}", tracker=tracker, **values
     )
     headers = {
         "Content-Security-Policy": _policy(tracker),

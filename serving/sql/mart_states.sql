@@ -6,7 +6,7 @@ rewriting as (
     select
         b.started_at,
         b.state = 'running' and not exists (
-            select from warehouse.builds as later
+            select 1 from warehouse.builds as later
             where later.started_at > b.started_at and later.state = 'done'
         ) as is_running
     from warehouse.builds as b

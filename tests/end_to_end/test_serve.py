@@ -411,6 +411,30 @@ def worker_of(run_id: str) -> int:
     return pids[0]
 
 
+def test_parts_that_are_killed_run_again_and_runs_still_start(served: Served):
+    def parts() -> dict[str, int | None]:
+        found = json.loads((served.home / "dagster" / "serve.json").read_text())
+        return {one["name"]: one["pid"] for one in found["parts"]}
+
+    before = parts()
+    killed = {"collector", "code server", "daemon", "docs server"}
+    for name in killed:
+        os.kill(before[name], signal.SIGKILL)
+    until(lambda: {n for n, pid in parts().items() if pid and pid != before[n]} == killed, MINUTES)
+    assert parts()["web server"] == before["web server"]
+    until(lambda: launches(served, "watch"), 3 * MINUTES)
+
+
+def launches(served: Served, job: str) -> bool:
+    """Whether a run starts and ends well; the web server finds the new code server in a while."""
+    try:
+        run_id = served.launch(job)
+    except AssertionError:
+        return False
+    served.ends(run_id)
+    return True
+
+
 def test_sigterm_in_the_middle_of_a_run_ends_every_process(served: Served):
     with held_build(served) as waits:
         run_id = served.launch("everything")

@@ -94,7 +94,7 @@ TABLES: dict[str, dict[str, str]] = {
     "staging.documents": UPSERTED,
     "export.analytics_platform_stats": {MARKETING: "select"},
     "warehouse.migrations": {},
-    "warehouse.lock_batch_seq": {LOADER: "update"},
+    "warehouse.lock_batch_seq": {LOADER: "update", TRANSFORMER: "update"},
     "warehouse.lock_landing": {LOADER: "update"},
     "warehouse.lock_partitions": {},
     "warehouse.lock_access": {TRANSFORMER: "update"},
@@ -191,6 +191,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "warehouse.current_as_of": READ_STANDS,
     "warehouse.last_as_of": READ_STANDS,
     "warehouse.percentile": {ANALYST, TRANSFORMER},
+    **{f"warehouse.{name}": {TENANT} for name in ("my_client", "my_user", "sees_client")},
     **{
         f"warehouse.{name}": {TRANSFORMER}
         for name in (
@@ -200,6 +201,8 @@ FUNCTIONS: dict[str, set[str]] = {
             "is_building", "finish_build", "grant_differences", "policy_statements",
             "apply_access",
             "declared_differences", "follow_declaration", "follow_descriptions",
+            "set_locally", "is_distributed", "distribute", "replicate", "has_events_between",
+            "rows_of_client", "insert_rows_of_cells", "list_rows_by_client",
         )
     },
     "staging.take_statistics": {TRANSFORMER},

@@ -6,6 +6,7 @@ import csv
 import io
 import logging
 import os
+import re
 import shutil
 import signal
 import socket
@@ -29,24 +30,24 @@ from psycopg import sql
 from orchestration.operations import build as builds
 from serving import service
 from serving.catalogue import Access, Mart, Type, marts
-from tests.conftest import WAREHOUSE, Server, examples
+from serving.mart_query import MartQuery
+from tests.conftest import DEEP, WAREHOUSE, Server, examples
 from tests.support.api import READERS, Api, served, with_keys_of_readers
 from tests.support.browser import a_browser
-from tests.support.building import build_at, warm_warehouse
+from tests.support.building import build_at
 from tests.support.lines import rows, value
 from tests.support.people import (
     AS_OF,
     HOSTILE,
-    TAKEN,
     land_both_tenants,
-    people,
     sign_in,
     url_of,
+    warehouse_with_people,
 )
 from tests.support.processes import until
+from tests.support.query_work import grow_rival, work_of
 from tests.support.webhook import free_port
 from warehouse import key_store
-from warehouse.schema.access import roles
 from warehouse.settings import Settings
 from warehouse.sign_in_links import new_link
 
@@ -60,17 +61,7 @@ def owner(
     servers: Callable[[int], Server], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[psycopg.Connection]:
     """The owner of a warehouse with two tenants in it, built; people of all roles are there."""
-    server = servers(18)
-    with (
-        warm_warehouse(server) as connection,
-        people(connection),
-        server.environment(url_of(connection, "postgres"), url_of(connection, "tim_transformer")),
-    ):
-        assert roles.set_up() == []
-        # As whom an analyst's key reads.
-        connection.execute(
-            TAKEN.format(sql.Identifier("ann_analyst"), sql.Identifier("warehouse_api"))
-        )
+    with warehouse_with_people(servers(18)) as connection:
         land_both_tenants(tmp_path_factory.mktemp("events"))
         build_at(AS_OF)
         yield connection
@@ -187,6 +178,78 @@ def unlike(given: str, type: Type) -> str:
         Type.DATE: "1999-01-01",
         Type.TIMESTAMP: "1999-01-01T00:00:00Z",
     }[type]
+
+
+# How many rows of others a table has, and how many more it gets. Of few rows PostgreSQL reads all.
+FEW, MANY = 1_000, 50_000
+READ_BY_INDEX = ("analytics_daily", "lead_funnel", "chat_events")
+
+
+def queries_of(mart: Mart) -> list[MartQuery]:
+    """What a tenant may ask of a mart without a filter: all, and a month of it."""
+    everything = MartQuery(mart, tuple(mart.columns))
+    start, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
+    return [everything, *([replace(everything, start=start, end=end)] if mart.period else [])]
+
+
+def pairs_of(api: Api, mart: Mart) -> list[tuple[MartQuery, MartQuery]]:
+    """For each filter of a mart, a value that only rival has, and one that nobody has."""
+    rows = data(api.get(f"/v1/marts/{mart.name}?limit=10000", "ann"))
+    rivals = [row for row in rows if "rival" in str(row)]
+    others = [row for row in rows if "rival" not in str(row)]
+    pairs = []
+    for column in mart.filters:
+        theirs, known = ({str(row[column.name]) for row in part} for part in (rivals, others))
+        if only_theirs := theirs - known - {"None"}:
+            given = min(only_theirs)
+            asked = [
+                MartQuery(mart, tuple(mart.columns), filters={column.name: [one]})
+                for one in (given, unlike(given, column.type))
+            ]
+            pairs.append((asked[0], asked[1]))
+    return pairs
+
+
+@pytest.mark.parametrize(
+    ("reader", "names"),
+    [("acme", READ_BY_INDEX), DEEP("acme", ()), DEEP("user", ())],
+)
+def test_what_a_tenants_page_takes_depends_on_no_rows_of_others(
+    api: Api, owner: psycopg.Connection, reader: str, names: tuple[str, ...]
+) -> None:
+    chosen = [
+        mart
+        for mart in marts().values()
+        if may_read(reader, mart) and (not names or mart.name in names)
+    ]
+    pairs = [pair for mart in chosen for pair in pairs_of(api, mart)]
+    asked = [query for mart in chosen for query in queries_of(mart)]
+    asked += [foreign for foreign, _ in pairs]
+    role = READERS[reader]
+    with owner.transaction(force_rollback=True):
+        owner.execute(
+            "insert into warehouse.restatements (mart, client_id, period, old_values, cause, run) "
+            "select 'analytics_daily', unnest(array['acme', 'rival']), '2026-01-29', '{}', "
+            "'rebuild', 'a run'"
+        )
+        grow_rival(owner, FEW)
+        before = [work_of(owner, role, query) for query in asked]
+        assert grow_rival(owner, MANY) > 20
+        after = [work_of(owner, role, query) for query in asked]
+        of_pairs = [(work_of(owner, role, one), work_of(owner, role, two)) for one, two in pairs]
+    more = [
+        (query.mart.name, query.start, query.filters, then, now)
+        for query, then, now in zip(asked, before, after, strict=True)
+        # An index of more rows may be some levels higher.
+        if now.rows > then.rows or now.pages > then.pages + 2 * now.scans
+    ]
+    assert not more, "\n".join(map(str, more))
+    unequal = [
+        (query.mart.name, query.filters, foreign, nobody)
+        for (query, _), (foreign, nobody) in zip(pairs, of_pairs, strict=True)
+        if foreign.rows != nobody.rows or abs(foreign.pages - nobody.pages) > 1
+    ]
+    assert not unequal, "\n".join(map(str, unequal))
 
 
 def test_a_tenant_learns_no_client_of_others_from_the_funnel(api: Api) -> None:
@@ -686,7 +749,7 @@ def test_the_log_names_endpoints_and_keys_and_no_values(
         api.get("/v1/marts", "planted-key")
     said = caplog.text
     assert "planted" not in said
-    assert not [key for key in api.keys.values() if key.rpartition("_")[2] in said]
+    assert not [key for key in api.keys.values() if key.split("_", 2)[2] in said]
     key_id = api.keys["acme"].split("_")[1]
     assert "GET /v1/marts/lead_sources 200" in said
     assert f"key {key_id}" in said
@@ -700,6 +763,25 @@ def test_answers_carry_headers_of_safety(api: Api) -> None:
         assert headers["x-content-type-options"] == "nosniff"
         assert "server" not in headers
         assert "access-control-allow-origin" not in headers
+
+
+def test_browsers_keep_the_files_of_pages_until_one_changes(api: Api) -> None:
+    page = api.get("/dashboard/overview", "ann").text
+    paths = set(re.findall(r'(?:href|src)="(/dashboard/static/[^"]+)"', page))
+    assert len(paths) > 10
+    for path in paths:
+        answer = api.get(path)
+        assert "immutable" in answer.headers["cache-control"]
+        assert answer.headers["content-encoding"] == "gzip"
+        as_it_is = api.get(path, headers={"Accept-Encoding": "identity"})
+        assert "content-encoding" not in as_it_is.headers
+        assert as_it_is.content == answer.content != b""
+        # As a page of another version asks for it, that was open meanwhile.
+        other = api.get(re.sub("static/[0-9a-f]+/", "static/0/", path))
+        assert (other.headers["cache-control"], other.content) == ("no-store", answer.content)
+    version = next(iter(paths)).split("/")[3]
+    for unknown in ("none.js", "../assets.py", "%2e%2e/assets.py", "uplot/LICENSE"):
+        assert api.get(f"/dashboard/static/{version}/{unknown}").status_code == 404
 
 
 def test_the_marketing_row_is_what_was_exported(api: Api, owner: psycopg.Connection) -> None:
@@ -807,6 +889,26 @@ def test_people_sign_in_with_a_key_and_out_again(api: Api) -> None:
     assert post("/sign-in", key="x" * 10_000).status_code == 400
     assert api.request("POST", "/sign-in", data={"key": api.keys["acme"]}).status_code == 403
     assert "Max-Age=0" in post("/sign-out").headers["set-cookie"]
+
+
+def test_who_signs_in_without_a_script_gets_the_form_again_with_the_reason(api: Api) -> None:
+    as_page = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    form = {"key": "read_wrong", "next": '/dashboard/leads?source="><b>x'}
+    answer = api.request("POST", "/sign-in", headers=as_page | {"Origin": api.url}, data=form)
+    assert answer.status_code == 401
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "There is no such key that reads, or it has expired or was revoked." in answer.text
+    # It leads to where the person wanted to go, and keeps neither the key nor markup.
+    assert 'value="/dashboard/leads?source=&#34;&gt;&lt;b&gt;x"' in answer.text
+    assert "read_wrong" not in answer.text
+    elsewhere = api.request(
+        "POST", "/sign-in", headers=as_page | {"Origin": "https://evil.example"}, data=form
+    )
+    assert elsewhere.status_code == 403
+    assert "Requests from pages of other sites are refused." in elsewhere.text
+    used = api.get("/sign-in/used-before", headers=as_page)
+    assert (used.status_code, used.headers["cache-control"]) == (401, "no-store")
+    assert "The link was used before, or has expired." in used.text
 
 
 # A mart of each kind: of a day, a month, a year and a month, an instant, none; a view; with JSON.

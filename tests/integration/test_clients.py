@@ -162,6 +162,35 @@ def test_a_new_day_without_events_adds_its_rows_and_touches_no_other(warm, janua
     }
 
 
+# What lands before its time and comes to pass within a day; a mart below, and a cell that shows it.
+COMES_TO_PASS = {
+    "event": ("analytics_daily", acme("2026-02-03")),
+    "client": ("analytics_daily", {"soon 2026-02-03"}),
+    "user": ("cohort_retention", {"user 2026-02"}),
+}
+
+
+@pytest.mark.parametrize("kind", COMES_TO_PASS)
+def test_what_comes_to_pass_within_a_day_reaches_every_mart_below(warm, january, tmp_path, kind):
+    at = "2026-02-03T05:00:00Z"
+    match kind:
+        case "event":
+            land(tmp_path, [event("lead_created", "2026-02-03T05:00", "l9")])
+        case "client":
+            soon = client("soon", "2026-02-03") | {"created_at": at}
+            land_entities(tmp_path, EntityKind.CLIENTS, [soon])
+        case "user":
+            user = {"user_id": "u", "client_id": "acme", "created_at": at, "updated_at": at}
+            land_entities(tmp_path, EntityKind.USERS, [user])
+    build_at(AS_OF.replace(hour=1))
+    # Without a new batch, and on the same day.
+    later = AS_OF.replace(hour=6)
+    mart, shown = COMES_TO_PASS[kind]
+    cells = {**CELLS, "cohort_retention": "cohort_type || ' ' || cohort_month"}
+    assert touched(warm, cells, lambda: build_at(later))[mart] >= shown
+    holds_against_a_rebuild(warm, later)
+
+
 def test_a_period_that_ends_is_complete_and_compared_with_no_event_in_it(warm, january, tmp_path):
     of_february = [
         event("lead_created", "2026-02-02T09:00", "l3"),

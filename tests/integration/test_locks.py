@@ -133,3 +133,14 @@ def test_a_partition_is_a_month_of_utc_whatever_the_loader_s_session(
             assert value(warehouse, bounds) == (
                 "FOR VALUES FROM ('2021-05-01 00:00:00+00') TO ('2021-06-01 00:00:00+00')"
             )
+
+
+def test_a_build_waits_for_a_batch_that_is_being_committed(warehouse: psycopg.Connection) -> None:
+    """On a cluster the batch may be in the ledger before all of its rows can be seen."""
+    pin = "select (warehouse.pin_build('{}', now(), null, null, false)).batch_seq"
+    with database.connect() as committing:
+        locks.take(committing, Lock.BATCH_SEQ)
+        warehouse.execute("set lock_timeout = '100ms'")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            warehouse.execute(pin.format("first"))
+    assert value(warehouse, pin.format("second")) == 0

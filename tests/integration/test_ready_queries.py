@@ -20,11 +20,15 @@ from orchestration.operations import build as builds
 from orchestration.operations import queries
 from orchestration.operations.queries import ready_queries, run_query
 from tests.conftest import Server
-from tests.support.building import build_at, made_once, start_afresh, warm_warehouse
+from tests.support.building import (
+    build_at,
+    made_once,
+    start_afresh,
+    warm_warehouse_with_roles,
+)
 from tests.support.people import AS_OF as AS_OF_STORY
 from tests.support.people import land_both_tenants
 from tests.support.processes import run
-from warehouse.schema.access import roles
 
 # Not at the month's very start, so that the month of the last build has chats.
 AS_OF = datetime(2026, 4, 29, 12, tzinfo=UTC)
@@ -36,8 +40,7 @@ FINDS_NOTHING_YET = {
 
 @pytest.fixture(scope="module")
 def warm(servers: Callable[[int], Server]) -> Iterator[psycopg.Connection]:
-    with warm_warehouse(servers(18)) as connection:
-        assert roles.set_up() == []
+    with warm_warehouse_with_roles(servers(18)) as connection:
         yield connection
 
 

@@ -24,12 +24,11 @@ from tests.support.building import (
     made_once,
     rows_of_models,
     start_afresh,
-    warm_warehouse,
+    warm_warehouse_with_roles,
 )
 from tests.support.people import AS_OF, land_both_tenants
 from tests.support.processes import run
 from warehouse.errors import WarehouseError
-from warehouse.schema.access import roles
 
 EVERY_CELL = 100_000
 # Draws until the period of a tampered row was among them.
@@ -38,8 +37,7 @@ DRAWS = 40
 
 @pytest.fixture(scope="module")
 def warm(servers: Callable[[int], Server]) -> Iterator[psycopg.Connection]:
-    with warm_warehouse(servers(18)) as connection:
-        assert roles.set_up() == []
+    with warm_warehouse_with_roles(servers(18)) as connection:
         yield connection
 
 

@@ -386,7 +386,7 @@ def ingested(events: Iterable[Event], hash_of: HashOf = some_hash) -> list[Event
             event
             | {
                 "context": {name: value for name, value in context.items() if name != "ip"},
-                "_is_bot": user_agent == BOT,
+                "_is_bot": "bot" in (user_agent or ""),
                 "_visitor_hash": (
                     hash_of(event["actor"]["client_id"], ip, user_agent) if is_known else None
                 ),

@@ -111,6 +111,14 @@ def warm_warehouse(server: Server, only: Sequence[str] = ()) -> Iterator[psycopg
     server.drop_database(url)
 
 
+@contextmanager
+def warm_warehouse_with_roles(server: Server) -> Iterator[psycopg.Connection]:
+    """Give such a database of which the server has all roles and logins."""
+    with warm_warehouse(server) as connection:
+        assert roles.set_up() == []
+        yield connection
+
+
 def _models_beside(manifest: Manifest, only: Sequence[str]) -> list[str]:
     models = {id: node for id, node in manifest.nodes.items() if node.resource_type == "model"}
     models |= manifest.functions

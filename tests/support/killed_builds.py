@@ -57,7 +57,7 @@ def start_builder_of_a_dbt() -> subprocess.Popen[bytes]:
 
 def waiting_for_a_lock(connection: psycopg.Connection) -> bool:
     return connection.execute(
-        "select exists (select from pg_stat_activity where "
+        "select exists (select 1 from pg_stat_activity where "
         "application_name in ('warehouse dbt', 'warehouse build') "
         "and datname = current_database() and wait_event_type = 'Lock')"
     ).fetchone()[0]

@@ -54,6 +54,8 @@ def assert_rows_match(mart: str, found: list[Row], wanted: list[Row]) -> None:
     if found and wanted:
         assert set(found[0]) == set(wanted[0]), f"columns of {mart}"
     found, wanted = _comparable(found), _comparable(wanted)
+    if found == wanted:
+        return
     missing = [row for row in wanted if row not in found]
     too_many = [row for row in found if row not in wanted]
     assert (missing, too_many, len(found)) == ([], [], len(wanted)), mart

@@ -43,6 +43,7 @@ BEGIN_MODEL = FUNCTIONS + "begin_model.sql"
 RATED = "dbt_project/models/intermediate/int_rated_chats.sql"
 AI_USAGE = "dbt_project/models/marts/ai_usage/"
 END_MODEL = FUNCTIONS + "end_model.sql"
+PIN_BUILD = FUNCTIONS + "pin_build.sql"
 UNREAD = FUNCTIONS + "models_with_unread_input.sql"
 STORED_BUILD = "orchestration/operations/stored_build.py"
 INTERMEDIATE = "dbt_project/models/intermediate/"
@@ -71,8 +72,9 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         Edit(
             STORED_BUILD,
             '"select warehouse.run_model(%s, %s, false)", (invocation, model)',
-            '"select warehouse.end_model(m, b.invocation_id) from warehouse.stored_models as m, '
-            "warehouse.builds as b, set_config('warehouse.mode', 'incremental', true), "
+            '"select warehouse.end_model(m, b.invocation_id, 0, 0) '
+            "from warehouse.stored_models as m, warehouse.builds as b, "
+            "set_config('warehouse.mode', 'incremental', true), "
             "set_config('warehouse.from_batch', '0', true), "
             "set_config('warehouse.to_batch', b.batch_seq::text, true), "
             "set_config('warehouse.to_as_of', b.as_of::text, true) "
@@ -140,6 +142,9 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "a model moves past its upstream": (
         Edit(BEGIN_MODEL, "least(build.batch_seq, min(o.batch_seq))", "build.batch_seq"),
     ),
+    "a build does not wait for a batch that is being committed": (
+        Edit(PIN_BUILD, "    lock table warehouse.lock_batch_seq in row share mode;\n", ""),
+    ),
     "an earlier as_of is taken": (
         Edit(REFUSE_EARLIER, "if wanted_as_of < warehouse.last_as_of() then", "if false then"),
     ),
@@ -168,7 +173,7 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "changed code is not compiled": (
         Edit(
             FUNCTIONS + "why_dbt.sql",
-            "when exists (select from nodes as n where not n.is_current)",
+            "when exists (select 1 from nodes as n where not n.is_current)",
             "when false",
         ),
     ),
@@ -464,7 +469,7 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         Edit(BEGIN_MODEL, "or current_offset.checksum <> stored.checksum or", "or"),
     ),
     "a user sees what describes the whole client": (
-        Edit(POLICY_STATEMENTS, "|| ' and ' || format(mapped, 't.user_id is null')", ""),
+        Edit(POLICY_STATEMENTS, "|| ' and ' || format(asked, 'sees_client')", ""),
     ),
     "views of marts show what their owner sees": (
         Edit("dbt_project/macros/views.sql", "security_invoker = true", "security_invoker = false"),
@@ -504,6 +509,7 @@ OF_AI_USAGE = "tests/integration/test_ai_usage.py::test_"
 OF_CLIENTS = "tests/integration/test_clients.py::test_"
 OF_TRAFFIC = "tests/integration/test_traffic.py::test_"
 OF_OPERATIONS = "tests/integration/test_operations.py::test_"
+OF_LOCKS = "tests/integration/test_locks.py::test_"
 OF_ACCESS = "tests/integration/test_access.py::test_"
 OF_PULLS = "tests/integration/test_pull.py::test_"
 NEAREST = {
@@ -520,6 +526,7 @@ NEAREST = {
 # In the order of their running time; a fault is caught by the first that fails.
 TESTS = (
     OF_DBT + "every_unit_test_of_the_models_passes_whatever_the_time_zone_of_the_session[18]",
+    OF_LOCKS + "a_build_waits_for_a_batch_that_is_being_committed",
     OF_BUILDS + "a_unit_falls_out_of_the_720_hours_a_microsecond_after_they_have_passed",
     OF_BUILDS + "an_earlier_as_of_is_refused_for_one_model_too[int_platform_stats]",
     OF_BUILDS + "a_full_refresh_may_go_to_an_earlier_as_of_and_back",
@@ -534,6 +541,9 @@ TESTS = (
     OF_CLIENTS + "a_late_stage_change_touches_the_days_until_the_next_one",
     OF_CLIENTS + "an_earlier_creation_moves_the_lead_with_all_that_is_counted_of_it",
     OF_CLIENTS + "a_new_day_without_events_adds_its_rows_and_touches_no_other",
+    OF_CLIENTS + "what_comes_to_pass_within_a_day_reaches_every_mart_below[event]",
+    OF_CLIENTS + "what_comes_to_pass_within_a_day_reaches_every_mart_below[client]",
+    OF_CLIENTS + "what_comes_to_pass_within_a_day_reaches_every_mart_below[user]",
     OF_CLIENTS + "a_first_build_and_a_new_day_restate_nothing",
     OF_CLIENTS + "a_period_that_ends_is_complete_and_compared_with_no_event_in_it",
     OF_CLIENTS + "a_window_takes_the_week_and_the_month_that_it_begins_in_whole",

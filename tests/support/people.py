@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,8 +12,10 @@ import psycopg
 from psycopg import sql
 
 from ingestion.load.entities import EntityKind
-from tests.support.building import land, land_entities
+from tests.conftest import Server
+from tests.support.building import land, land_entities, warm_warehouse
 from tests.support.lines import event
+from warehouse.schema.access import roles
 
 JANUARY = datetime(2026, 1, 5, 12, tzinfo=UTC)
 AS_OF = datetime(2026, 1, 31, tzinfo=UTC)
@@ -155,6 +157,25 @@ def people(owner: psycopg.Connection) -> Iterator[None]:
     finally:
         for name in (*PEOPLE, API_OF_ACME):
             owner.execute(sql.SQL("drop owned by {0}; drop role {0}").format(sql.Identifier(name)))
+
+
+@contextmanager
+def warehouse_with_people(server: Server, only: Sequence[str] = ()) -> Iterator[psycopg.Connection]:
+    """Give the owner of a warm warehouse in which PEOPLE are; tim_transformer builds.
+
+    Builds are of the models ``only``, as of `warm_warehouse`. The API may read as ann_analyst.
+    """
+    with (
+        warm_warehouse(server, only) as connection,
+        people(connection),
+        server.environment(url_of(connection, "postgres"), url_of(connection, "tim_transformer")),
+    ):
+        assert roles.set_up() == []
+        # As whom an analyst's key reads.
+        connection.execute(
+            TAKEN.format(sql.Identifier("ann_analyst"), sql.Identifier("warehouse_api"))
+        )
+        yield connection
 
 
 def url_of(owner: psycopg.Connection, name: str) -> str:

@@ -140,7 +140,7 @@ def held(connection: psycopg.Connection, trigger: str) -> Iterator[Callable[[], 
     def is_waiting() -> bool:
         return value(
             connection,
-            "select exists (select from pg_locks where locktype = 'advisory' and objid = %s "
+            "select exists (select 1 from pg_locks where locktype = 'advisory' and objid = %s "
             "and not granted and database = "
             "(select oid from pg_database where datname = current_database()))",
             _HELD,

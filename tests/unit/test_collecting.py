@@ -14,7 +14,7 @@ import pytest
 from ingestion.collector.addresses import client_address
 from ingestion.collector.answers import RefusedError
 from ingestion.collector.bodies import content_type, decompress, encoding_of, read_events
-from ingestion.collector.judging import Judge, Sender
+from ingestion.collector.request_validation import RequestValidator, Sender
 from ingestion.collector.room import Quotas, Room
 from ingestion.collector.segments import (
     RecordKind,
@@ -44,9 +44,9 @@ def key(kind: str, client: str | None = "acme") -> Key:
 def stamped(event: Any, kind: str = "server", **changes: Any) -> dict[str, Any]:
     """Return the one event as it is loaded."""
     sender = Sender(key(kind), "1.2.3.4", "agent", **changes)
-    judged = Judge(AT).events([json.dumps(event).encode()], sender)
-    assert judged.errors == []
-    ((what, payload),) = records(b"".join(judged.records))
+    outcomes = RequestValidator(AT).events([json.dumps(event).encode()], sender)
+    assert outcomes.errors == []
+    ((what, payload),) = records(b"".join(outcomes.records))
     assert what is RecordKind.ACCEPTED
     return json.loads(payload)
 
@@ -98,7 +98,8 @@ def test_no_timestamp_is_changed_but_that_of_the_legacy_shape() -> None:
 
 def test_the_id_of_an_event_without_one_does_not_depend_on_what_is_stamped() -> None:
     one = stamped(signup())
-    other = Judge(AT).events([json.dumps(signup()).encode()], Sender(key("server"), None, None))
+    sender = Sender(key("server"), None, None)
+    other = RequestValidator(AT).events([json.dumps(signup()).encode()], sender)
     ((_, payload),) = records(b"".join(other.records))
     assert json.loads(payload)["event_id"] == one["event_id"]
 
@@ -119,9 +120,9 @@ def test_the_id_of_an_event_without_one_does_not_depend_on_what_is_stamped() -> 
     ],
 )
 def test_what_is_no_object_is_rejected_as_it_was_sent(line: bytes) -> None:
-    judged = Judge(AT).events([line], Sender(key("browser"), "1.2.3.4", "agent"))
-    assert judged.rejected == 1
-    ((_, payload),) = records(judged.records[0])
+    outcomes = RequestValidator(AT).events([line], Sender(key("browser"), "1.2.3.4", "agent"))
+    assert outcomes.rejected == 1
+    ((_, payload),) = records(outcomes.records[0])
     kept, why = read_rejected(payload)
     assert kept == line
     assert why.reason in {
@@ -132,18 +133,18 @@ def test_what_is_no_object_is_rejected_as_it_was_sent(line: bytes) -> None:
 @pytest.mark.parametrize("actor", ["acme", 5, [], [{"client_id": "rival"}]])
 def test_an_actor_that_is_no_object_is_rejected(actor: Any) -> None:
     line = json.dumps(signup(actor=actor)).encode()
-    judged = Judge(AT).events([line], Sender(key("server"), None, None))
-    assert judged.errors[0]["reason"] == "invalid_field"
+    outcomes = RequestValidator(AT).events([line], Sender(key("server"), None, None))
+    assert outcomes.errors[0]["reason"] == "invalid_field"
 
 
-def test_a_time_is_judged_by_the_time_of_receipt() -> None:
+def test_a_time_is_validated_against_the_time_of_receipt() -> None:
     late = (AT + timedelta(hours=24)).isoformat()
     assert stamped(signup(timestamp=late))
     later = (AT + timedelta(hours=24, microseconds=1)).isoformat()
-    judged = Judge(AT).events(
+    outcomes = RequestValidator(AT).events(
         [json.dumps(signup(timestamp=later)).encode()], Sender(key("server"), None, None)
     )
-    assert judged.errors[0]["reason"] == "timestamp_out_of_range"
+    assert outcomes.errors[0]["reason"] == "timestamp_out_of_range"
 
 
 @pytest.mark.parametrize(
@@ -236,18 +237,15 @@ def test_room_and_quotas_are_shared_by_processes(tmp_path: Path) -> None:
 
 
 def test_traffic_is_reported_once_with_percentiles() -> None:
-    traffic = Traffic("collector-1")
+    traffic = Traffic()
     for milliseconds in range(1, 101):
         traffic.count(503 if milliseconds == 1 else 202, milliseconds / 1_000)
-    events = [json.loads(line) for line in traffic.report(Waiting(10, 1, 2.5))]
-    metrics = {
-        event["properties"]["metric_type"]: event["properties"]["metric_value"] for event in events
-    }
+    metrics = traffic.report(Waiting(10, 1, 2.5))
     assert metrics["collector_requests"] == 100
     assert metrics["collector_errors"] == 1
     assert 95 <= metrics["collector_p95_ms"] <= 95 * 1.1
     assert (metrics["collector_lag_seconds"], metrics["collector_waiting_bytes"]) == (2.5, 10)
-    assert traffic.report(Waiting()) == []
+    assert traffic.report(Waiting()) == {}
 
 
 def test_the_collector_is_behind_when_an_event_waits_for_minutes() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -102,6 +103,18 @@ def test_every_number_of_every_mart_has_a_unit_or_says_that_it_has_none() -> Non
                 and column.name not in said
             ]  # fmt: skip
     assert silent == []
+
+
+def test_a_description_in_percent_is_of_a_percentage() -> None:
+    # A whole number without a unit is taken as a number of things.
+    in_percent = [
+        (mart.name, column.name, column.unit)
+        for mart in marts().values()
+        for column in mart.columns.values()
+        if re.search(r"\bin (whole )?percent\b", column.description)
+    ]
+    assert len(in_percent) > 10
+    assert {unit for _, _, unit in in_percent} == {"percent", "as metric_unit says"}, in_percent
 
 
 def test_without_a_key_pages_are_by_all_columns(tmp_path: Path) -> None:

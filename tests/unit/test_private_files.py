@@ -91,6 +91,14 @@ def test_a_folder_of_something_else_is_refused_as_home_and_stays_as_it_is(
     assert open_to_others(open_home) == []
 
 
+def test_a_home_may_begin_with_what_is_kept_of_another_one(open_home: Path) -> None:
+    (open_home / "erasures.json").touch()
+    for folder in ("spool", "drop"):
+        (open_home / folder).mkdir()
+    private_files.make_home_private(open_home)
+    assert open_to_others(open_home) == []
+
+
 def test_a_home_that_has_been_used_may_hold_other_files(open_home: Path) -> None:
     private_files.make_home_private(open_home)
     (open_home / "backup.sql").touch()

@@ -2,7 +2,7 @@
 -- this login may become the warehouse's owner, a login that may build but not become the owner.
 select
     pg_has_role(builder.oid, 'set') and exists (
-        select from pg_namespace
+        select 1 from pg_namespace
         where nspname = 'marts' and nspowner = builder.oid
     ) as may_build,
     (
@@ -12,6 +12,8 @@ select
             on
                 other.rolcanlogin
                 and other.rolname <> session_user
+                -- On a cluster the role itself can sign in, as nodes do among each other.
+                and other.oid <> builder.oid
                 and pg_has_role(other.oid, builder.oid, 'member')
                 and not pg_has_role(other.oid, warehouse.nspowner, 'member')
         where

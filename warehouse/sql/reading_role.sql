@@ -9,7 +9,7 @@ select
     or pg_has_role(r.oid, 'warehouse_loader', 'usage')
     or pg_has_role(r.oid, 'warehouse_transformer', 'usage') as does_more,
     not pg_has_role(r.oid, 'warehouse_analyst', 'usage') and not exists (
-        select from warehouse.tenants as t
+        select 1 from warehouse.tenants as t
         where t.role_name = r.rolname
     ) as is_unmapped
 from pg_roles as r

@@ -36,6 +36,16 @@
         where user_id is not null and {{ is_increment() }}
         group by user_id
     ) as arrived
+    {% if is_on_cluster() %}
+    inner join (
+        select chats.user_id, min(chats.occurred_on) as first_on
+        from {{ ref('int_chat_events') }} as chats
+        where
+            chats.user_id in (select user_id from new_rows where {{ is_increment() }})
+            and {{ was_visible('chats') }}
+        group by chats.user_id
+    ) as known on arrived.user_id = known.user_id
+    {% else %}
     cross join lateral (
         select chats.occurred_on as first_on
         from {{ ref('int_chat_events') }} as chats
@@ -43,5 +53,6 @@
         order by chats.occurred_on
         limit 1
     ) as known
+    {% endif %}
     where known.first_on > arrived.first_on
 {%- endmacro %}

@@ -50,7 +50,7 @@
                             and known.ended_at >= arrived.occurred_at + {{ session_gap() }}
                             and known.started_at >= arrived.occurred_at + {{ session_gap() }}
                             and not exists (
-                                select from {{ this }} as one_before
+                                select 1 from {{ this }} as one_before
                                 where
                                     one_before.client_id = known.client_id
                                     and one_before.visitor_id = known.visitor_id

@@ -16,25 +16,14 @@ events as not materialized (
     where {{ is_visible() }}
 ),
 
--- One look-up by the index each, however long the client's history is.
 seen as (
     select
         touched.client_id,
         first_events.occurred_at as first_seen_at,
         last_events.occurred_on as last_seen_on
     from touched
-    left join lateral (
-        select events.occurred_at from events
-        where events.client_id = touched.client_id
-        order by events.occurred_at
-        limit 1
-    ) as first_events on true
-    left join lateral (
-        select events.occurred_on from events
-        where events.client_id = touched.client_id
-        order by events.occurred_at desc
-        limit 1
-    ) as last_events on true
+    {{ left_join_bound('first_events', 'events', 'client_id', 'occurred_at') }}
+    {{ left_join_bound('last_events', 'events', 'client_id', 'occurred_on', 'max', 'occurred_at') }}
 ),
 
 members as (

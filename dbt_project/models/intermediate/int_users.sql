@@ -14,18 +14,12 @@ events as (
     where {{ is_visible() }}
 ),
 
--- One look-up by the index, however long the user's history is.
 seen as (
     select
         touched.user_id,
         first_events.occurred_at as first_seen_at
     from touched
-    left join lateral (
-        select events.occurred_at from events
-        where events.user_id = touched.user_id
-        order by events.occurred_at
-        limit 1
-    ) as first_events on true
+    {{ left_join_bound('first_events', 'events', 'user_id', 'occurred_at') }}
 ),
 
 users as (

@@ -3,7 +3,7 @@ select e.job, min(e.occurred_at) as since, max(e.occurred_at) as latest
 from warehouse.run_events as e
 where
     e.event = 'check_failed' and not exists (
-        select from warehouse.run_events as r
+        select 1 from warehouse.run_events as r
         where r.event = 'check_recovered' and r.job = e.job and r.occurred_at > e.occurred_at
     )
 group by e.job

@@ -6,7 +6,7 @@ from warehouse.run_events as e
 where
     e.event in ('run_failed', 'check_failed')
     and not exists (
-        select from warehouse.run_events as r
+        select 1 from warehouse.run_events as r
         where
             r.event = case e.event when 'run_failed' then 'run_recovered' else 'check_recovered' end
             and r.job = e.job

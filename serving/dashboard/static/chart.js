@@ -6,7 +6,11 @@ import { amount, unitName } from "./format.js";
 const HEIGHT = 220;
 // Lines differ by their dashes too, for eyes and paper that do not see colours.
 const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [5, 5], [1, 4]];
-const compact = new Intl.NumberFormat("en-US", { notation: "compact", maximumFractionDigits: 1 });
+// Steps of an axis have up to three digits: 0.25, 1,250.
+const compact = new Intl.NumberFormat("en-US", {
+  notation: "compact",
+  maximumSignificantDigits: 3,
+});
 
 // Where there is no half of one, the axis names whole numbers; of times, those that people name.
 const WHOLE = Array.from({ length: 36 }, (_, at) => [1, 2, 5][at % 3] * 10 ** Math.floor(at / 3));

@@ -13,12 +13,13 @@ function dollars(amount) {
   });
 }
 
+// Rounds first: 119.7 s are two minutes, not a minute and 60 seconds.
 function duration(seconds) {
-  if (seconds < 60) return `${precise.format(seconds)} s`;
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
-  if (seconds < 48 * 3600) {
-    return `${Math.floor(seconds / 3600)} h ${Math.round((seconds % 3600) / 60)} min`;
-  }
+  if (Math.round(100 * seconds) < 6_000) return `${precise.format(seconds)} s`;
+  const all = Math.round(seconds);
+  if (all < 3600) return `${Math.floor(all / 60)} min ${all % 60} s`;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 48 * 60) return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
   return `${precise.format(seconds / 86_400)} days`;
 }
 

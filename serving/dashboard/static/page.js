@@ -4,9 +4,11 @@ import { element } from "./dom.js";
 import { plusDays, rangeOf, searchOf, stateOf } from "./range.js";
 import { forget, read } from "./rows.js";
 import { Tile } from "./tile.js";
-import { instant } from "./format.js";
+import { age, instant } from "./format.js";
 
 const MOST_OFFERED = 200;
+// Figures of a nightly build are a day old, and two where one failed.
+const OLD_SECONDS = 2 * 86_400;
 const main = document.querySelector("main");
 const form = document.getElementById("filters");
 const names = [...form.querySelectorAll("input[list]")].map((input) => input.name);
@@ -88,6 +90,12 @@ function show() {
   document.getElementById("about-range").textContent = presets.length
     ? `${complete}${running}. Figures count complete days.`
     : "";
+  const seconds = (Date.parse(page.now) - Date.parse(page.asOf)) / 1000;
+  const notice = document.getElementById("old");
+  notice.hidden = seconds < OLD_SECONDS;
+  notice.textContent = notice.hidden
+    ? ""
+    : `These figures are not of today: they were built as of ${instant(new Date(page.asOf).toISOString())}, ${age(seconds)}.`;
 }
 
 function change() {

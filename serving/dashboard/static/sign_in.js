@@ -1,4 +1,4 @@
-// Says beside the form why a key was refused; without this script the API says it.
+// Says beside the form why a key was refused; without this script the page that comes says it.
 
 const form = document.getElementById("sign-in");
 

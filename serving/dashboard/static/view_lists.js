@@ -207,6 +207,11 @@ export function alerts(tile, { data, meta }, { options, redraw, act, isAnalyst }
       ),
     ),
   );
+  const open = data.filter((row) => !row.resolved);
+  const urgent = open.filter((row) => ["critical", "high"].includes(row.severity)).length;
+  const count = open.length
+    ? `${open.length}${meta.next_cursor ? " or more" : ""} open, ${urgent} of them high or critical.`
+    : "Nothing is open.";
   const toggle = element(
     "label",
     { class: "pick" },
@@ -222,9 +227,10 @@ export function alerts(tile, { data, meta }, { options, redraw, act, isAnalyst }
     node: element(
       "div",
       {},
+      element("p", { class: "count" }, element("strong", {}, count)),
       toggle,
       element("p", { class: "outcome", role: "status" }, options.outcome ?? ""),
-      shown.length ? list : element("p", { class: "nothing" }, "Nothing is open."),
+      shown.length ? list : null,
       isMore
         ? element("p", { class: "note" }, `The newest ${shown.length} of ${data.length}.`)
         : null,

@@ -1,6 +1,6 @@
 -- Row-level security of the bookkeeping tables that tenants read. Policies of marts follow the models'
--- declarations (warehouse.apply_access). The subquery in a condition looks the tenant up once per
--- query instead of once per row.
+-- declarations (warehouse.apply_access). The subquery in a condition asks once per query
+-- instead of once per row.
 
 alter table warehouse.tenants enable row level security;
 drop policy if exists own_row on warehouse.tenants;
@@ -14,14 +14,7 @@ drop policy if exists analysts on warehouse.restatements;
 create policy analysts on warehouse.restatements for select to warehouse_analyst using (true);
 drop policy if exists tenants on warehouse.restatements;
 create policy tenants on warehouse.restatements for select to warehouse_tenant using (
-    client_id = (
-        select t.client_id from warehouse.tenants as t
-        where t.role_name = current_user
-    )
-    and (
-        select t.user_id is null from warehouse.tenants as t
-        where t.role_name = current_user
-    )
+    client_id = (select warehouse.my_client()) and (select warehouse.sees_client())
 );
 -- Builds insert here but, unlike marts, do not own the table.
 drop policy if exists builders on warehouse.restatements;

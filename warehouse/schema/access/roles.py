@@ -19,6 +19,7 @@ from warehouse import database, locks
 from warehouse.database import ANALYST, API, BUILDER
 from warehouse.embedded import API_LOGIN, BUILDER_LOGIN, READER_LOGIN
 from warehouse.locks import Lock
+from warehouse.settings import settings
 from warehouse.sql_files import read_sql
 
 ACCESS = Path(__file__).parent
@@ -93,6 +94,7 @@ _REVOKE = """
     where schema_name in ('staging', 'warehouse', 'export') and pg_has_role(owner_id, 'usage')
 """
 _MISSING_LIMITS = read_sql(__file__, "missing_limits")
+_ROLES_OF_NODES = read_sql(__file__, "roles_of_nodes")
 _REVOKE_WRITING_FUNCTIONS = read_sql(__file__, "revoke_writing_functions")
 
 
@@ -142,6 +144,14 @@ def _server_statements(connection: psycopg.Connection) -> list[str]:
             statement
             for (statement,) in connection.execute(
                 _REVOKE_WRITING_FUNCTIONS, {"functions": list(WRITING_FUNCTIONS)}
+            )
+        ),
+        *(
+            sql.SQL("alter role {} login").format(sql.Identifier(role)).as_string(connection)
+            for (role,) in (
+                connection.execute(_ROLES_OF_NODES, {"roles": list(ROLES)})
+                if settings().citus
+                else ()
             )
         ),
         *(
@@ -202,6 +212,8 @@ def _create_roles(connection: psycopg.Connection) -> list[str]:
 def _apply_files(connection: psycopg.Connection) -> None:
     """Run the grant and policy files, unless the files and what they created are unchanged."""
     files = [*sorted(ACCESS.glob("grants/*.sql")), ACCESS / "policies.sql"]
+    if not settings().citus:
+        files.remove(ACCESS / "grants" / "cluster.sql")
     texts = [path.read_text("utf-8") for path in files]
     applied = connection.execute(
         "select digest from warehouse.applied_files where name = 'access'"
@@ -224,12 +236,16 @@ def _digest(connection: psycopg.Connection, texts: list[str]) -> str:
 
 
 def _database_grants(connection: psycopg.Connection) -> list[dict[str, str | None]]:
+    granted = DATABASE_PRIVILEGES
+    if settings().citus:
+        # Nodes connect to each other in the role that reads.
+        granted = granted | {"warehouse_tenant": "connect"}
     return [
         {
             "role": role, "kind": "database", "schema_name": "database",
             "name": connection.info.dbname, "privilege": privilege, "column_name": None,
         }
-        for role, privileges in DATABASE_PRIVILEGES.items()
+        for role, privileges in granted.items()
         for privilege in privileges.split(", ")
     ]  # fmt: skip
 

@@ -1,5 +1,7 @@
 """Alembic's entry point: runs pending migrations, then functions and views, in one transaction.
 
+On a cluster, tables are distributed before functions are created.
+
 Only one `warehouse init` runs at a time.
 """
 
@@ -9,7 +11,9 @@ import psycopg
 from alembic import context
 
 from warehouse import locks
+from warehouse.schema import cluster
 from warehouse.schema.functions import apply_functions
+from warehouse.settings import settings
 
 # Key of the advisory lock while there is no table to lock yet.
 FIRST_INIT = 0x7761726568757365
@@ -35,4 +39,6 @@ with connection.begin():
         on_version_apply=context.config.attributes["on_version_apply"],
     )
     context.run_migrations()
+    if settings().citus:
+        cluster.set_up(connection.connection.dbapi_connection)
     apply_functions(connection.connection.dbapi_connection)

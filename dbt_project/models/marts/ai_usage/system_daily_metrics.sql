@@ -15,6 +15,30 @@ users_of_days as (
     group by created_on, user_id
 ),
 
+{% if is_on_cluster() %}
+first_days_of_users as (
+    select
+        user_id,
+        min(created_on) as created_on
+    from {{ ref('chat_events') }}
+    where user_id in (select users_of_days.user_id from users_of_days)
+    group by user_id
+),
+
+new_users_of_days as (
+    select
+        users_of_days.created_on,
+        count(*) as new_users
+    from users_of_days
+    inner join
+        first_days_of_users
+        on
+            users_of_days.user_id = first_days_of_users.user_id
+            and users_of_days.created_on = first_days_of_users.created_on
+    group by users_of_days.created_on
+),
+{% else %}
+-- One look-up by the index each, however long the user's history is.
 new_users_of_days as (
     select
         users_of_days.created_on,
@@ -22,7 +46,7 @@ new_users_of_days as (
     from users_of_days
     where
         not exists (
-            select
+            select 1
             from {{ ref('chat_events') }} as earlier
             where
                 coalesce(earlier.user_id, 'none') = users_of_days.user_id
@@ -31,6 +55,7 @@ new_users_of_days as (
         )
     group by users_of_days.created_on
 ),
+{% endif %}
 
 messages_of_models as (
     select

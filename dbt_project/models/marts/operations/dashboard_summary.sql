@@ -14,53 +14,6 @@ periods as (
     ) as listed (period, length)
 ),
 
-events as (
-    select
-        periods.period,
-        events.event,
-        events.user_id
-    from periods
-    inner join {{ ref('int_events') }} as events on {{ in_span('events', 'periods') }}
-),
-
-calls as (
-    select
-        periods.period,
-        calls.status_code,
-        calls.response_time_ms
-    from periods
-    inner join {{ ref('int_api_request_events') }} as calls on {{ in_span('calls', 'periods') }}
-),
-
-revenues as (
-    select
-        periods.period,
-        revenues.type,
-        revenues.amount_usd,
-        revenues.user_id
-    from periods
-    inner join {{ ref('int_revenue_events') }} as revenues on {{ in_span('revenues', 'periods') }}
-),
-
-readings as (
-    select
-        periods.period,
-        readings.metric_type,
-        readings.metric_value,
-        readings.occurred_at,
-        row_number() over (
-            partition by periods.period, readings.metric_type
-            order by
-                readings.occurred_at desc,
-                readings.event_id desc,
-                readings.client_id collate "C" desc
-        ) as newness
-    from periods
-    inner join
-        {{ ref('int_system_metric_events') }} as readings
-        on {{ in_span('readings', 'periods') }}
-),
-
 first_reading as (
     select occurred_at from {{ ref('int_system_metric_events') }}
     where occurred_at < {{ last_as_of() }}
@@ -68,127 +21,154 @@ first_reading as (
     limit 1
 ),
 
-event_types as (
-    select
-        period,
-        event,
-        count(*) as events
-    from events
-    group by period, event
-),
-
-event_totals as (
-    select
-        period,
-        sum(events)::bigint as events,
-        jsonb_object_agg(event, events) as event_types
-    from event_types
-    group by period
-),
-
-user_totals as (
-    select
-        period,
-        count(distinct user_id) as users
-    from events
-    group by period
-),
-
-call_totals as (
-    select
-        period,
-        {{ call_outcomes() }}
-    from calls
-    group by period
-),
-
-revenue_totals as (
-    select
-        period,
-        sum(amount_usd) as revenue_usd,
-        count(*) filter (where type = 'subscription') as subscriptions,
-        count(*) filter (where type = 'upgrade') as upgrades,
-        count(distinct user_id) filter (where type in {{ payments() }}) as paying_users
-    from revenues
-    group by period
-),
-
-latest_readings as (
-    select
-        period,
-        max(metric_value) filter (where metric_type = 'cpu_usage') as cpu_usage,
-        max(metric_value) filter (where metric_type = 'memory_usage') as memory_usage
-    from readings
-    where newness = 1
-    group by period
-),
-
--- The windows completely within the period, from the one with the first reading ever.
-windows as (
-    select
-        periods.period,
-        windows.window_start
-    from periods
-    cross join first_reading
-    cross join lateral generate_series(
-        greatest(
-            {{ window_start_of(
-                'periods.starts_at + ' ~ window_length() ~ " - interval '1 microsecond'"
-            ) }},
-            {{ window_start_of('first_reading.occurred_at') }}
-        ),
-        periods.ends_at - {{ window_length() }},
-        {{ window_length() }}
-    ) as windows (window_start)
-),
-
-windows_with_readings as (
-    select distinct
-        period,
-        {{ window_start_of('occurred_at') }} as window_start
-    from readings
-),
-
-uptimes as (
-    select
-        windows.period,
-        {{ pct2('count(windows_with_readings.window_start)', 'count(*)') }} as uptime_percent
-    from windows
-    left join
-        windows_with_readings
-        on
-            windows.period = windows_with_readings.period
-            and windows.window_start = windows_with_readings.window_start
-    group by windows.period
-),
-
+-- Each period by itself, so that a query of one period reads the facts of no other. Steps outside
+-- would be computed for all periods.
 summary as (
     select
         periods.period,
-        coalesce(user_totals.users, 0) as users,
-        coalesce(event_totals.events, 0) as events,
-        coalesce(event_totals.event_types, '{}') as event_types,
-        {{ rounded_ratio('event_totals.events', 'user_totals.users', 2) }} as events_per_user,
-        coalesce(call_totals.total_calls, 0) as api_calls,
-        call_totals.error_rate,
-        call_totals.success_rate,
-        call_totals.avg_response_time_ms,
-        coalesce(revenue_totals.revenue_usd, 0) as revenue_usd,
-        coalesce(revenue_totals.subscriptions, 0) as subscriptions,
-        coalesce(revenue_totals.upgrades, 0) as upgrades,
-        {{ rounded_ratio('revenue_totals.revenue_usd', 'revenue_totals.paying_users', 6) }}
+        figures.users,
+        figures.events,
+        figures.event_types,
+        {{ rounded_ratio('figures.events', 'figures.users', 2) }} as events_per_user,
+        figures.api_calls,
+        figures.error_rate,
+        figures.success_rate,
+        figures.avg_response_time_ms,
+        figures.revenue_usd,
+        figures.subscriptions,
+        figures.upgrades,
+        {{ rounded_ratio('figures.revenue_usd', 'figures.paying_users', 6) }}
             as average_revenue_per_user_usd,
-        latest_readings.cpu_usage,
-        latest_readings.memory_usage,
-        uptimes.uptime_percent,
+        figures.cpu_usage,
+        figures.memory_usage,
+        figures.uptime_percent,
         now() as updated_at
     from periods
-    left join event_totals on periods.period = event_totals.period
-    left join user_totals on periods.period = user_totals.period
-    left join call_totals on periods.period = call_totals.period
-    left join revenue_totals on periods.period = revenue_totals.period
-    left join latest_readings on periods.period = latest_readings.period
-    left join uptimes on periods.period = uptimes.period
+    inner join lateral ( -- noqa: ST05
+        with
+
+        event_types as (
+            select
+                events.event,
+                count(*) as events
+            from {{ ref('int_events') }} as events
+            where {{ in_span('events', 'periods') }}
+            group by events.event
+        ),
+
+        event_totals as (
+            select
+                coalesce(sum(events), 0)::bigint as events,
+                coalesce(jsonb_object_agg(event, events), '{}') as event_types
+            from event_types
+        ),
+
+        user_totals as (
+            select count(distinct events.user_id) as users
+            from {{ ref('int_events') }} as events
+            where {{ in_span('events', 'periods') }}
+        ),
+
+        call_totals as (
+            select {{ call_outcomes() }}
+            from {{ ref('int_api_request_events') }} as calls
+            where {{ in_span('calls', 'periods') }}
+        ),
+
+        revenue_totals as (
+            select
+                coalesce(sum(revenues.amount_usd), 0) as revenue_usd,
+                count(*) filter (where revenues.type = 'subscription') as subscriptions,
+                count(*) filter (where revenues.type = 'upgrade') as upgrades,
+                count(distinct revenues.user_id) filter (where revenues.type in {{ payments() }})
+                    as paying_users
+            from {{ ref('int_revenue_events') }} as revenues
+            where {{ in_span('revenues', 'periods') }}
+        ),
+
+        readings as (
+            select
+                readings.metric_type,
+                readings.metric_value,
+                readings.occurred_at,
+                readings.event_id,
+                readings.client_id
+            from {{ ref('int_system_metric_events') }} as readings
+            where {{ in_span('readings', 'periods') }}
+        ),
+
+        latest_of_types as (
+            select distinct on (metric_type)
+                metric_type,
+                metric_value
+            from readings
+            where metric_type in ('cpu_usage', 'memory_usage')
+            order by
+                metric_type asc,
+                occurred_at desc,
+                event_id desc,
+                client_id collate "C" desc
+        ),
+
+        latest_readings as (
+            select
+                max(metric_value) filter (where metric_type = 'cpu_usage') as cpu_usage,
+                max(metric_value) filter (where metric_type = 'memory_usage') as memory_usage
+            from latest_of_types
+        ),
+
+        -- The windows completely within the period, from the one with the first reading ever.
+        windows as (
+            select windows.window_start
+            from first_reading
+            inner join lateral generate_series(
+                greatest(
+                    {{ window_start_of(
+                        'periods.starts_at + ' ~ window_length() ~ " - interval '1 microsecond'"
+                    ) }},
+                    {{ window_start_of('first_reading.occurred_at') }}
+                ),
+                periods.ends_at - {{ window_length() }},
+                {{ window_length() }}
+            ) as windows (window_start) on true
+        ),
+
+        windows_with_readings as (
+            select distinct {{ window_start_of('occurred_at') }} as window_start
+            from readings
+        ),
+
+        uptimes as (
+            select
+                {{ pct2('count(windows_with_readings.window_start)', 'count(*)') }}
+                    as uptime_percent
+            from windows
+            left join windows_with_readings
+                on windows.window_start = windows_with_readings.window_start
+        )
+
+        select
+            user_totals.users,
+            event_totals.events,
+            event_totals.event_types,
+            call_totals.total_calls as api_calls,
+            call_totals.error_rate,
+            call_totals.success_rate,
+            call_totals.avg_response_time_ms,
+            revenue_totals.revenue_usd,
+            revenue_totals.subscriptions,
+            revenue_totals.upgrades,
+            revenue_totals.paying_users,
+            latest_readings.cpu_usage,
+            latest_readings.memory_usage,
+            uptimes.uptime_percent
+        from event_totals
+        cross join user_totals
+        cross join call_totals
+        cross join revenue_totals
+        cross join latest_readings
+        cross join uptimes
+    ) as figures on true
 )
 
 select * from summary

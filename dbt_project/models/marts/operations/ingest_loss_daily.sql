@@ -42,7 +42,7 @@ numbers as (
         limit 1
     ) as number_before on true
     where not exists (
-        select from uses
+        select 1 from uses
         where
             {{ same_producer('used_numbers', 'uses') }}
             and uses."sequence" = used_numbers."sequence"

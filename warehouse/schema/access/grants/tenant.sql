@@ -8,5 +8,8 @@ on warehouse.restatements to warehouse_tenant;
 
 grant execute on function
     warehouse.last_as_of,
-    warehouse.current_as_of
+    warehouse.current_as_of,
+    warehouse.my_client,
+    warehouse.my_user,
+    warehouse.sees_client
 to warehouse_tenant;

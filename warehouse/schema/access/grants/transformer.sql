@@ -55,6 +55,7 @@ on warehouse.erasures to warehouse_transformer;
 
 grant update on
     warehouse.lock_access,
+    warehouse.lock_batch_seq,
     warehouse.lock_build,
     warehouse.lock_dbt
 to warehouse_transformer;
@@ -65,6 +66,7 @@ grant execute on function
     warehouse.refuse_earlier_as_of,
     warehouse.lock_model,
     warehouse.begin_model,
+    warehouse.set_locally,
     warehouse.end_model,
     warehouse.declared_differences,
     warehouse.follow_declaration,
@@ -83,5 +85,12 @@ grant execute on function
     warehouse.grant_differences,
     warehouse.policy_statements,
     warehouse.apply_access,
+    warehouse.distribute,
+    warehouse.replicate,
+    warehouse.rows_of_client,
+    warehouse.insert_rows_of_cells,
+    warehouse.list_rows_by_client,
+    warehouse.is_distributed,
+    warehouse.has_events_between,
     warehouse.blockers
 to warehouse_transformer;

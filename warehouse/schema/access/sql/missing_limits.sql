@@ -8,10 +8,15 @@ select distinct on (r.oid, l.name)
 from jsonb_to_recordset(%(limits)s) as l (place integer, role name, name text, value text)
 inner join pg_roles as g on l.role = g.rolname
 inner join pg_roles as r
-    on r.rolcanlogin and not r.rolsuper and pg_has_role(r.oid, g.oid, 'usage')
+    on
+        r.rolcanlogin
+        and not r.rolsuper
+        -- On a cluster the groups themselves can sign in, as nodes do among each other.
+        and r.oid <> g.oid
+        and pg_has_role(r.oid, g.oid, 'usage')
 where
     not exists (
-        select from pg_roles as more
+        select 1 from pg_roles as more
         where
             more.rolname = any(array['warehouse_loader', 'warehouse_transformer', session_user])
             and pg_has_role(r.oid, more.oid, 'member')
@@ -19,7 +24,7 @@ where
     and case l.name
         when 'connection limit' then r.rolconnlimit = -1
         else not exists (
-            select from pg_db_role_setting as s
+            select 1 from pg_db_role_setting as s
             cross join lateral unnest(s.setconfig) as c (setting)
             where
                 s.setrole = r.oid

@@ -13,8 +13,8 @@ begin
     lock table only staging.raw_events in access exclusive mode;
     execute format('lock table %s in access exclusive mode', partition);
     execute format(
-        'select exists (select from staging.event_batches as b where b.batch_seq > $1 '
-        'and exists (select from %s as r where r.batch_id = b.batch_id))',
+        'select exists (select 1 from staging.event_batches as b '
+        'inner join %s as r on b.batch_id = r.batch_id where b.batch_seq > $1)',
         partition
     ) into is_ahead using consumed;
     if is_ahead then

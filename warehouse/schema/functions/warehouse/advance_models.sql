@@ -18,7 +18,7 @@ begin
         and (o.batch_seq < b.batch_seq or o.as_of < b.as_of)
         -- An upstream model that another build has left behind holds this one back, too.
         and not exists (
-            select from warehouse.model_offsets as u
+            select 1 from warehouse.model_offsets as u
             where u.model = any(m.upstream) and (u.batch_seq < b.batch_seq or u.as_of < b.as_of)
         );
 end

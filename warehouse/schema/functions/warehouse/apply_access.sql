@@ -8,7 +8,7 @@ declare
 begin
     if
         not exists (
-            select from pg_roles where rolname = 'warehouse_transformer' and pg_has_role(oid, 'set')
+            select 1 from pg_roles where rolname = 'warehouse_transformer' and pg_has_role(oid, 'set')
         )
         or (
             select count(*) < 2 from pg_roles
@@ -86,11 +86,14 @@ begin
         inner join pg_namespace as n on v.relnamespace = n.oid
         where d.refclassid = 'pg_class'::regclass
         union
-        select n.nspname::text, p.proname::text, d.refobjid, d.refobjsubid
+        -- On a cluster, a function of the same name in intermediate stands for one in marts: its body is
+        -- parsed (dbt_project/macros/access.sql).
+        select 'marts', p.proname::text, d.refobjid, d.refobjsubid
         from pg_depend as d
         inner join pg_proc as p on d.classid = 'pg_proc'::regclass and d.objid = p.oid
-        inner join pg_namespace as n on p.pronamespace = n.oid
-        where d.refclassid = 'pg_class'::regclass
+        where
+            d.refclassid = 'pg_class'::regclass
+            and p.pronamespace in ('intermediate'::regnamespace, 'marts'::regnamespace)
     )
 
     select
@@ -101,6 +104,17 @@ begin
         role,
         'usage' as privilege
     from readers
+    union
+    -- Nodes of a cluster look up what views read by name, as the role that reads.
+    select
+        'schema',
+        'intermediate',
+        'intermediate',
+        null,
+        role,
+        'usage'
+    from readers
+    where warehouse.is_distributed('staging.raw_events'::regclass)
     union
     select kind, schema_name, name, null, role, privilege from declared
     union
@@ -114,7 +128,7 @@ begin
     from pg_temp.wanted_grants as w
     left join warehouse.access as a on w.schema_name = a.schema_name and w.name = a.name
     where
-        w.role = 'warehouse_tenant' and w.schema_name = 'intermediate'
+        w.role = 'warehouse_tenant' and w.schema_name = 'intermediate' and w.kind <> 'schema'
         and coalesce(a.access in ('builders', 'analysts'), true)
     limit 1;
     if found then

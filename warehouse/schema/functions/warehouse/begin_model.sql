@@ -31,7 +31,7 @@ begin
     end if;
     select u.name into missing
     from unnest(stored.upstream) as u (name)
-    where not exists (select from warehouse.model_offsets as o where o.model = u.name)
+    where not exists (select 1 from warehouse.model_offsets as o where o.model = u.name)
     limit 1;
     if found then
         raise exception '% reads %, which was never built', stored.model, missing
@@ -48,28 +48,38 @@ begin
     where o.model = any(stored.upstream);
 
     is_past_erasure := not stored.is_fact and exists (
-        select from staging.event_batches as b
+        select 1 from staging.event_batches as b
         where b.kind = 'erasure' and b.batch_seq > current_offset.batch_seq and b.batch_seq <= build.batch_seq
     );
     if is_new or current_offset.model is null or current_offset.checksum <> stored.checksum or build.full_refresh then
         run_mode := 'full';
-        if stored.is_fact and not build.allows_lost_events and exists (select from staging.dropped_months) then
+        if stored.is_fact and not build.allows_lost_events and exists (select 1 from staging.dropped_months) then
             raise exception '% can not be rebuilt: retention has dropped events that are nowhere else',
                 stored.model
             using hint = 'To lose them, build with --allow-lost-events.';
         end if;
         -- What the fact of all events loses now is counted, so that the reconciliation explains it.
         if stored.holds_every_event then
+            create temporary table events_left on commit drop as
+            select r.batch_id, count(*) as events from staging.raw_events as r group by r.batch_id;
             update staging.event_batches as b
-            set erased = b.accepted - (
-                select count(*) from staging.raw_events as r where r.batch_id = b.batch_id
-            )
-            where b.batch_seq <= target_offset.batch_seq and exists (
-                select from staging.dropped_months as d
-                where
-                    d.month >= date_trunc('month', b.min_timestamp at time zone 'utc')
-                    and d.month <= b.max_timestamp at time zone 'utc'
-            );
+            set erased = b.accepted - n.events
+            from (
+                select d.batch_seq, coalesce(sum(l.events), 0) as events
+                from staging.event_batches as d
+                left join pg_temp.events_left as l on d.batch_id = l.batch_id
+                group by d.batch_seq
+            ) as n
+            where
+                b.batch_seq = n.batch_seq
+                and b.batch_seq <= target_offset.batch_seq
+                and exists (
+                    select 1 from staging.dropped_months as d
+                    where
+                        d.month >= date_trunc('month', b.min_timestamp at time zone 'utc')
+                        and d.month <= b.max_timestamp at time zone 'utc'
+                );
+            drop table pg_temp.events_left;
         end if;
     elsif build.window_start is not null then
         run_mode := 'window';
@@ -82,7 +92,7 @@ begin
         target_offset.as_of := greatest(target_offset.as_of, current_offset.as_of);
         -- warehouse.erased_rows shows which cells an erasure touched, until it is emptied.
         if is_past_erasure and exists (
-            select from warehouse.erasures as e
+            select 1 from warehouse.erasures as e
             where
                 e.rows_forgotten_at is not null
                 and e.batch_seq > current_offset.batch_seq
@@ -97,16 +107,17 @@ begin
         current_offset.as_of := '-infinity';
     end if;
 
-    perform
-        set_config('warehouse.invocation', invocation, true),
-        set_config('warehouse.mode', run_mode, true),
-        set_config('warehouse.is_past_erasure', is_past_erasure::text, true),
-        set_config('warehouse.from_batch', current_offset.batch_seq::text, true),
-        set_config('warehouse.from_as_of', current_offset.as_of::text, true),
-        set_config('warehouse.to_batch', target_offset.batch_seq::text, true),
-        set_config('warehouse.to_as_of', target_offset.as_of::text, true),
-        set_config('warehouse.window_start', coalesce(build.window_start::text, ''), true),
-        set_config('warehouse.window_end', coalesce(build.window_end::text, ''), true);
+    perform warehouse.set_locally(jsonb_build_object(
+        'warehouse.invocation', invocation,
+        'warehouse.mode', run_mode,
+        'warehouse.is_past_erasure', is_past_erasure::text,
+        'warehouse.from_batch', current_offset.batch_seq::text,
+        'warehouse.from_as_of', current_offset.as_of::text,
+        'warehouse.to_batch', target_offset.batch_seq::text,
+        'warehouse.to_as_of', target_offset.as_of::text,
+        'warehouse.window_start', coalesce(build.window_start::text, ''),
+        'warehouse.window_end', coalesce(build.window_end::text, '')
+    ));
     return run_mode;
 end
 $$;

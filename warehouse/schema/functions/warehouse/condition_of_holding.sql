@@ -91,7 +91,7 @@ language sql stable as $$
                 when name = 'bytea' then format('%I = convert_to($1, ''UTF8'')', attname)
                 when element_category = 'S' or name in ('_json', '_jsonb')
                     then format(
-                        'exists (select from unnest(%I::text []) as e (v) '
+                        'exists (select 1 from unnest(%I::text []) as e (v) '
                         'where lower(e.v collate "C") like any (warehouse.like_patterns($1)) '
                         'and lower(e.v collate "C") ~ warehouse.boundary_pattern($1) '
                         'and warehouse.text_presence(warehouse.normalized_identifier($1), e.v) >= %s)',
@@ -106,7 +106,7 @@ language sql stable as $$
         select
             case
                 when not of_one_client then '$2::text is null'
-                when exists (select from columns as c where c.attname = 'client_id')
+                when exists (select 1 from columns as c where c.attname = 'client_id')
                     then 'client_id = $2'
                 when relation = 'staging.rejected_events'::regclass
                     then 'coalesce(warehouse.client_of(payload, reason), $2) = $2'

@@ -64,7 +64,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         inner join pg_class as c on i.indexrelid = c.oid
         where
             i.indrelid = relation
-            and not exists (select from pg_constraint as k where k.conindid = i.indexrelid)
+            and not exists (select 1 from pg_constraint as k where k.conindid = i.indexrelid)
     ),
 
     changes (place, change) as (
@@ -82,7 +82,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
             c.is_not_null
             and not c.declared_not_null
             and not exists (
-                select from declared_keys as d
+                select 1 from declared_keys as d
                 where d.kind = 'primary key' and c.name = any(d.columns)
             )
         union all
@@ -97,7 +97,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
                 when
                     t.typcategory = 'S'
                     or exists (
-                        select from pg_cast as k
+                        select 1 from pg_cast as k
                         where
                             k.castsource = c.type
                             and k.casttarget = c.declared_type

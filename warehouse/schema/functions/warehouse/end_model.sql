@@ -1,14 +1,14 @@
--- The offset protocol, second half (see warehouse.begin_model): counts the rows, moves the offset, and
--- records for monitoring what was written.
-create or replace function warehouse.end_model(stored warehouse.stored_models, invocation text) returns void
+-- The offset protocol, second half (see warehouse.begin_model): moves the offset, and records for
+-- monitoring what was written: `inserted` and `deleted` are the numbers of the model's rows.
+create or replace function warehouse.end_model(
+    stored warehouse.stored_models, invocation text, inserted bigint, deleted bigint
+) returns void
 language plpgsql as $$
 declare
     relation constant regclass := stored.relation;
     run_mode constant text := current_setting('warehouse.mode');
     to_batch constant bigint := current_setting('warehouse.to_batch');
     to_as_of constant timestamptz := current_setting('warehouse.to_as_of');
-    inserted constant bigint := pg_stat_get_xact_tuples_inserted(relation);
-    deleted constant bigint := pg_stat_get_xact_tuples_deleted(relation);
     has_written boolean := run_mode = 'full' or inserted > 0 or deleted > 0;
     counted bigint;
     unanalyzed_rows bigint;

@@ -2,7 +2,7 @@
 create or replace function warehouse.is_building(session_process integer) returns boolean
 language sql as $$
     select exists (
-        select from pg_locks
+        select 1 from pg_locks
         where
             pid = session_process
             and locktype = 'relation'

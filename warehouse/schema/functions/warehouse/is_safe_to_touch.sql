@@ -77,7 +77,8 @@ begin
         union all
         select format('has the trigger %I', t.tgname)
         from pg_trigger as t
-        where t.tgrelid = relation
+        -- Citus puts its own on the tables of a cluster.
+        where t.tgrelid = relation and t.tgfoid is distinct from to_regproc('pg_catalog.citus_truncate_trigger')
         union all
         select format('has the rule %I', r.rulename)
         from pg_rewrite as r
@@ -109,6 +110,16 @@ begin
                 'pg_opclass'::regclass, 'pg_opfamily'::regclass, 'pg_am'::regclass
             )
             and d.refobjid >= 16384
+            -- What the warehouse's own policies ask.
+            and not (
+                part.classid = 'pg_policy'::regclass
+                and d.refclassid = 'pg_proc'::regclass
+                and d.refobjid in (
+                    'warehouse.my_client()'::regprocedure,
+                    'warehouse.my_user()'::regprocedure,
+                    'warehouse.sees_client()'::regprocedure
+                )
+            )
         union all
         select format('calls %s, which may run SQL', p.oid::regprocedure)
         from (

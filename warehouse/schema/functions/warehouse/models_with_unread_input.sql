@@ -20,7 +20,7 @@ language sql stable as $$
             coalesce(o.as_of, '-infinity') as as_of,
             o.checksum is distinct from m.checksum or m.is_time_dependent as is_due,
             exists (
-                select from warehouse.stored_models as fact
+                select 1 from warehouse.stored_models as fact
                 where fact.model = any(m.inputs) and fact.is_fact
             ) as reads_facts
         from warehouse.stored_models as m
@@ -37,24 +37,16 @@ language sql stable as $$
                 select distinct b.kind from staging.event_batches as b
                 where b.batch_seq > a.batch_seq and b.batch_seq <= build.batch_seq
             ) as unread_kinds,
-            -- Events that landed before their time: in few batches, usually in none.
+            -- Events that landed before their time.
+            warehouse.has_events_between(a.batch_seq, a.as_of, build.as_of) as passes_events,
             exists (
-                select from staging.event_batches as b
-                inner join staging.raw_events as e on b.batch_id = e.batch_id
-                where
-                    b.max_timestamp >= a.as_of
-                    and b.batch_seq <= a.batch_seq
-                    and e."timestamp" >= a.as_of
-                    and e."timestamp" < build.as_of
-            ) as passes_events,
-            exists (
-                select from staging.clients as c
+                select 1 from staging.clients as c
                 where
                     (c.created_at >= a.as_of and c.created_at < build.as_of)
                     or (c.churned_at >= a.as_of and c.churned_at < build.as_of)
             ) as passes_clients,
             exists (
-                select from staging.users as u where u.created_at >= a.as_of and u.created_at < build.as_of
+                select 1 from staging.users as u where u.created_at >= a.as_of and u.created_at < build.as_of
             ) as passes_users,
             date_trunc('day', a.as_of, 'utc') < date_trunc('day', build.as_of, 'utc') as passes_a_day
         from (select distinct a.batch_seq, a.as_of from asked as a) as a
@@ -75,7 +67,7 @@ language sql stable as $$
             and (
                 -- Other batches, such as those of an erasure, may reach any model.
                 exists (
-                    select from unnest(o.unread_kinds) as kinds (kind)
+                    select 1 from unnest(o.unread_kinds) as kinds (kind)
                     where
                         kinds.kind not in ('events', 'clients', 'units', 'users', 'documents')
                         or 'staging.event_batches' = any(a.inputs)
@@ -83,7 +75,7 @@ language sql stable as $$
                         = any(a.inputs)
                 )
                 or exists (
-                    select from warehouse.model_offsets as u
+                    select 1 from warehouse.model_offsets as u
                     where
                         u.model = any(a.inputs)
                         and (

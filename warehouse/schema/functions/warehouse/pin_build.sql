@@ -1,4 +1,6 @@
 -- Registers a build with its high-water mark: the batches and the as_of that all its models read up to.
+-- It waits for a batch that is being committed: on a cluster the nodes do not commit at the same moment,
+-- so a batch may be in the ledger before all of its rows can be seen.
 create or replace function warehouse.pin_build(
     invocation text,
     wanted_as_of timestamptz,
@@ -17,6 +19,7 @@ begin
     elsif not refresh then
         perform warehouse.refuse_earlier_as_of(wanted_as_of);
     end if;
+    lock table warehouse.lock_batch_seq in row share mode;
     insert into warehouse.builds
         (invocation_id, batch_seq, as_of, window_start, window_end, full_refresh)
     select

@@ -7,12 +7,13 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     protected as (
         select
             relrowsecurity as is_protected,
-            '(select %s from warehouse.tenants as t where t.role_name = current_user)' as mapped
+            -- The subquery asks once per query instead of once per row.
+            case when warehouse.is_distributed(relation) then 'warehouse.%s()' else '(select warehouse.%s())' end
+                as asked
         from pg_class
         where oid = relation
     ),
 
-    -- The subqueries look the tenant up once per query instead of once per row.
     wanted (name, role, condition) as (
         select 'analysts', 'warehouse_analyst', 'true'
         from protected
@@ -27,15 +28,15 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
             case access
                 when 'client'
                     then
-                        'client_id = ' || format(mapped, 't.client_id')
-                        || ' and ' || format(mapped, 't.user_id is null')
+                        'client_id = ' || format(asked, 'my_client')
+                        || ' and ' || format(asked, 'sees_client')
                 when 'client_and_user'
                     then
-                        'client_id = ' || format(mapped, 't.client_id')
-                        || ' and (' || format(mapped, 't.user_id is null')
-                        || ' or user_id = ' || format(mapped, 't.user_id') || ')'
+                        'client_id = ' || format(asked, 'my_client')
+                        || ' and (' || format(asked, 'sees_client')
+                        || ' or user_id = ' || format(asked, 'my_user') || ')'
                 when 'user'
-                    then 'user_id = ' || format(mapped, 't.user_id')
+                    then 'user_id = ' || format(asked, 'my_user')
             end
         from protected
         where access in ('client', 'client_and_user', 'user')

@@ -94,6 +94,14 @@ begin
     end loop;
     if warehouse.is_safe_to_touch(to_regclass('intermediate.int_sequence_uses')) then
         -- Keep a use that another event shares: same producer, number, time and batch.
+        create temporary table shared_sequences on commit drop as
+        select distinct s.producer, s."sequence", s.occurred_at, s.batch_seq
+        from pg_temp.erased_sequences as s
+        inner join staging.event_batches as b on s.batch_seq = b.batch_seq
+        inner join staging.raw_events as r on b.batch_id = r.batch_id and s.occurred_at = r."timestamp"
+        where
+            r.context ->> 'producer' = s.producer
+            and r.context -> 'sequence' = to_jsonb(s."sequence");
         with gone as (
             delete from intermediate.int_sequence_uses as u using pg_temp.erased_sequences as s
             where
@@ -102,13 +110,12 @@ begin
                 and u.occurred_at = s.occurred_at
                 and u.batch_seq = s.batch_seq
                 and not exists (
-                    select from staging.raw_events as r
-                    inner join staging.event_batches as b on r.batch_id = b.batch_id
+                    select 1 from pg_temp.shared_sequences as k
                     where
-                        b.batch_seq = s.batch_seq
-                        and r."timestamp" = s.occurred_at
-                        and r.context ->> 'producer' = s.producer
-                        and (r.context ->> 'sequence')::numeric = s."sequence"
+                        k.producer = s.producer
+                        and k."sequence" = s."sequence"
+                        and k.occurred_at = s.occurred_at
+                        and k.batch_seq = s.batch_seq
                 )
             returning u.*
         )

@@ -7,7 +7,7 @@ declare
     is_error boolean;
 begin
     select * into strict stored from warehouse.stored_tests as t where t.test = test_name;
-    execute stored.verdict into strict failures, is_warning, is_error;
+    execute stored.outcome into strict failures, is_warning, is_error;
     outcome := case
         when stored.severity = 'error' and is_error then 'fail'
         when is_warning then 'warn'

@@ -35,7 +35,7 @@ begin
             return next;
         end if;
     end loop;
-    if of_client is null and exists (select from pg_largeobject_metadata) then
+    if of_client is null and exists (select 1 from pg_largeobject_metadata) then
         "table" := 'large objects';
         "rows" := null;
         if (select bool_and(pg_has_role(m.lomowner, 'usage')) from pg_largeobject_metadata as m) then

@@ -36,14 +36,14 @@ begin
         when built.checksum <> stored.checksum then 'its code has changed since it was built'
         -- Facts also hold later events, which can be left out; other models hold only current rows.
         when exists (
-            select from warehouse.model_offsets as o
+            select 1 from warehouse.model_offsets as o
             inner join warehouse.stored_models as m on o.model = m.model
             where
                 o.model = any(stored.upstream)
                 and not m.is_fact
                 and (o.batch_seq, o.as_of) is distinct from (built.batch_seq, built.as_of)
         ) or exists (
-            select from staging.event_batches as b where b.kind <> 'events' and b.batch_seq > built.batch_seq
+            select 1 from staging.event_batches as b where b.kind <> 'events' and b.batch_seq > built.batch_seq
         ) then 'what it reads has changed since it was built'
     end;
     if skipped is not null then
@@ -54,14 +54,7 @@ begin
     select string_agg(quote_ident(f.name), ', ') into figures from unnest(stored.figures) as f (name);
     touched := format('pg_temp.%I', 'touched_' || model_name);
     recomputed := format('pg_temp.%I', 'new_' || model_name);
-    perform
-        setseed(seed),
-        set_config('warehouse.invocation', '', true),
-        set_config('warehouse.is_past_erasure', 'false', true),
-        set_config('warehouse.from_batch', '-1', true),
-        set_config('warehouse.from_as_of', '-infinity', true),
-        set_config('warehouse.to_batch', built.batch_seq::text, true),
-        set_config('warehouse.to_as_of', built.as_of::text, true);
+    perform setseed(seed);
     if stored.drawn_on is not null then
         execute format(
             'select min(%1$s)::date, max(%1$s)::date from %2$s', stored.drawn_on, stored.relation
@@ -69,14 +62,18 @@ begin
         some_day := first_day + floor(random() * (last_day - first_day + 1))::integer;
     end if;
     -- Of a model that has periods and no rows, all cells are listed: there should be none.
-    perform
-        set_config(
-            'warehouse.mode',
-            case when stored.drawn_on is not null and some_day is null then 'full' else 'window' end,
-            true
-        ),
-        set_config('warehouse.window_start', coalesce(some_day::text, ''), true),
-        set_config('warehouse.window_end', coalesce((some_day + 1)::text, ''), true);
+    perform warehouse.set_locally(jsonb_build_object(
+        'warehouse.invocation', '',
+        'warehouse.mode',
+        case when stored.drawn_on is not null and some_day is null then 'full' else 'window' end,
+        'warehouse.is_past_erasure', 'false',
+        'warehouse.from_batch', '-1',
+        'warehouse.from_as_of', '-infinity',
+        'warehouse.to_batch', built.batch_seq::text,
+        'warehouse.to_as_of', built.as_of::text,
+        'warehouse.window_start', coalesce(some_day::text, ''),
+        'warehouse.window_end', coalesce((some_day + 1)::text, '')
+    ));
 
     verified_cells := 1;
     if cells is not null then
@@ -105,9 +102,7 @@ begin
         'create temporary table new_%3$s on commit drop as select %1$s from %2$s limit 0',
         figures, stored.relation, model_name
     );
-    execute format(
-        'insert into %1$s (%2$s) select %2$s from (%3$s) as rows_of_cells', recomputed, figures, stored.rows_of_cells
-    );
+    perform warehouse.insert_rows_of_cells(stored, recomputed, figures);
 
     select array_agg(a.attname order by a.attname) into key_columns
     from pg_index as i

@@ -19,20 +19,20 @@ language sql stable as $$
 
     select case
         when
-            not exists (select from nodes)
+            not exists (select 1 from nodes)
             or exists (
-                select from unnest(of_models) as asked (node)
+                select 1 from unnest(of_models) as asked (node)
                 where asked.node not in (select n.node from nodes as n)
             )
             then 'not everything has been built yet'
-        when exists (select from nodes as n where not n.is_current)
+        when exists (select 1 from nodes as n where not n.is_current)
             then 'the code has changed, or dbt did not succeed with it yet'
-        when exists (select from nodes as n where to_regclass(n.relation) is null and n.relation is not null)
+        when exists (select 1 from nodes as n where to_regclass(n.relation) is null and n.relation is not null)
             then (
                 select min(n.relation) || ' is missing' from nodes as n
                 where to_regclass(n.relation) is null
             )
-        when exists (select from warehouse.erased_rows)
+        when exists (select 1 from warehouse.erased_rows)
             then 'an erasure has to reach the marts'
     end
 $$;

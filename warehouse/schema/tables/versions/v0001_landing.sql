@@ -67,7 +67,8 @@ comment on column staging.loads.head_digest is
 
 create index loads_unfinished on staging.loads (source, kind) where state in ('running', 'failed');
 -- The collector looks up each segment, of which there are thousands a day.
-create index loads_of_segments on staging.loads (head_digest) where source = 'collector';
+create index loads_of_segments on staging.loads (head_digest)
+where source in ('collector', 'warehouse');
 
 create sequence staging.batch_ids;
 

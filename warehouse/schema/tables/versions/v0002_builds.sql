@@ -80,7 +80,8 @@ create table warehouse.stored_models (
     cells text[] not null,
     drawn_on text,
     has_linked_cells boolean not null,
-    figures text[] not null
+    figures text[] not null,
+    by_client boolean not null
 );
 
 comment on table warehouse.stored_models is
@@ -107,6 +108,8 @@ comment on column warehouse.stored_models.has_linked_cells is
 'Whether cells are computed right only together with others, so that all those of a day are verified.';
 comment on column warehouse.stored_models.figures is
 'The columns that follow from what was read, and not from when it was read: two builds agree on them.';
+comment on column warehouse.stored_models.by_client is
+'Whether the rows are computed one client at a time, which a cluster needs for some models.';
 
 create table warehouse.stored_tests (
     test text primary key,
@@ -115,7 +118,7 @@ create table warehouse.stored_tests (
     models text[] not null,
     severity text not null check (severity in ('error', 'warn')),
     failing_rows text not null,
-    verdict text not null
+    outcome text not null
 );
 
 comment on table warehouse.stored_tests is
@@ -124,7 +127,7 @@ comment on column warehouse.stored_tests.model is 'The model that the test is of
 comment on column warehouse.stored_tests.models is
 'The incremental models that the test reads, directly or through views.';
 comment on column warehouse.stored_tests.failing_rows is 'Returns the rows that fail the test.';
-comment on column warehouse.stored_tests.verdict is
+comment on column warehouse.stored_tests.outcome is
 'Returns one row: the number of failures, and whether it is a reason for a warning and for an error.';
 
 create table warehouse.compiled_nodes (
@@ -171,7 +174,7 @@ comment on column warehouse.touched_periods.to_batch is 'The build read the batc
 comment on column warehouse.touched_periods.reported_to_dagster is
 'Whether a run has reported this to Dagster as a materialization.';
 
-create index on warehouse.touched_periods (invocation_id);
+create index on warehouse.touched_periods (invocation_id, model);
 
 create table warehouse.restatements (
     restatement_id bigint generated always as identity primary key,
@@ -189,7 +192,7 @@ comment on table warehouse.restatements is
 'Changes of published figures of closed periods, recorded in the transaction that made the change.';
 comment on column warehouse.restatements.new_values is 'NULL if the row no longer exists.';
 
-create index on warehouse.restatements (mart, client_id, period);
+create index on warehouse.restatements (client_id, restated_at, mart, period);
 
 -- Checks.
 

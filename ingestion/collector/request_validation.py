@@ -1,6 +1,6 @@
-"""Judges the events of a request: stamps them, validates them, and says what becomes of each.
+"""Stamps the events of a request, validates them, and says the outcome of each.
 
-The same validator judges a line when it is landed, with the same time of receipt, so what was
+The same validator validates a line when it lands, with the same time of receipt, so what was
 answered is what happens.
 """
 
@@ -59,7 +59,7 @@ class Sender:
 
 
 @dataclass(slots=True)
-class Judged:
+class Outcomes:
     """The outcome of a request: what is answered, and the records that are stored."""
 
     received: int = 0
@@ -87,8 +87,8 @@ class Judged:
         self.records.append(rejected_record(line, why))
 
 
-class Judge:
-    """Judges what is received at one time."""
+class RequestValidator:
+    """Validates what is received at one time."""
 
     def __init__(self, received_at: datetime) -> None:
         self._received_at = received_at
@@ -96,21 +96,21 @@ class Judge:
             Receipt(received_at, b"", 0, None, settings().earliest_event)
         ).validate
 
-    def events(self, lines: Iterable[bytes], sender: Sender) -> Judged:
-        """Judge events. Raises RefusedError (403) if the key may not send one of them."""
-        judged = Judged()
+    def events(self, lines: Iterable[bytes], sender: Sender) -> Outcomes:
+        """Stamp and validate events. Raises RefusedError (403) if the key may not send one."""
+        outcomes = Outcomes()
         for line in lines:
             content, outcome = self._event(line, sender)
             if type(outcome) is Accepted:
-                judged.accepted += 1
-                judged.records.append(accepted_record(content))
+                outcomes.accepted += 1
+                outcomes.records.append(accepted_record(content))
             elif isinstance(outcome, Suppressed):
-                judged.suppressed += 1
-                judged.records.append(suppressed_record(outcome))
+                outcomes.suppressed += 1
+                outcomes.records.append(suppressed_record(outcome))
             elif isinstance(outcome, Rejected):
-                judged.reject(content, outcome)
-            judged.received += 1
-        return judged
+                outcomes.reject(content, outcome)
+            outcomes.received += 1
+        return outcomes
 
     def _event(self, line: bytes, sender: Sender) -> tuple[bytes, Outcome]:
         """Return what is stored of an event, and its outcome: accepted as stamped, else as sent."""
@@ -151,21 +151,21 @@ class Judge:
         members["event_id"] = str(uuid.uuid4())
         members["timestamp"] = self._received_at.isoformat().replace("+00:00", "Z")
 
-    def entities(self, kind: EntityKind, lines: Iterable[bytes]) -> Judged:
-        """Judge the rows of entities."""
-        judged = Judged()
+    def entities(self, kind: EntityKind, lines: Iterable[bytes]) -> Outcomes:
+        """Validate the rows of entities."""
+        outcomes = Outcomes()
         for line in lines:
             kept = _kept(line)
             length = len(line) if len(line) > len(kept) else None
-            row = Row(judged.received + 1, kept, None, None, length)
+            row = Row(outcomes.received + 1, kept, None, None, length)
             outcome = validate_row(kind, row, self._received_at)
             if isinstance(outcome, Rejected):
-                judged.reject(kept, outcome)
+                outcomes.reject(kept, outcome)
             else:
-                judged.accepted += 1
-                judged.records.append(accepted_record(line))
-            judged.received += 1
-        return judged
+                outcomes.accepted += 1
+                outcomes.records.append(accepted_record(line))
+            outcomes.received += 1
+        return outcomes
 
 
 def segment_validator(receipt: Receipt) -> Validator:

@@ -1,0 +1,225 @@
+"""The parts of `warehouse serve`: each runs by itself, and one that ends is started again.
+
+A part that can't start, or crashes, takes no other one down: the collector takes events while the
+API fails. How the parts do is written into a file of the home, which `warehouse status` reads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from warehouse import private_files
+from warehouse.settings import settings
+
+# How long a part waits until it starts again: twice as long after each time that it ended.
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0
+# A part that has run for so long works again: the next time that it ends is the first one.
+STEADY_SECONDS = 60.0
+# How long runs may take to end after SIGTERM. They cancel the statements that they wait for.
+STOP_SECONDS = 60.0
+POLL_SECONDS = 0.2
+
+
+class PartState(msgspec.Struct, frozen=True):
+    """How a part does: it runs as ``pid``, or it is down until it ``starts_at``.
+
+    ``ended`` counts the times in a row that it ended by itself, the last time as ``how``.
+    """
+
+    name: str
+    pid: int | None
+    since: datetime
+    ended: int = 0
+    how: str | None = None
+    starts_at: datetime | None = None
+
+
+class Serving(msgspec.Struct, frozen=True):
+    """How a running `warehouse serve` does: its own process, and its parts."""
+
+    pid: int
+    parts: list[PartState]
+
+
+@dataclass
+class Part:
+    """A process that leads a process group of its own.
+
+    ``start`` begins it; ``may_start`` says whether what it needs is there.
+    """
+
+    start: Callable[[], subprocess.Popen[bytes]]
+    may_start: Callable[[], bool] = lambda: True
+    process: subprocess.Popen[bytes] | None = None
+    # What it left behind when it ended, and when that is killed.
+    remains: subprocess.Popen[bytes] | None = None
+    killed_at: float = 0.0
+    began_at: float = 0.0
+    starts_at: float = 0.0
+    ended: int = 0
+    how: str | None = None
+    changed: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+class Parts:
+    """Starts parts, in their order, and starts again what has ended."""
+
+    def __init__(
+        self, parts: Mapping[str, Part], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._parts = parts
+        self._clock = clock
+
+    def look(self) -> None:
+        """Start what is due, and say what has ended. Call this again and again."""
+        is_changed = False
+        for name, part in self._parts.items():
+            if part.process is None:
+                is_changed |= self._start(name, part)
+            elif part.process.poll() is not None:
+                part.remains, part.killed_at = part.process, self._clock() + STOP_SECONDS
+                signal_group(part.process, signal.SIGTERM)
+                self._note_end(name, part, _how(part.process.returncode))
+                is_changed = True
+            elif part.ended and self._clock() - part.began_at >= STEADY_SECONDS:
+                print(f"The {name} works again.", file=sys.stderr)
+                part.ended = 0
+                is_changed = True
+        if is_changed:
+            _write(Serving(os.getpid(), [self._state(*one) for one in self._parts.items()]))
+
+    def stop(self, others: Iterable[subprocess.Popen[bytes]] = ()) -> None:
+        """End all parts, and other processes that lead groups."""
+        found = [
+            process
+            for part in self._parts.values()
+            for process in (part.process, part.remains)
+            if process is not None
+        ]
+        end_groups([*found, *others])
+        _file().unlink(missing_ok=True)
+
+    def _start(self, name: str, part: Part) -> bool:
+        now = self._clock()
+        if part.remains is not None:
+            # Two of the same would be in each other's way.
+            if group_lives(part.remains):
+                if now >= part.killed_at:
+                    signal_group(part.remains, signal.SIGKILL)
+                return False
+            part.remains = None
+        if now < part.starts_at or not part.may_start():
+            return False
+        part.began_at = now
+        try:
+            part.process = part.start()
+        except Exception as error:  # Whatever it is, the others go on.
+            self._note_end(name, part, f"{type(error).__name__}: {error}")
+        part.changed = datetime.now(UTC)
+        return True
+
+    def _note_end(self, name: str, part: Part, how: str) -> None:
+        now = self._clock()
+        part.ended = part.ended + 1 if now - part.began_at < STEADY_SECONDS else 1
+        wait = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** (part.ended - 1))
+        part.process, part.how, part.starts_at = None, how, now + wait
+        part.changed = datetime.now(UTC)
+        print(
+            f"The {name} has ended by itself ({how}): see its output above. The others go on; it "
+            f"starts again in {wait:.0f} s.",
+            file=sys.stderr,
+        )
+
+    def _state(self, name: str, part: Part) -> PartState:
+        if part.process is not None:
+            return PartState(name, part.process.pid, part.changed, part.ended, part.how)
+        wait = max(0.0, part.starts_at - self._clock())
+        starts_at = datetime.now(UTC) + timedelta(seconds=wait)
+        return PartState(name, None, part.changed, part.ended, part.how, starts_at)
+
+
+def serving() -> Serving | None:
+    """Return how the `warehouse serve` of this home does; None where none runs."""
+    try:
+        found = _decode(_file().read_bytes())
+        os.kill(found.pid, 0)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return found
+
+
+def described(found: Serving | None) -> str:
+    """Return in a sentence or more how the parts do."""
+    if found is None:
+        return "`warehouse serve` does not run on this machine."
+    troubled = [part for part in found.parts if part.ended or part.pid is None]
+    if not troubled:
+        return f"`warehouse serve` runs: {', '.join(part.name for part in found.parts)}."
+    return "\n".join(["`warehouse serve` runs, but:", *map(_trouble, troubled)])
+
+
+def _trouble(part: PartState) -> str:
+    since = f"{part.since:%Y-%m-%d %H:%M:%S} UTC"
+    if not part.ended:
+        return f"- The {part.name} waits for the code server."
+    times = "once" if part.ended == 1 else f"{part.ended} times in a row"
+    ended = f"ended by itself {times}, the last time with {part.how}"
+    if part.pid is None:
+        return f"- The {part.name} has been down since {since}: it {ended}."
+    return f"- The {part.name} runs since {since}, and {ended}."
+
+
+def _how(status: int) -> str:
+    return f"exit status {status}" if status >= 0 else signal.Signals(-status).name
+
+
+def _file() -> Path:
+    return settings().dagster_home / "serve.json"
+
+
+def _write(found: Serving) -> None:
+    private_files.make_folder(_file().parent)
+    private_files.replace(_file(), msgspec.json.encode(found))
+
+
+_decode = msgspec.json.Decoder(Serving).decode
+
+
+def end_groups(processes: list[subprocess.Popen[bytes]]) -> None:
+    """End processes and their groups, which include runs."""
+    for process in processes:
+        signal_group(process, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    while any(group_lives(process) for process in processes) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    for process in processes:
+        signal_group(process, signal.SIGKILL)
+        process.wait()
+
+
+def signal_group(process: subprocess.Popen[bytes], number: int) -> None:
+    """Send a signal to all processes of a group."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def group_lives(process: subprocess.Popen[bytes]) -> bool:
+    """Return whether any process of a group is left."""
+    # A process that has ended stays in its group until `poll` reaps it.
+    process.poll()
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
