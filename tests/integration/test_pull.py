@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from ingestion.contract.validator import NAMESPACE
+from ingestion.load import chunks
 from ingestion.privacy.suppression import Subject, SubjectKind
+from ingestion.sources.postgres import session, stream
 from orchestration.operations.erase import erase
 from tests.conftest import ON_16, Server, settings_of
 from tests.support.lines import contents, rows, value
@@ -66,7 +69,7 @@ def test_a_row_is_one_event_with_an_identity_of_its_own(
     ((event_id, context, properties),) = rows(
         warehouse, "select event_id, context, properties from staging.raw_events"
     )
-    name = 'shop/messages ["message", "2026-11-01T08:00:00.5+00:00", "1"]'
+    name = "shop/messages message 2026-11-01 08:00:00.5+00 1"
     assert event_id == uuid.uuid5(NAMESPACE, name)
     assert context == {"row": "1"}
     assert properties == {"direction": "inbound", "sender_type": "lead"}
@@ -108,6 +111,31 @@ def test_a_row_that_commits_late_is_not_missed(
     assert len(events(warehouse)) == 4
 
 
+@pytest.mark.parametrize("before_asking", [True, False])
+def test_a_row_that_commits_while_a_pull_begins_is_not_missed(
+    warehouse: psycopg.Connection,
+    shop: psycopg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    before_asking: bool,
+) -> None:
+    ask = session._open_transactions
+    with psycopg.connect(shop.info.dsn) as late:
+        add(late)
+
+        def ask_and_commit(*arguments: Any) -> Any:
+            if before_asking:
+                late.commit()
+            answer = ask(*arguments)
+            late.commit()
+            return answer
+
+        with monkeypatch.context() as patch:
+            patch.setattr(session, "_open_transactions", ask_and_commit)
+            pull(overlap=NONE)
+    pull(overlap=NONE)
+    assert len(events(warehouse)) == 1
+
+
 def test_a_row_that_changes_is_another_event_at_its_new_time(
     warehouse: psycopg.Connection, shop: psycopg.Connection
 ) -> None:
@@ -138,6 +166,16 @@ def test_keys_and_texts_of_any_kind_arrive_as_they_are(
     assert rows(warehouse, "select distinct properties from staging.raw_events") == [
         ({"a": "\\ \x01"},)
     ]
+
+
+def test_rows_without_a_key_differ_by_their_content(
+    warehouse: psycopg.Connection, shop: psycopg.Connection, source_folder: Path
+) -> None:
+    text = (source_folder / "messages.sql").read_text()
+    (source_folder / "messages.sql").write_text(text.replace("id as key", "null as key"))
+    add(shop, 3)
+    assert pull()["messages"].counts.accepted == 3
+    assert pull()["messages"].counts.duplicates == 3
 
 
 def test_a_full_pull_reads_everything_and_finds_duplicates(
@@ -301,7 +339,7 @@ def test_a_source_that_is_away_is_one_sentence_and_in_the_ledger(
     assert (source, state) == ("shop", "abandoned")
     monkeypatch.delenv("SHOP_URL")
     assert "set SHOP_URL to its libpq URL" in run("pull", "shop").errors
-    assert "the sources are shop" in run("pull", "nowhere").errors
+    assert "the sources are crm, shop" in run("pull", "nowhere").errors
 
 
 def test_a_lock_in_the_source_is_not_waited_for(
@@ -317,7 +355,7 @@ def test_a_lock_in_the_source_is_not_waited_for(
     assert pull()["messages"].counts.accepted == 1
 
 
-def test_a_login_that_does_not_see_transactions_is_told_so_and_reads_further_back(
+def test_a_login_that_does_not_see_transactions_gets_a_warning_and_reads_further_back(
     warehouse: psycopg.Connection, shop: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(shop)
@@ -355,18 +393,24 @@ def test_a_pull_that_is_killed_loses_nothing(
     ) == [("abandoned",), ("finished",)]
 
 
-def test_a_stream_that_breaks_off_moves_no_cursor(
-    warehouse: psycopg.Connection, shop: psycopg.Connection, source_folder: Path
+def test_a_stream_that_fails_midway_moves_no_cursor(
+    warehouse: psycopg.Connection,
+    shop: psycopg.Connection,
+    source_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    add(shop, 3)
+    monkeypatch.setattr(chunks, "CHUNK_LINES", 20)
+    monkeypatch.setattr(stream, "BLOCK", 1_000)
+    add(shop, 200)
     text = (source_folder / "messages.sql").read_text()
-    broken = text.replace("'sender_type', 'lead'", "'sender_type', 'lead', 'n', 1 / (3 - id)")
+    broken = text.replace("'sender_type', 'lead'", "'sender_type', 'lead', 'n', 1 / (190 - id)")
     (source_folder / "messages.sql").write_text(broken)
     assert "DivisionByZero" in pull()["messages"].error
+    assert 100 < len(events(warehouse)) < 190
     assert rows(warehouse, "select stream from staging.source_cursors") == [("accounts",)]
     (source_folder / "messages.sql").write_text(text)
-    assert pull()["messages"].counts.received == 3
-    assert len(events(warehouse)) == 3
+    assert pull()["messages"].counts.received == 200
+    assert len(events(warehouse)) == 200
 
 
 def test_a_warehouse_that_fails_in_the_middle_is_one_sentence_and_moves_no_cursor(

@@ -77,6 +77,11 @@ def compare(context: PullContext, streams: Collection[str], back: timedelta) -> 
         try:
             if isinstance(stream, SourceError):
                 raise stream
+            if not stream.filters:
+                raise SourceError(
+                    f"{stream.name}: it can't be compared, as its select does not filter by both "
+                    ":since and :until."
+                )
             cursor = context.cursors.get(name)
             found.until = cursor and cursor.complete_until
             if found.until and found.until > since:

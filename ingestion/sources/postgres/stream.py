@@ -41,7 +41,7 @@ _tokens = re.compile(
     re.DOTALL,
 )
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
-# Control characters, which JSON holds only in escaped form: so COPY quotes and escapes nothing.
+# Control characters, which JSON holds only in escaped form: so COPY quotes and escapes none of it.
 _DELIMITER, _QUOTE = "\x02", "\x01"
 _TIMES = {"timestamptz"}
 _JSON = {"json", "jsonb"}
@@ -175,7 +175,7 @@ class Stream:
                 row("context"), context
             )
         return sql.SQL(
-            "select json_build_array({event}, {moment}, {key}::text), row_to_json(e) "
+            "select {event} || ' ' || {moment}::text || ' ' || {key}::text, row_to_json(e) "
             "from {select} as r cross join lateral (select {members}, {context} as context) as e"
         ).format(
             event=row("event"),
@@ -198,14 +198,19 @@ class Stream:
         return column in self._columns
 
     def _identified(self) -> Callable[[bytes], bytes]:
-        """Return what puts an event's id into its line: the UUIDv5 of what stands before it."""
+        """Return what puts an event's id into its line: the UUIDv5 of what stands before it.
+
+        Nothing stands there if the key is NULL: then the loader derives an id from the whole event.
+        """
         first = NAMESPACE.bytes + f"{self.name} ".encode()
-        delimiter = _DELIMITER.encode()
+        delimiter, variant = _DELIMITER.encode(), _VARIANT
         sha1 = partial(hashlib.sha1, usedforsecurity=False)
-        variant = _VARIANT
 
         def identified(row: bytes) -> bytes:
-            identity, _, line = row.partition(delimiter)
+            # JSON has no delimiter; a key that has one, or a quote, stands here in quotes.
+            identity, _, line = row.rpartition(delimiter)
+            if not identity:
+                return line
             d = sha1(first + identity).hexdigest()
             return (
                 f'{{"event_id":"{d[:8]}-{d[8:12]}-5{d[13:16]}-{variant[d[16]]}{d[17:20]}'
@@ -216,7 +221,7 @@ class Stream:
 
     @staticmethod
     def _without_identity(row: bytes) -> bytes:
-        return row.partition(_DELIMITER.encode())[2]
+        return row.rpartition(_DELIMITER.encode())[2]
 
 
 def stream_name(source: DeclaredSource, stream: str) -> str:
