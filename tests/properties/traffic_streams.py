@@ -17,6 +17,7 @@ from uuid import UUID
 
 from hypothesis import strategies as st
 
+from ingestion.sample.traffic import BOT_AGENTS
 from tests.properties.client_streams import (
     ABSENT,
     AS_OFS,
@@ -69,6 +70,8 @@ WHOLE_DAYS = (DAY - MICROSECOND, DAY, DAY + MICROSECOND)
 PERSON = "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"
 OTHER_PERSON = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) Mobile Safari/604.1"
 BOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
+# Those of the sample, too.
+CRAWLERS = {BOT, *BOT_AGENTS}
 # Who looks: members of the actor and of the context. A user's id may be another one's own id.
 VISITORS: tuple[tuple[Members, Members], ...] = (
     ({"user_id": "ann"}, {}),
@@ -386,7 +389,7 @@ def ingested(events: Iterable[Event], hash_of: HashOf = some_hash) -> list[Event
             event
             | {
                 "context": {name: value for name, value in context.items() if name != "ip"},
-                "_is_bot": "bot" in (user_agent or ""),
+                "_is_bot": user_agent in CRAWLERS,
                 "_visitor_hash": (
                     hash_of(event["actor"]["client_id"], ip, user_agent) if is_known else None
                 ),

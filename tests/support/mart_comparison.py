@@ -29,6 +29,9 @@ LEFT_OPEN = {
     "alert_history": {"alert_id", "title", "message"},
 }
 
+# How many of the rows that differ are shown.
+SHOWN = 3
+
 
 def compared_columns(mart: str, columns: Iterable[str]) -> set[str]:
     """Return those of a mart's columns that the reference must have too."""
@@ -58,7 +61,10 @@ def assert_rows_match(mart: str, found: list[Row], wanted: list[Row]) -> None:
         return
     missing = [row for row in wanted if row not in found]
     too_many = [row for row in found if row not in wanted]
-    assert (missing, too_many, len(found)) == ([], [], len(wanted)), mart
+    raise AssertionError(
+        f"{mart}: {len(found)} rows for {len(wanted)} of the reference\n"
+        f"missing: {missing[:SHOWN]}\ntoo many: {too_many[:SHOWN]}"
+    )
 
 
 def _comparable(rows: Iterable[Row]) -> list[Row]:
