@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import tomllib
+from fnmatch import fnmatch
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -118,3 +120,22 @@ def test_no_module_imports_in_a_circle() -> None:
 )
 def test_the_layers_are_those_of_the_architecture(module: str, other: str, allowed: bool) -> None:
     assert may_import(module, other) is allowed
+
+
+def test_every_file_that_is_no_module_is_package_data() -> None:
+    setup = tomllib.loads((PROJECT_DIR / "pyproject.toml").read_text("utf-8"))
+    packaged = setup["tool"]["setuptools"]["package-data"]
+    left_out = [
+        str(path)
+        for package, patterns in packaged.items()
+        for path in (PROJECT_DIR / package).rglob("*")
+        if path.is_file()
+        and path.suffix not in {".py", ".pyc"}
+        and path.name != ".sqlfluff"
+        and not any(
+            # A star of setuptools is of one folder, two are of any number.
+            fnmatch(str(path.relative_to(PROJECT_DIR / package)), pattern.replace("**/", "*"))
+            for pattern in patterns
+        )
+    ]
+    assert left_out == []

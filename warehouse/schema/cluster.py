@@ -100,9 +100,10 @@ def _set_on_every_node(connection: psycopg.Connection) -> None:
         )
         for name, value in NODE_SETTINGS.items()
     )
-    block = f"do $set$ begin {{}} {commands.as_string(connection)}; end $set$".format(
-        # Each node is asked by itself.
-        "perform set_config('citus.enable_ddl_propagation', 'off', true);"
+    # Each node sets its own: it need not pass this on.
+    block = (
+        "do $set$ begin perform set_config('citus.enable_ddl_propagation', 'off', true); "
+        f"{commands.as_string(connection)}; end $set$"
     )
     failed = connection.execute(_SET_ON_EVERY_NODE, {"block": block}).fetchall()
     if failed:
