@@ -23,6 +23,10 @@ from warehouse.settings import settings
 
 TEMPLATE = "warehouse_template"
 
+# Whoever runs the tests may pull from sources of their own, which Dagster would know as well.
+for variable in ("WAREHOUSE_SOURCES", "CRM_DATABASE_URL"):
+    os.environ.pop(variable, None)
+
 # A profile of property tests for each tier: `fast` tries the same few examples everywhere, `deep`
 # twice as many, others with each `--hypothesis-seed`. What fails is made smaller for at most
 # five minutes (Hypothesis's own limit); the output says how to run that example again.

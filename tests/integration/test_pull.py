@@ -342,15 +342,22 @@ def test_a_source_that_is_away_is_one_sentence_and_in_the_ledger(
     assert "the sources are crm, shop" in run("pull", "nowhere").errors
 
 
-def test_a_lock_in_the_source_is_not_waited_for(
+def test_a_lock_or_a_slow_statement_in_the_source_stops_its_stream_alone(
     warehouse: psycopg.Connection, shop: psycopg.Connection, source_folder: Path
 ) -> None:
-    (source_folder / "source.yml").write_text("{url_variable: SHOP_URL, lock_timeout_seconds: 1}")
+    (source_folder / "source.yml").write_text(
+        "{url_variable: SHOP_URL, lock_timeout_seconds: 1, statement_timeout_seconds: 2}"
+    )
+    slow = (source_folder / "messages.sql").read_text().replace("messages", "slow, pg_sleep(9)")
+    (source_folder / "slow.sql").write_text(slow)
+    shop.execute("create table slow (like messages)")
+    shop.execute("insert into slow overriding system value values (1, 'a', 'b', '', '', now())")
     add(shop)
     with psycopg.connect(shop.info.dsn) as locker:
         locker.execute("lock table messages in access exclusive mode")
         pulled = pull()
     assert "another session of the source locks the table" in pulled["messages"].error
+    assert "the source canceled the statement" in pulled["slow"].error
     assert pulled["accounts"].error is None
     assert pull()["messages"].counts.accepted == 1
 

@@ -78,11 +78,6 @@ class SourceSession:
         except psycopg.Error as error:
             raise SourceError(explained(error, name, self.source)) from None
 
-    @property
-    def is_lost(self) -> bool:
-        """Whether the connection is gone, and every stream would fail."""
-        return self.connection.closed
-
 
 @contextmanager
 def source_session(source: DeclaredSource) -> Iterator[SourceSession]:
