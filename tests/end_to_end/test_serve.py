@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import uuid
@@ -242,6 +243,20 @@ def test_a_dropped_file_lands_by_itself_and_a_run_takes_it_to_the_row(served: Se
     of_models = settings().docs_link(settings().dbt_docs / "static_index.html")
     for link in (data_docs_of(run_id), of_models):
         assert requests.get(link, timeout=60).status_code == 200
+
+
+def test_it_measures_its_machine_and_database_from_the_start(served: Served):
+    measured = (
+        "select count(distinct properties ->> 'metric_type') from staging.raw_events "
+        "where event = 'system_metric' and client_id = '_platform' "
+        "and properties ->> 'server_id' = %s "
+        "and properties ->> 'metric_type' in ('cpu_usage', 'memory_usage', 'database_connections')"
+    )
+    until(
+        lambda: served.warehouse.execute(measured, (socket.gethostname(),)).fetchone() == (3,),
+        2 * MINUTES,
+        "its metrics have landed",
+    )
 
 
 def test_the_ui_shows_the_lineage_and_what_each_mart_is(served: Served, page: Page):
