@@ -80,6 +80,7 @@ def cluster(
         yield connection
 
 
+@pytest.mark.timeout(1_800)
 def test_a_cluster_gives_the_figures_of_one_server(
     cluster: psycopg.Connection,
     warehouse_beside: Callable[[], AbstractContextManager[psycopg.Connection]],
