@@ -1,4 +1,4 @@
-"""When runs start: the schedules, in UTC, and the sensor of the drop folder."""
+"""What starts runs: the schedules of the timetable, and the sensor of the drop folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,16 @@ from orchestration.definitions.scheduled_runs import (
     watch,
 )
 from orchestration.definitions.sources import SOURCES
-from orchestration.definitions.timetable import EVERYTHING, MARKETING_ROW, OPERATIONS, TRAFFIC
+from orchestration.definitions.timetable import (
+    EVERYTHING,
+    EXPIRY_CRON,
+    MARKETING_ROW,
+    OPERATIONS,
+    PULL_CRON,
+    TRAFFIC,
+    VERIFICATION_CRON,
+    WATCH_CRON,
+)
 from orchestration.definitions.verification import verification
 from warehouse.settings import settings
 
@@ -67,16 +76,15 @@ SCHEDULES = [
         "Keeps metrics, API performance and alerts fresh, every hour.",
     ),
     _schedule(everything, EVERYTHING.cron, "Keeps all marts fresh, every day at 02:15."),
-    _schedule(expiry, "3 * * * *", "Keeps no data longer than promised: expires it every hour."),
+    _schedule(expiry, EXPIRY_CRON, "Keeps no data longer than promised: expires it every hour."),
     _schedule(
-        verification, "15 4 * * *", "Shows that the marts equal a rebuild, every day at 04:15."
+        verification, VERIFICATION_CRON, "Shows that the marts equal a rebuild, every day at 04:15."
     ),
-    _schedule(watch, "7-59/10 * * * *", "Keeps the monitoring checks fresh, every 10 minutes."),
+    _schedule(watch, WATCH_CRON, "Keeps the monitoring checks fresh, every 10 minutes."),
     *(
-        # Shortly before the marketing row is built.
         _schedule(
             one.job,
-            "8-59/10 * * * *",
+            PULL_CRON,
             f"Keeps the rows of {one.source.name} fresh, every 10 minutes.",
         )
         for one in SOURCES

@@ -1,4 +1,4 @@
-"""What is built when: the scheduled jobs, and which of them keep a model fresh."""
+"""When each scheduled job runs, in UTC, and which of them keep a model fresh."""
 
 from __future__ import annotations
 
@@ -30,6 +30,12 @@ TRAFFIC = BuildJob("traffic", "5 * * * *", "hourly at :05", "marts.traffic")
 OPERATIONS = BuildJob("operations", "35 * * * *", "hourly at :35", "marts.operations")
 EVERYTHING = BuildJob("everything", "15 2 * * *", "daily at 02:15 UTC", None)
 BUILD_JOBS = (MARKETING_ROW, TRAFFIC, OPERATIONS, EVERYTHING)
+# Jobs that build nothing.
+EXPIRY_CRON = "3 * * * *"
+VERIFICATION_CRON = "15 4 * * *"
+WATCH_CRON = "7-59/10 * * * *"
+# Shortly before the marketing row is built.
+PULL_CRON = "8-59/10 * * * *"
 
 
 @cache
