@@ -16,9 +16,10 @@ test: $(VENV)/installed
 # MUTANTS of the mutants.
 SEED := 1
 MUTANTS := 2
+DEEP := deep or walk
 test-deep: $(VENV)/installed
 	$(BIN)/python -m tests.support.mutants --some $(MUTANTS) --seed $(SEED)
-	$(BIN)/python -m pytest -m "deep or walk" --hypothesis-profile=deep --hypothesis-seed=$(SEED)
+	$(BIN)/python -m pytest -m "$(DEEP)" --hypothesis-profile=deep --hypothesis-seed=$(SEED) --durations=20
 
 # Another one where that of a second warehouse is taken: make up PORT=4000.
 PORT := 3000
