@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
+import psutil
 
 from warehouse import private_files
 from warehouse.settings import settings
@@ -216,10 +217,21 @@ def signal_group(process: subprocess.Popen[bytes], number: int) -> None:
 
 def group_lives(process: subprocess.Popen[bytes]) -> bool:
     """Return whether any process of a group is left."""
-    # A process that has ended stays in its group until `poll` reaps it.
+    # A process that has ended stays in its group until `poll` reaps it. What it left behind is
+    # reaped by process 1, which does so late or, in some containers, never.
     process.poll()
     try:
         os.killpg(process.pid, 0)
     except ProcessLookupError:
         return False
-    return True
+    return any(
+        _group_of(one.pid) == process.pid and one.info["status"] != psutil.STATUS_ZOMBIE
+        for one in psutil.process_iter(["status"])
+    )
+
+
+def _group_of(pid: int) -> int | None:
+    try:
+        return os.getpgid(pid)
+    except (ProcessLookupError, PermissionError):
+        return None

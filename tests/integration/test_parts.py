@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from orchestration.serve import parts
@@ -130,6 +132,21 @@ def test_what_one_left_behind_is_ended_before_it_starts_again(clock: Clock) -> N
     finally:
         all_parts.stop()
     assert not any(group_lives(one) for one in begun)
+
+
+def test_what_has_ended_and_is_never_reaped_is_not_waited_for() -> None:
+    leader = subprocess.Popen([sys.executable, "-c", LIVES], process_group=0)
+    # This process does not reap it before the end, as process 1 of some containers does not.
+    left = subprocess.Popen([sys.executable, "-c", LIVES], process_group=leader.pid)
+    try:
+        assert group_lives(leader)
+        parts.signal_group(leader, signal.SIGKILL)
+        until(lambda: not group_lives(leader))
+        assert psutil.Process(left.pid).status() == psutil.STATUS_ZOMBIE
+    finally:
+        parts.signal_group(leader, signal.SIGKILL)
+        left.wait()
+        leader.wait()
 
 
 def test_one_waits_for_what_it_needs_and_one_that_can_not_be_made_is_tried_again(
