@@ -19,6 +19,7 @@ from warehouse.errors import ExitCode
 if TYPE_CHECKING:
     from ingestion.load.dry_run import DryRun
     from ingestion.sources.postgres.compare import Compared
+    from ingestion.sources.postgres.declared import DeclaredSource
     from ingestion.sources.postgres.pull import PullContext, Pulled
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -82,25 +83,24 @@ def pull(
         )
     streams = [name for name in declared.streams if not stream or name in stream]
     if dry_run:
-        _dry_run(source, streams, json)
+        _dry_run(declared, streams, json)
     elif compare is not None:
-        _compare(source, streams, compare, json)
+        _compare(declared, streams, compare, json)
     else:
-        _pull(source, streams, full, strict, json)
+        _pull(declared, streams, full, strict, json)
 
 
 @contextmanager
-def _opened(source: str, *, is_recorded: bool = False) -> Iterator[PullContext]:
+def _opened(source: DeclaredSource, *, is_recorded: bool = False) -> Iterator[PullContext]:
     from ingestion.sources.postgres import pull as pulls
-    from ingestion.sources.postgres.declared import find_source
 
-    with pulls.opened(find_source(source), is_recorded=is_recorded) as context:
+    with pulls.opened(source, is_recorded=is_recorded) as context:
         if context.warning:
             message(context.warning)
         yield context
 
 
-def _pull(source: str, streams: list[str], full: bool, strict: bool, json: bool) -> None:
+def _pull(source: DeclaredSource, streams: list[str], full: bool, strict: bool, json: bool) -> None:
     from ingestion.load.ledger import Counts
     from ingestion.sources.postgres import pull as pulls
 
@@ -117,7 +117,7 @@ def _pull(source: str, streams: list[str], full: bool, strict: bool, json: bool)
         if done:
             emit(
                 {
-                    "source": source,
+                    "source": source.name,
                     "streams": [_with_counts(one) for one in done],
                     "total": asdict(total),
                 },
@@ -141,7 +141,7 @@ def _with_counts(pulled: Pulled) -> dict[str, object]:
     return content | content.pop("counts")
 
 
-def _dry_run(source: str, streams: list[str], json: bool) -> None:
+def _dry_run(source: DeclaredSource, streams: list[str], json: bool) -> None:
     from ingestion.sources.postgres import pull as pulls
 
     runs: dict[str, DryRun] = {}
@@ -156,7 +156,7 @@ def _dry_run(source: str, streams: list[str], json: bool) -> None:
     emit(
         {
             "dry_run": True,
-            "source": source,
+            "source": source.name,
             "streams": [{"stream": name, **asdict(run)} for name, run in runs.items()],
             "errors": errors,
         },
@@ -184,7 +184,7 @@ def _dry_run(source: str, streams: list[str], json: bool) -> None:
     _exit_if_failed(errors.values())
 
 
-def _compare(source: str, streams: list[str], back: timedelta, json: bool) -> None:
+def _compare(source: DeclaredSource, streams: list[str], back: timedelta, json: bool) -> None:
     from ingestion.sources.postgres import compare as comparing
 
     found: list[Compared] = []
@@ -194,7 +194,7 @@ def _compare(source: str, streams: list[str], back: timedelta, json: bool) -> No
             if compared.error:
                 message(compared.error)
     emit(
-        {"source": source, "streams": found},
+        {"source": source.name, "streams": found},
         Table(
             ("stream", "up to", "rows", "rejected", "missed", "deleted there"),
             [
@@ -211,7 +211,7 @@ def _compare(source: str, streams: list[str], back: timedelta, json: bool) -> No
             *_notes(found, "Missed", lambda one: one.missed_keys),
             *_notes(found, "Deleted there", lambda one: one.deleted_keys),
             *(
-                [f"`warehouse pull {source} --full` takes what was missed."]
+                [f"`warehouse pull {source.name} --full` takes what was missed."]
                 if any(one.missed for one in found)
                 else []
             ),

@@ -23,6 +23,7 @@ from orchestration.definitions.timetable import (
     MARKETING_ROW,
     OPERATIONS,
     PULL_CRON,
+    PULL_WHEN,
     TRAFFIC,
     VERIFICATION_CRON,
     WATCH_CRON,
@@ -85,7 +86,7 @@ SCHEDULES = [
         _schedule(
             one.job,
             PULL_CRON,
-            f"Keeps the rows of {one.source.name} fresh, every 10 minutes.",
+            f"Keeps the rows of {one.source.name} fresh, {PULL_WHEN}.",
         )
         for one in SOURCES
     ),

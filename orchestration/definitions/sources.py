@@ -12,6 +12,7 @@ from ingestion.sources.files import SourceError
 from ingestion.sources.postgres.declared import DeclaredSource, configured_sources
 from ingestion.sources.postgres.pull import Pulled, opened, pull
 from orchestration.definitions.dbt_assets import OWNERS
+from orchestration.definitions.timetable import PULL_WHEN
 from orchestration.operations.pulling import PULL_LIMIT, StreamAge, stream_ages
 from warehouse import database
 
@@ -48,7 +49,7 @@ def definitions_of(source: DeclaredSource) -> SourceDefinitions:
                 "staging.",
                 group_name=GROUP,
                 owners=OWNERS,
-                metadata={"kept_fresh_by": f"job pull_{source.name}, every 10 minutes"},
+                metadata={"kept_fresh_by": f"job pull_{source.name}, {PULL_WHEN}"},
             )
             for stream in source.streams
         ],

@@ -35,7 +35,7 @@ EXPIRY_CRON = "3 * * * *"
 VERIFICATION_CRON = "15 4 * * *"
 WATCH_CRON = "7-59/10 * * * *"
 # Shortly before the marketing row is built.
-PULL_CRON = "8-59/10 * * * *"
+PULL_CRON, PULL_WHEN = "8-59/10 * * * *", "every 10 minutes"
 
 
 @cache

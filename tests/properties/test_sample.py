@@ -7,7 +7,6 @@ compared, and each column has to hold more than one value there.
 
 from __future__ import annotations
 
-import gzip
 import json
 import random
 from collections.abc import Callable, Iterator
@@ -160,8 +159,7 @@ def newest(rows: list[Row], key: str) -> list[Row]:
 
 
 def _lines(path: Path) -> list[bytes]:
-    content = path.read_bytes()
-    return (gzip.decompress(content) if path.suffix == ".gz" else content).splitlines()
+    return b"".join(open_source(str(path)).blocks(0)).splitlines()
 
 
 def _is_chosen(line: bytes) -> bool:
