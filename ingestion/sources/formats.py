@@ -98,7 +98,8 @@ def is_array(head: bytes) -> bool:
         # A line that is an array, among others, is a rejected line.
         return not (rest.strip() and _values(first) == 1)
     if first.startswith(b"{"):
-        if _values(first) > 1:
+        if _values(first) > 1 and not any(_values(line) == 1 for line in rest.split(b"\n")):
+            # Where others are lines, the first one is damaged: one that is rejected.
             raise FormatError(
                 "has several JSON objects in one line: write one per line, for example with "
                 "`jq -c .`"

@@ -897,6 +897,13 @@ def _retold(draw: st.DrawFn, event: Event) -> bytes:
     return draw(written(event))
 
 
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
 @st.composite
 def files(draw: st.DrawFn, max_lines: int = 60) -> bytes:
     """A whole file, repeats of earlier lines and events among its lines."""
@@ -914,6 +921,11 @@ def files(draw: st.DrawFn, max_lines: int = 60) -> bytes:
             so_far.append(draw(written(events[-1])))
         else:
             so_far.append(draw(lines()))
+
+    first = next((number for number, line in enumerate(so_far) if line.strip()), None)
+    if first is not None and not _is_object(so_far[first]):
+        # Joined objects or an array without a line beside them are no file of lines (test_formats).
+        so_far.insert(first + 1, draw(valid_events().flatmap(written)))
 
     ends = draw(st.sampled_from(((b"\n",), (b"\n",), (b"\r\n",), (b"\n", b"\r\n"))))
     content = b"".join(line + draw(st.sampled_from(ends)) for line in so_far)

@@ -62,6 +62,14 @@ def test_a_file_that_is_none_of_ours_says_so_in_one_sentence(tmp_path: Path, kin
     assert "\n" not in message
 
 
+@pytest.mark.parametrize("first", [b"{}{}", b"{},{}", b'{"event": "signup"}null', b"[{}]"])
+def test_one_damaged_line_before_others_does_not_refuse_a_file(
+    tmp_path: Path, first: bytes
+) -> None:
+    content = first + b"\n" + LINES
+    assert read(tmp_path / "events.ndjson", content) == content
+
+
 @pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
 def test_a_packed_file_without_its_suffix_is_unpacked(
     tmp_path: Path, pack: Callable[[bytes], bytes]
