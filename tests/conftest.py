@@ -61,11 +61,15 @@ ON_16 = DEEP(16)
 
 
 class Server:
-    """One embedded server of a major version, with a migrated database to copy."""
+    """One embedded server of a major version, with a migrated database to copy.
 
-    def __init__(self, home: Path, version: int) -> None:
+    The folder ``shared`` is one for all processes of a session.
+    """
+
+    def __init__(self, home: Path, version: int, shared: Path) -> None:
         self.home = home
         self.version = version
+        self.shared = shared
         self._made = 0
         with self.environment():
             embedded.start()
@@ -94,6 +98,10 @@ class Server:
         name = name or f"test_{self._made}"
         self._admin.execute(f"create database {name} template {template}")
         return self.url(name)
+
+    def has_database(self, name: str) -> bool:
+        found = self._admin.execute("select from pg_database where datname = %s", (name,))
+        return found.fetchone() is not None
 
     def rename_database(self, name: str, new_name: str) -> None:
         """Rename a database that nobody needs to be connected to any more."""
@@ -145,15 +153,20 @@ def settings_of(
 
 
 @pytest.fixture(scope="session")
-def servers() -> Iterator[Callable[[int], Server]]:
+def servers(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[int], Server]]:
     """Give the session's server of a major version, 18 or 16, started when first asked for."""
     # A short path: a socket's has 107 bytes at most.
     home = Path(tempfile.mkdtemp(prefix="wh-"))
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
     started: dict[int, Server] = {}
 
     def server(version: int = 18) -> Server:
         if version not in started:
-            started[version] = Server(home, version)
+            started[version] = Server(home, version, shared)
             started[version].spare_the_disk()
         return started[version]
 

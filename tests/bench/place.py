@@ -43,7 +43,7 @@ def own_place() -> Iterator[Place]:
     # A short path: a socket's has 107 bytes at most.
     home = Path(tempfile.mkdtemp(prefix="wh-"))
     try:
-        server = Server(home, 18)
+        server = Server(home, 18, home)
         try:
             files = home / "files"
             files.mkdir()

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from tests.conftest import Server
+from tests.support.building import parsed_project
 from tests.support.sources import TABLES, source_of
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def shop(
     warehouse: psycopg.Connection, servers: Callable[[int], Server], tmp_path: Path
 ) -> Iterator[psycopg.Connection]:
     server = servers(18)
+    parsed_project(server)
     url = server.new_database("template0")
     with psycopg.connect(url, autocommit=True) as connection, source_of(tmp_path, url):
         connection.execute(TABLES)

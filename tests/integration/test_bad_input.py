@@ -458,7 +458,7 @@ def test_a_database_that_was_not_set_up_says_what_to_run(
 def own_server() -> Iterator[Server]:
     """A server that a test may break."""
     home = Path(tempfile.mkdtemp(prefix="wh-"))
-    server = Server(home, 18)
+    server = Server(home, 18, home)
     yield server
     server.stop()
     shutil.rmtree(home)
@@ -489,7 +489,7 @@ def test_a_wrong_password_is_reported_and_not_shown(own_server: Server, tmp_path
 @pytest.mark.deep
 def test_a_server_that_stops_in_the_middle_loses_nothing(tmp_path: Path) -> None:
     home = Path(tempfile.mkdtemp(prefix="wh-"))
-    server = Server(home, 18)
+    server = Server(home, 18, home)
     url = server.new_database()
     path = tmp_path / "events.ndjson"
     path.write_bytes(clean_file(2_000))

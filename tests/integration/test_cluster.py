@@ -143,12 +143,13 @@ def warm(servers: Callable[[int], Server]) -> Iterator[psycopg.Connection]:
         yield connection
 
 
+@pytest.mark.deep
 def test_a_cluster_s_forms_of_the_models_give_the_same_figures(
     warm: psycopg.Connection, tmp_path: Path
 ) -> None:
     start_afresh(warm)
     on_one_server = everything(warm, tenants_in_two_parts(tmp_path))
-    start_afresh(warm)
+    start_afresh(warm, keeps_code=False)
     with distributed(warm):
         assert_equal(on_one_server, everything(warm, tenants_in_two_parts(tmp_path)))
         wrong = [one for one in verify([], 100_000, seed=1) if one.skipped or one.differing_rows]

@@ -98,7 +98,7 @@ def test_marts_of_pulled_rows_equal_those_of_the_same_facts_in_files(
         )
         build_at(SAMPLE_AS_OF)
         of_files = marts(connection)
-        start_afresh(connection, keeps_code=True)
+        start_afresh(connection)
         pull("crm")
         build_at(SAMPLE_AS_OF)
         pulled = marts(connection)

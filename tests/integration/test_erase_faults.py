@@ -134,11 +134,17 @@ def drop_a_file(home: Path) -> None:
 FAILURES = (refused, terminated, interrupted)
 
 
-@pytest.mark.parametrize("fail", [FAILURES[0], *map(DEEP, FAILURES[1:])])
+@pytest.mark.parametrize(
+    ("failures", "step"), [(FAILURES, 2), *(DEEP([fail], 1) for fail in FAILURES)]
+)
 def test_an_erasure_that_fails_at_any_statement_says_so_and_is_finished_by_the_same_command(
-    landed, home: Path, monkeypatch: pytest.MonkeyPatch, fail: Callable[[psycopg.Connection], None]
+    landed,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    failures: Sequence[Callable[[psycopg.Connection], None]],
+    step: int,
 ) -> None:
-    assert fail_everywhere(landed, home, Faults(monkeypatch), [fail]) > 20
+    assert fail_everywhere(landed, home, Faults(monkeypatch), failures, step) > 20
 
 
 @pytest.mark.deep
@@ -151,8 +157,12 @@ def fail_everywhere(
     home: Path,
     faults: Faults,
     failures: Sequence[Callable[[psycopg.Connection], None]],
+    step: int = 1,
 ) -> int:
-    """Erase from a copy for each statement, failing at it in one way; return how many there are."""
+    """Erase from a copy for each statement, failing at it in one way; return how many there are.
+
+    Less those that ``step`` passes over.
+    """
     with copies() as connection:
         drop_a_file(home)
         faults(0, refused)
@@ -161,7 +171,7 @@ def fail_everywhere(
         marts = rows_of_models(connection)
     states = set()
     # Most statements of a removal are the database's own, in one of its functions: one transaction.
-    for number in range(1, statements + 1):
+    for number in range(1, statements + 1, step):
         with copies() as connection:
             drop_a_file(home)
             faults(number, failures[number % len(failures)])

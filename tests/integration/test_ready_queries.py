@@ -162,7 +162,7 @@ def test_wrong_usage_is_explained(
 
 
 def test_before_the_first_build_a_query_says_what_to_do(warm: psycopg.Connection) -> None:
-    start_afresh(warm)
+    start_afresh(warm, keeps_code=False)
     refused = run("query", "client_weeks_compared")
     assert (refused.code, refused.output) == (1, "")
     assert "Run `warehouse build`" in refused.errors

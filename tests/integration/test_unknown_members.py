@@ -30,7 +30,7 @@ def warm(servers: Callable[[int], Server]) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 def warehouse(warm: psycopg.Connection) -> psycopg.Connection:
-    start_afresh(warm, keeps_code=True)
+    start_afresh(warm)
     return warm
 
 

@@ -112,7 +112,7 @@ class AnyPath:
 
     def _build(self, chance: random.Random, **options: Any) -> None:
         """Build with dbt, or without it where nothing has to be compiled."""
-        with dbt_runs(always=chance.random() < 0.4):
+        with dbt_runs(always=chance.random() < 0.25):
             build(BuildOptions(**options))
 
     def _detour(self, chance: random.Random, as_of: datetime) -> None:

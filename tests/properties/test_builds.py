@@ -106,7 +106,7 @@ class Warehouse(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        start_afresh(self.connection, keeps_code=True)
+        start_afresh(self.connection)
         self.loaded: list[Event] = []
         self.units: set[str] = set()
         # Index of the as_of that the furthest model stands at.
@@ -237,5 +237,5 @@ def test_loads_and_builds_in_any_order_end_like_one_full_rebuild_and_like_the_re
     Warehouse.connection, Warehouse.directory = warm, tmp_path
     run_state_machine_as_test(
         Warehouse,
-        settings=settings(few_cases(6), stateful_step_count=12),
+        settings=settings(few_cases(4), stateful_step_count=12),
     )

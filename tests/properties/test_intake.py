@@ -193,7 +193,7 @@ def assert_batches_add_up(connection: psycopg.Connection, result: LoadResult) ->
     assert total == result.counts
 
 
-@examples(45)
+@examples(30)
 @given(content=files(), count=counts_of_workers, count_again=counts_of_workers)
 def test_every_line_of_a_file_lands_is_refused_or_is_counted_as_the_contract_says(
     warehouse: psycopg.Connection,

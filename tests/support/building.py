@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import json
+import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,9 +27,10 @@ from ingestion.sources.files import open_source
 from orchestration.operations import build as builds
 from orchestration.operations.build import BuildOptions, BuildResult, build
 from orchestration.operations.lineage import with_ancestors
-from tests.conftest import Server
+from tests.conftest import TEMPLATE, Server
 from tests.reference.stats import DayParts, Event, MarketingRow
 from warehouse.schema.access import roles
+from warehouse.settings import settings
 
 FACTS = {
     "session": "int_session_events",
@@ -35,6 +38,9 @@ FACTS = {
     "pdf_download": "int_pdf_download_events",
 }
 MODELS = (*FACTS.values(), "int_platform_activity_daily", "int_platform_stats")
+
+# The name of the database of a warm dbt.
+WARM = "warm"
 
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest
@@ -94,14 +100,15 @@ def warm_warehouse(server: Server, only: Sequence[str] = ()) -> Iterator[psycopg
     built from.
 
     dbt reads its project anew for every database's name, which takes longer than all else: all of
-    these bear one name, and tests share one, made fresh by `start_afresh`.
+    these bear one name, and tests share one, made fresh by `start_afresh`. Without ``only``, dbt
+    has run already: a first build executes what it has stored.
     """
-    url = server.new_database(name="warm")
+    url = server.new_database(TEMPLATE if only else _compiled(server), name=WARM)
     _made.clear()
     with (
         server.environment(url),
         psycopg.connect(url, autocommit=True) as connection,
-        _warm_dbt() as manifest,
+        _warm_dbt(server) as manifest,
         pytest.MonkeyPatch.context() as patch,
     ):
         if only:
@@ -109,6 +116,22 @@ def warm_warehouse(server: Server, only: Sequence[str] = ()) -> Iterator[psycopg
             patch.setattr(builds, "EXCLUDED", (*builds.EXCLUDED, *beside))
         yield connection
     server.drop_database(url)
+
+
+def _compiled(server: Server) -> str:
+    """Return the name of a database in which dbt has built the whole project, of nothing."""
+    name = "compiled"
+    if not server.has_database(name):
+        url = server.new_database(name=WARM)
+        with (
+            server.environment(url),
+            psycopg.connect(url, autocommit=True) as connection,
+            _warm_dbt(server),
+        ):
+            build_at(datetime(2026, 1, 1, tzinfo=UTC))
+            start_afresh(connection)
+        server.rename_database(WARM, name)
+    return name
 
 
 @contextmanager
@@ -146,13 +169,13 @@ class _WarmDbt:
 
 
 @contextmanager
-def _warm_dbt() -> Iterator[Manifest]:
+def _warm_dbt(server: Server) -> Iterator[Manifest]:
     from dbt.cli import main
     from dbt.graph.selector import NodeSelector
     from dbt_common.behavior_flags import BehaviorFlagRendered
 
     _cold.append(main.dbtRunner)
-    manifest = _parsed_project()
+    manifest = parsed_project(server)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(main, "dbtRunner", partial(_WarmDbt, manifest))
         # Every result of a query makes two of them anew, from a hundred expressions.
@@ -182,11 +205,33 @@ def _search_once(search: Callable[..., set[str]]) -> Callable[..., set[str]]:
 
 
 @cache
-def _parsed_project() -> Manifest:
-    with builds.environment(builds.dbt_environment()):
-        parsed = cold_dbt()().invoke(["--quiet", "parse"])
-    assert parsed.success, parsed.exception
-    return parsed.result
+def parsed_project(server: Server) -> Manifest:
+    """Return the project as dbt reads it: one process reads it for all of a session.
+
+    Dagster's definitions, which read it too, find it read.
+    """
+    from dbt.contracts.graph.manifest import Manifest
+    from dbt.parser.manifest import extended_mashumaro_encoder, extended_mashumuro_decoder
+
+    path, as_json = server.shared / "manifest.msgpack", server.shared / "manifest.json"
+    target = settings().dbt_target
+    with open(server.shared / "manifest.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            with (
+                server.environment(server.url(WARM)),
+                builds.environment(builds.dbt_environment()),
+            ):
+                parsed = cold_dbt()().invoke(["--quiet", "parse"])
+            assert parsed.success, parsed.exception
+            shutil.copyfile(target / as_json.name, as_json)
+            path.write_bytes(parsed.result.to_msgpack(extended_mashumaro_encoder))
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(as_json, target / as_json.name)
+    (target / "manifest.digest").write_text(builds.code_digest(), "utf-8")
+    manifest = Manifest.from_msgpack(path.read_bytes(), extended_mashumuro_decoder)
+    manifest.build_flat_graph()
+    return manifest
 
 
 def cold_dbt() -> Callable[..., Any]:
@@ -200,10 +245,10 @@ def cold_dbt() -> Callable[..., Any]:
 COMPILED = ("stored_models", "stored_tests", "compiled_nodes", "view_digests", "access")
 
 
-def start_afresh(connection: psycopg.Connection, *, keeps_code: bool = False) -> None:
-    """Bring the warehouse back to what migrations leave: nothing landed, nothing built.
+def start_afresh(connection: psycopg.Connection, *, keeps_code: bool = True) -> None:
+    """Bring the warehouse back to what dbt leaves, if it has run: nothing landed, tables empty.
 
-    With ``keeps_code`` to what dbt leaves, if it has run: tables without rows, and their code.
+    Without ``keeps_code`` to what migrations leave, so that the next build runs dbt: seconds.
     """
     schemas = ["staging", "warehouse", "export"]
     kept = ["warehouse.migrations"]
