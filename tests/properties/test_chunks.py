@@ -66,7 +66,7 @@ def expected_lines(content: bytes) -> Iterator[tuple[int, bytes]]:
             yield number, line
 
 
-@examples(400)
+@examples(250)
 @given(contents().flatmap(lambda content: st.tuples(st.just(content), split(content))))
 def test_any_split_of_a_stream_into_blocks_gives_the_same_chunks(
     case: tuple[bytes, list[bytes]],
@@ -76,7 +76,7 @@ def test_any_split_of_a_stream_into_blocks_gives_the_same_chunks(
     assert cut(bytes([byte]) for byte in content) == cut_whole(content)
 
 
-@examples(300)
+@examples(200)
 @given(contents())
 def test_chunks_cover_every_byte_and_every_line(content: bytes) -> None:
     found = cut_whole(content)
@@ -93,7 +93,7 @@ def test_chunks_cover_every_byte_and_every_line(content: bytes) -> None:
     assert lines == [(n, line[: chunks.LONGEST_KEPT_LINE]) for n, line in expected_lines(content)]
 
 
-@examples(300)
+@examples(200)
 @given(contents())
 def test_only_lines_that_are_cut_tell_their_real_length(content: bytes) -> None:
     real_lengths = {number: len(line) for number, line in expected_lines(content)}
@@ -104,7 +104,7 @@ def test_only_lines_that_are_cut_tell_their_real_length(content: bytes) -> None:
     assert reported == {n: length for n, length in real_lengths.items() if length > longest}
 
 
-@examples(300)
+@examples(200)
 @given(contents())
 def test_no_chunk_is_larger_than_its_last_line_makes_it(content: bytes) -> None:
     for chunk in cut_whole(content):
@@ -114,7 +114,7 @@ def test_no_chunk_is_larger_than_its_last_line_makes_it(content: bytes) -> None:
         assert len(of_chunk) - len(last_line) < CHUNK_BYTES
 
 
-@examples(300)
+@examples(200)
 @given(contents(), st.data())
 def test_resumed_after_any_chunk_the_rest_is_cut_as_before(
     content: bytes, data: st.DataObject

@@ -58,7 +58,7 @@ def spoilt_lines(draw: st.DrawFn) -> bytes:
     return bytes(line)
 
 
-@examples(1000)
+@examples(600)
 @given(lines())
 def test_every_line_gets_the_outcome_and_a_reason_that_the_contract_gives(line: bytes) -> None:
     outcome, expected = validated(line), reference.validate(line, RECEIVED_AT, set())
@@ -145,7 +145,7 @@ def test_bounds_hold_for_numbers_as_they_are_written(
     assert outcome.sequence == expected.sequence
 
 
-@examples(2000)
+@examples(1200)
 @given(st.lists(st.tuples(st.integers(0, 23), st.sampled_from("0123459-+:.,ZTW tz٣")), max_size=3))
 def test_what_python_reads_of_commonly_written_times_is_a_time_by_the_contract(
     changes: list[tuple[int, str]],

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,27 +23,37 @@ from tests.support.lines import value
 from warehouse import private_files
 
 CHUNK_LINES = 200
-# The command as a person types it, but for its chunks, so that small files have many of them. From
-# the third on they wait for a worker process, as they take no time to validate otherwise.
+_HELD = 4711
+# Where commands begin that are only waited for: a process that has imported them already.
+_IMPORTED = multiprocessing.get_context("forkserver")
+_IMPORTED.set_forkserver_preload(
+    ["tests.support.processes", "orchestration.cli.app", "ingestion.load.loader"]
+)
+
+
+def in_small_chunks() -> None:
+    """Run the command as a person types it, but so that small files have many chunks.
+
+    From the third on they wait for a worker process, as they take no time to validate otherwise.
+    """
+    from ingestion.load import chunks
+    from ingestion.load.workers import Workers
+    from orchestration.cli.app import main
+
+    def start_and_wait(self: Workers, start: Callable[[Workers], None] = Workers.start) -> None:
+        start(self)
+        while self.count and not self.has_idle:
+            time.sleep(0.001)
+
+    chunks.CHUNK_LINES, Workers.start = CHUNK_LINES, start_and_wait
+    main()
+
+
 _IN_SMALL_CHUNKS = (
     sys.executable,
     "-c",
-    f"""\
-import time
-from ingestion.load import chunks
-from ingestion.load.workers import Workers
-from orchestration.cli.app import main
-
-def start_and_wait(self, start=Workers.start):
-    start(self)
-    while self.count and not self.has_idle:
-        time.sleep(0.001)
-
-chunks.CHUNK_LINES, Workers.start = {CHUNK_LINES}, start_and_wait
-main()
-""",
+    "from tests.support.processes import in_small_chunks; in_small_chunks()",
 )
-_HELD = 4711
 
 
 @dataclass(frozen=True)
@@ -79,7 +92,31 @@ def finish(process: subprocess.Popen[str]) -> Finished:
 
 def run(*arguments: object, stdin: IO[bytes] | int | None = None) -> Finished:
     """Run the command."""
-    return finish(start(*arguments, stdin=stdin))
+    if stdin is not None:
+        return finish(start(*arguments, stdin=stdin))
+    with tempfile.TemporaryDirectory() as folder:
+        process = _IMPORTED.Process(
+            target=_run_in,
+            args=(folder, [*map(str, arguments)], {**os.environ}, os.getcwd()),
+        )
+        process.start()
+        process.join(timeout=120)
+        code = process.exitcode
+        if code is None:
+            process.kill()
+            raise subprocess.TimeoutExpired(["warehouse", *map(str, arguments)], 120)
+        output, errors = (Path(folder, name).read_text("utf-8") for name in ("out", "err"))
+    return Finished(code, output, errors)
+
+
+def _run_in(folder: str, arguments: list[str], variables: dict[str, str], directory: str) -> None:
+    os.chdir(directory)
+    os.environ.clear()
+    os.environ.update(variables)
+    for descriptor, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(Path(folder, name), os.O_WRONLY | os.O_CREAT), descriptor)
+    sys.argv = ["warehouse", *arguments]
+    in_small_chunks()
 
 
 def load(*arguments: object, stdin: IO[bytes] | int | None = None) -> dict[str, Any]:
