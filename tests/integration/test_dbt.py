@@ -354,6 +354,7 @@ COMMENTS = """
 """
 
 
+@pytest.mark.deep
 def test_every_relation_column_and_function_bears_its_description_whatever_build_ran(
     database: psycopg.Connection, parsed: tuple[Any, list[str]]
 ) -> None:

@@ -273,7 +273,7 @@ def test_two_bare_dbt_builds_at_once_end_right(
     assert set(offsets(built).values()) == {(3, None), (3, AS_OF)}
 
 
-@pytest.mark.parametrize("with_dbt", [True, False])
+@pytest.mark.parametrize("with_dbt", [DEEP(True), False])
 def test_a_build_that_waits_too_long_for_others_fails_and_names_them(
     built: psycopg.Connection,
     tmp_path: Path,
@@ -294,7 +294,7 @@ def test_a_build_that_waits_too_long_for_others_fails_and_names_them(
     assert offsets(built)["int_platform_stats"][1] == AS_OF + timedelta(hours=1)
 
 
-@pytest.mark.parametrize("with_dbt", [True, False])
+@pytest.mark.parametrize("with_dbt", [DEEP(True), False])
 def test_a_build_waits_for_another_one_at_a_model_however_long_that_takes(
     built: psycopg.Connection,
     tmp_path: Path,
