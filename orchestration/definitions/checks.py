@@ -14,6 +14,7 @@ from orchestration.operations.collecting import LAG_LIMIT, described, is_behind,
 from orchestration.operations.freshness import ROW_LIMIT, Freshness, mart_ages, mart_limit, row_age
 from orchestration.operations.lineage import manifest, with_ancestors
 from orchestration.operations.status import NothingBuiltError, require_built
+from orchestration.serve import parts
 from warehouse import database
 from warehouse.settings import settings
 
@@ -21,6 +22,7 @@ SEVERITY = {"error": dg.AssetCheckSeverity.ERROR, "warn": dg.AssetCheckSeverity.
 FRESHNESS_CHECK = "is_fresh"
 LANDED = dg.AssetKey(["staging", "raw_events"])
 COLLECTOR_CHECK = "collector_keeps_up"
+SERVE_CHECK = "serve_keeps_running"
 
 
 def _marts() -> dict[str, str]:
@@ -109,6 +111,18 @@ def collector_results() -> Iterator[dg.AssetCheckResult]:
     )
 
 
+def serve_results() -> Iterator[dg.AssetCheckResult]:
+    """Yield whether the parts of `warehouse serve` on this machine run."""
+    found = parts.failing(parts.serving())
+    yield dg.AssetCheckResult(
+        asset_key=LANDED,
+        check_name=SERVE_CHECK,
+        passed=not found,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"detail": " ".join(found) or "No part ends again and again."},
+    )
+
+
 def _freshness(asset: dg.AssetKey, found: Freshness) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         asset_key=asset,
@@ -173,12 +187,34 @@ def collector_check() -> Iterator[dg.AssetCheckResult]:
     yield from collector_results()
 
 
-CHECKS = [boundary_checks, stats_checks, staging_checks, freshness_checks, collector_check]
+@dg.multi_asset_check(
+    specs=[
+        dg.AssetCheckSpec(
+            SERVE_CHECK,
+            asset=LANDED,
+            description="No part of `warehouse serve` on this machine ends again and again.",
+        )
+    ]
+)
+def serve_check() -> Iterator[dg.AssetCheckResult]:
+    """Check how the parts of `warehouse serve` do."""
+    yield from serve_results()
+
+
+CHECKS = [
+    boundary_checks,
+    stats_checks,
+    staging_checks,
+    freshness_checks,
+    collector_check,
+    serve_check,
+]
 
 
 def monitoring_results() -> Iterator[dg.AssetCheckResult]:
     """Run the checks that are independent of builds; freshness only after the first build."""
     yield from collector_results()
+    yield from serve_results()
     yield from pull_results()
     yield from suite_results("landed_volume", "staging_columns")
     with suppress(NothingBuiltError):

@@ -30,6 +30,8 @@ STEADY_SECONDS = 60.0
 # How long runs may take to end after SIGTERM. They cancel the statements that they wait for.
 STOP_SECONDS = 60.0
 POLL_SECONDS = 0.2
+# A part that has ended so many times in a row is reported: starting it again did not help.
+REPORTED_ENDS = 3
 
 
 class PartState(msgspec.Struct, frozen=True):
@@ -168,6 +170,12 @@ def described(found: Serving | None) -> str:
     if not troubled:
         return f"`warehouse serve` runs: {', '.join(part.name for part in found.parts)}."
     return "\n".join(["`warehouse serve` runs, but:", *map(_trouble, troubled)])
+
+
+def failing(found: Serving | None) -> list[str]:
+    """Return a sentence for each part that ends again and again."""
+    parts = found.parts if found else []
+    return [_trouble(part).removeprefix("- ") for part in parts if part.ended >= REPORTED_ENDS]
 
 
 def _trouble(part: PartState) -> str:

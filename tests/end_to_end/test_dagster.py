@@ -25,7 +25,7 @@ from ingestion.sources.files import open_source
 from orchestration.definitions.instance import dagster_environment, instance_config
 from orchestration.operations.build import build
 from orchestration.operations.export import export_row
-from orchestration.serve import processes
+from orchestration.serve import parts, processes
 from tests.conftest import WAREHOUSE, Server
 from tests.support.building import made_once
 from warehouse.settings import settings
@@ -533,6 +533,22 @@ def test_the_watch_says_what_is_stale_and_how_old_it_is(definitions, warehouse):
     ((of, detail),) = warehouse.execute(query, (run.run_id,)).fetchall()
     assert of == "is_fresh of export"
     assert re.fullmatch(r"analytics_platform_stats \(age 0:31:\d\d, limit 0:30:00\)", detail)
+
+
+def test_the_watch_says_which_part_of_serve_ends_again_and_again(definitions, warehouse):
+    now = datetime.now(UTC)
+    api = parts.PartState("API", None, now, parts.REPORTED_ENDS, "exit status 1", now)
+    collector = parts.PartState("collector", os.getpid(), now, 1, "SIGKILL")
+    parts._write(parts.Serving(os.getpid(), [api, collector]))
+    try:
+        run = _run(definitions, "watch")
+    finally:
+        parts._file().unlink()
+    assert "serve_keeps_running" in _failed_checks(run)
+    query = "select detail from warehouse.run_events where run_id = %s and job = %s"
+    ((detail,),) = warehouse.execute(query, (run.run_id, "serve_keeps_running")).fetchall()
+    assert re.fullmatch(r"The API has been down since .*: it ended by itself 3 times .*", detail)
+    assert "serve_keeps_running" not in _failed_checks(_run(definitions, "watch"))
 
 
 def test_a_dropped_file_whose_load_was_cut_off_is_loaded_once(warehouse):

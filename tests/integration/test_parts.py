@@ -79,6 +79,7 @@ def test_one_that_fails_starts_again_after_longer_and_longer_and_the_others_go_o
             assert (api.pid, api.ended, api.how) == (None, count, "exit status 1")
             assert (collector.pid, collector.ended) == (collectors[0].pid, 0)
             assert "The API has been down since" in described(found)
+            assert len(parts.failing(found)) == (count >= parts.REPORTED_ENDS)
             clock.now += wait - 0.1
             all_parts.look()
             assert len(apis) == count
