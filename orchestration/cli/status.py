@@ -16,9 +16,9 @@ def status(json: Json = False) -> None:
     Times are in UTC. --json also shows the last batch and the time as of which each
     mart is built.
     """
+    from orchestration.operations import serve_state
     from orchestration.operations.collecting import described, spooled
     from orchestration.operations.status import MOST_INFERRED, inferred_clients, mart_statuses
-    from orchestration.serve import parts
     from warehouse import database
 
     with database.connect_as_builder() as connection:
@@ -32,7 +32,7 @@ def status(json: Json = False) -> None:
             f"Clients known from events alone ({inferred.count:,}): {names}{more}. Is a client_id "
             "misspelt, or `warehouse load-entities clients` due?"
         )
-    found, serving = spooled(), parts.serving()
+    found, serving = spooled(), serve_state.serving()
     emit(
         {
             "marts": marts,
@@ -57,7 +57,7 @@ def status(json: Json = False) -> None:
             ],
         ),
         described(found),
-        *parts.described(serving).splitlines(),
+        *serve_state.described(serving).splitlines(),
         json=json,
         notes=notes,
     )

@@ -13,8 +13,8 @@ from orchestration.definitions.timetable import parents
 from orchestration.operations.collecting import LAG_LIMIT, described, is_behind, spooled
 from orchestration.operations.freshness import ROW_LIMIT, Freshness, mart_ages, mart_limit, row_age
 from orchestration.operations.lineage import manifest, with_ancestors
+from orchestration.operations.serve_state import failing, serving
 from orchestration.operations.status import NothingBuiltError, require_built
-from orchestration.serve import parts
 from warehouse import database
 from warehouse.settings import settings
 
@@ -113,7 +113,7 @@ def collector_results() -> Iterator[dg.AssetCheckResult]:
 
 def serve_results() -> Iterator[dg.AssetCheckResult]:
     """Yield whether the parts of `warehouse serve` on this machine run."""
-    found = parts.failing(parts.serving())
+    found = failing(serving())
     yield dg.AssetCheckResult(
         asset_key=LANDED,
         check_name=SERVE_CHECK,

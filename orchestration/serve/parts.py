@@ -15,13 +15,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-import msgspec
 import psutil
 
-from warehouse import private_files
-from warehouse.settings import settings
+from orchestration.operations.serve_state import PartState, Serving, forget, write
 
 # How long a part waits until it starts again: twice as long after each time that it ended.
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0
@@ -30,29 +27,6 @@ STEADY_SECONDS = 60.0
 # How long runs may take to end after SIGTERM. They cancel the statements that they wait for.
 STOP_SECONDS = 60.0
 POLL_SECONDS = 0.2
-# A part that has ended so many times in a row is reported: starting it again did not help.
-REPORTED_ENDS = 3
-
-
-class PartState(msgspec.Struct, frozen=True):
-    """How a part does: it runs as ``pid``, or it is down until it ``starts_at``.
-
-    ``ended`` counts the times in a row that it ended by itself, the last time as ``how``.
-    """
-
-    name: str
-    pid: int | None
-    since: datetime
-    ended: int = 0
-    how: str | None = None
-    starts_at: datetime | None = None
-
-
-class Serving(msgspec.Struct, frozen=True):
-    """How a running `warehouse serve` does: its own process, and its parts."""
-
-    pid: int
-    parts: list[PartState]
 
 
 @dataclass
@@ -100,7 +74,7 @@ class Parts:
                 part.ended = 0
                 is_changed = True
         if is_changed:
-            _write(Serving(os.getpid(), [self._state(*one) for one in self._parts.items()]))
+            write(Serving(os.getpid(), [self._state(*one) for one in self._parts.items()]))
 
     def stop(self, others: Iterable[subprocess.Popen[bytes]] = ()) -> None:
         """End all parts, and other processes that lead groups."""
@@ -111,7 +85,7 @@ class Parts:
             if process is not None
         ]
         end_groups([*found, *others])
-        _file().unlink(missing_ok=True)
+        forget()
 
     def _start(self, name: str, part: Part) -> bool:
         now = self._clock()
@@ -152,57 +126,8 @@ class Parts:
         return PartState(name, None, part.changed, part.ended, part.how, starts_at)
 
 
-def serving() -> Serving | None:
-    """Return how the `warehouse serve` of this home does; None where none runs."""
-    try:
-        found = _decode(_file().read_bytes())
-        os.kill(found.pid, 0)
-    except (OSError, msgspec.MsgspecError):
-        return None
-    return found
-
-
-def described(found: Serving | None) -> str:
-    """Return in a sentence or more how the parts do."""
-    if found is None:
-        return "`warehouse serve` does not run on this machine."
-    troubled = [part for part in found.parts if part.ended or part.pid is None]
-    if not troubled:
-        return f"`warehouse serve` runs: {', '.join(part.name for part in found.parts)}."
-    return "\n".join(["`warehouse serve` runs, but:", *map(_trouble, troubled)])
-
-
-def failing(found: Serving | None) -> list[str]:
-    """Return a sentence for each part that ends again and again."""
-    parts = found.parts if found else []
-    return [_trouble(part).removeprefix("- ") for part in parts if part.ended >= REPORTED_ENDS]
-
-
-def _trouble(part: PartState) -> str:
-    since = f"{part.since:%Y-%m-%d %H:%M:%S} UTC"
-    if not part.ended:
-        return f"- The {part.name} waits for the code server."
-    times = "once" if part.ended == 1 else f"{part.ended} times in a row"
-    ended = f"ended by itself {times}, the last time with {part.how}"
-    if part.pid is None:
-        return f"- The {part.name} has been down since {since}: it {ended}."
-    return f"- The {part.name} runs since {since}, and {ended}."
-
-
 def _how(status: int) -> str:
     return f"exit status {status}" if status >= 0 else signal.Signals(-status).name
-
-
-def _file() -> Path:
-    return settings().dagster_home / "serve.json"
-
-
-def _write(found: Serving) -> None:
-    private_files.make_folder(_file().parent)
-    private_files.replace(_file(), msgspec.json.encode(found))
-
-
-_decode = msgspec.json.Decoder(Serving).decode
 
 
 def end_groups(processes: list[subprocess.Popen[bytes]]) -> None:

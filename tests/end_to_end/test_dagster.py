@@ -23,9 +23,10 @@ from ingestion.load.loader import load
 from ingestion.sources import drop_folder
 from ingestion.sources.files import open_source
 from orchestration.definitions.instance import dagster_environment, instance_config
+from orchestration.operations import serve_state
 from orchestration.operations.build import build
 from orchestration.operations.export import export_row
-from orchestration.serve import parts, processes
+from orchestration.serve import processes
 from tests.conftest import WAREHOUSE, Server
 from tests.support.building import made_once
 from warehouse.settings import settings
@@ -537,13 +538,13 @@ def test_the_watch_says_what_is_stale_and_how_old_it_is(definitions, warehouse):
 
 def test_the_watch_says_which_part_of_serve_ends_again_and_again(definitions, warehouse):
     now = datetime.now(UTC)
-    api = parts.PartState("API", None, now, parts.REPORTED_ENDS, "exit status 1", now)
-    collector = parts.PartState("collector", os.getpid(), now, 1, "SIGKILL")
-    parts._write(parts.Serving(os.getpid(), [api, collector]))
+    api = serve_state.PartState("API", None, now, serve_state.REPORTED_ENDS, "exit status 1", now)
+    collector = serve_state.PartState("collector", os.getpid(), now, 1, "SIGKILL")
+    serve_state.write(serve_state.Serving(os.getpid(), [api, collector]))
     try:
         run = _run(definitions, "watch")
     finally:
-        parts._file().unlink()
+        serve_state.forget()
     assert "serve_keeps_running" in _failed_checks(run)
     query = "select detail from warehouse.run_events where run_id = %s and job = %s"
     ((detail,),) = warehouse.execute(query, (run.run_id, "serve_keeps_running")).fetchall()

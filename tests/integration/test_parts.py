@@ -11,8 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from orchestration.operations.serve_state import REPORTED_ENDS, described, failing, serving
 from orchestration.serve import parts
-from orchestration.serve.parts import Part, Parts, described, group_lives, serving
+from orchestration.serve.parts import Part, Parts, group_lives
 from tests.support.processes import until
 from warehouse.settings import settings
 
@@ -79,7 +80,7 @@ def test_one_that_fails_starts_again_after_longer_and_longer_and_the_others_go_o
             assert (api.pid, api.ended, api.how) == (None, count, "exit status 1")
             assert (collector.pid, collector.ended) == (collectors[0].pid, 0)
             assert "The API has been down since" in described(found)
-            assert len(parts.failing(found)) == (count >= parts.REPORTED_ENDS)
+            assert len(failing(found)) == (count >= REPORTED_ENDS)
             clock.now += wait - 0.1
             all_parts.look()
             assert len(apis) == count
