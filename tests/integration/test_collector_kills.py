@@ -128,7 +128,7 @@ class Killer:
 
 
 @pytest.mark.timeout(1_500)
-@pytest.mark.parametrize("kills", [8, DEEP(200)])
+@pytest.mark.parametrize("kills", [8, DEEP(80)])
 def test_what_was_answered_lands_once_whatever_is_killed(
     connection: psycopg.Connection, kills: int
 ) -> None:

@@ -183,6 +183,7 @@ def test_a_killed_build_leaves_rows_and_offsets_in_step_and_started_again_ends_l
 def test_a_first_build_that_is_killed_leaves_no_table_without_an_offset(
     warehouse: psycopg.Connection, tmp_path: Path
 ) -> None:
+    start_afresh(warehouse, keeps_code=False)
     land_units(tmp_path, UNITS, AS_OF - 90 * DAY)
     land(tmp_path, FIRST)
     kill_in(warehouse, "int_platform_activity_daily", "offset", AS_OF, with_dbt=True)

@@ -73,7 +73,7 @@ def warm(servers: Callable[[int], Server]) -> Iterator[psycopg.Connection]:
 @pytest.mark.walk
 @pytest.mark.deep
 @pytest.mark.timeout(1800)
-@few_cases(2)
+@few_cases(1)
 @given(stream=operations_streams(), seed=st.integers(0, 2**32))
 def test_any_path_ends_like_the_reference_and_like_a_full_refresh(
     warm: psycopg.Connection, tmp_path_factory: pytest.TempPathFactory, stream: Stream, seed: int
