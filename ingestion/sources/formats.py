@@ -98,13 +98,14 @@ def is_array(head: bytes) -> bool:
         # A line that is an array, among others, is a rejected line.
         return not (rest.strip() and _values(first) == 1)
     if first.startswith(b"{"):
-        if _values(first) > 1 and not any(_values(line) == 1 for line in rest.split(b"\n")):
-            # Where others are lines, the first one is damaged: one that is rejected.
+        values = _values(first)
+        # Where others are lines, this one is damaged, and will be a rejected line.
+        if values > 1 and not any(_values(line) == 1 for line in rest.split(b"\n")):
             raise FormatError(
                 "has several JSON objects in one line: write one per line, for example with "
                 "`jq -c .`"
             )
-        if _values(first) == 0 and _is_split_object(text):
+        if values == 0 and _is_split_object(text):
             raise FormatError(
                 "has JSON objects over several lines: write one per line, for example with "
                 "`jq -c .`"

@@ -99,8 +99,8 @@ def freshness_results() -> Iterator[dg.AssetCheckResult]:
     yield _freshness(ROW, Freshness(of_row, ROW_LIMIT))
 
 
-def collector_results() -> Iterator[dg.AssetCheckResult]:
-    """Yield whether what came over HTTP lands soon."""
+def machine_results() -> Iterator[dg.AssetCheckResult]:
+    """Yield whether what came over HTTP lands soon, and whether the parts of `serve` run."""
     found = spooled()
     yield dg.AssetCheckResult(
         asset_key=LANDED,
@@ -109,17 +109,13 @@ def collector_results() -> Iterator[dg.AssetCheckResult]:
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"detail": described(found), "waiting_bytes": found.bytes},
     )
-
-
-def serve_results() -> Iterator[dg.AssetCheckResult]:
-    """Yield whether the parts of `warehouse serve` on this machine run."""
-    found = failing(serving())
+    ended = failing(serving())
     yield dg.AssetCheckResult(
         asset_key=LANDED,
         check_name=SERVE_CHECK,
-        passed=not found,
+        passed=not ended,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={"detail": " ".join(found) or "No part ends again and again."},
+        metadata={"detail": " ".join(ended) or "No part ends again and again."},
     )
 
 
@@ -179,42 +175,26 @@ def freshness_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.Asse
             COLLECTOR_CHECK,
             asset=LANDED,
             description=f"No event waits in the collector's spool for more than {LAG_LIMIT}.",
-        )
-    ]
-)
-def collector_check() -> Iterator[dg.AssetCheckResult]:
-    """Check how long events wait in the collector's spool."""
-    yield from collector_results()
-
-
-@dg.multi_asset_check(
-    specs=[
+        ),
         dg.AssetCheckSpec(
             SERVE_CHECK,
             asset=LANDED,
             description="No part of `warehouse serve` on this machine ends again and again.",
-        )
-    ]
+        ),
+    ],
+    can_subset=True,
 )
-def serve_check() -> Iterator[dg.AssetCheckResult]:
-    """Check how the parts of `warehouse serve` do."""
-    yield from serve_results()
+def machine_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+    """Check the collector's spool and the parts of `warehouse serve` on this machine."""
+    yield from _selected(context, machine_results())
 
 
-CHECKS = [
-    boundary_checks,
-    stats_checks,
-    staging_checks,
-    freshness_checks,
-    collector_check,
-    serve_check,
-]
+CHECKS = [boundary_checks, stats_checks, staging_checks, freshness_checks, machine_checks]
 
 
 def monitoring_results() -> Iterator[dg.AssetCheckResult]:
     """Run the checks that are independent of builds; freshness only after the first build."""
-    yield from collector_results()
-    yield from serve_results()
+    yield from machine_results()
     yield from pull_results()
     yield from suite_results("landed_volume", "staging_columns")
     with suppress(NothingBuiltError):

@@ -59,24 +59,26 @@ def described(found: Serving | None) -> str:
     troubled = [part for part in found.parts if part.ended or part.pid is None]
     if not troubled:
         return f"`warehouse serve` runs: {', '.join(part.name for part in found.parts)}."
-    return "\n".join(["`warehouse serve` runs, but:", *map(_trouble, troubled)])
+    return "\n".join(
+        ["`warehouse serve` runs, but:", *(f"- {_trouble(part)}" for part in troubled)]
+    )
 
 
 def failing(found: Serving | None) -> list[str]:
     """Return a sentence for each part that ends again and again."""
     parts = found.parts if found else []
-    return [_trouble(part).removeprefix("- ") for part in parts if part.ended >= REPORTED_ENDS]
+    return [_trouble(part) for part in parts if part.ended >= REPORTED_ENDS]
 
 
 def _trouble(part: PartState) -> str:
     since = f"{part.since:%Y-%m-%d %H:%M:%S} UTC"
     if not part.ended:
-        return f"- The {part.name} waits for the code server."
+        return f"The {part.name} waits for the code server."
     times = "once" if part.ended == 1 else f"{part.ended} times in a row"
     ended = f"ended by itself {times}, the last time with {part.how}"
     if part.pid is None:
-        return f"- The {part.name} has been down since {since}: it {ended}."
-    return f"- The {part.name} runs since {since}, and {ended}."
+        return f"The {part.name} has been down since {since}: it {ended}."
+    return f"The {part.name} runs since {since}, and {ended}."
 
 
 def _file() -> Path:

@@ -1,7 +1,7 @@
 """The parts of `warehouse serve`: each runs by itself, and one that ends is started again.
 
 A part that can't start, or crashes, takes no other one down: the collector takes events while the
-API fails. How the parts do is written into a file of the home, which `warehouse status` reads.
+API fails. How the parts do is written for others to read (serve_state.py).
 """
 
 from __future__ import annotations

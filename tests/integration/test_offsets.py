@@ -528,16 +528,16 @@ def test_a_model_whose_upstream_was_never_built_says_what_to_build_first(
 
 
 @pytest.fixture
-def altered(warehouse: psycopg.Connection) -> Iterator[psycopg.Connection]:
-    """A warehouse of which others may alter the tables."""
-    yield warehouse
+def alterable(warehouse: psycopg.Connection) -> Iterator[None]:
+    """Let a test alter the tables of the warehouse, which others share."""
+    yield
     start_afresh(warehouse, keeps_code=False)
 
 
+@pytest.mark.usefixtures("alterable")
 def test_grants_policies_and_views_of_others_survive_builds_and_full_refreshes(
-    altered: psycopg.Connection, tmp_path: Path
+    warehouse: psycopg.Connection, tmp_path: Path
 ) -> None:
-    warehouse = altered
     build_first(tmp_path)
     relations = [
         name

@@ -19,9 +19,10 @@ from warehouse.settings import settings
 
 LIVES = "import time; time.sleep(600)"
 FAILS = "raise SystemExit('the API can not start: the setting is wrong')"
-pytestmark = pytest.mark.usefixtures("interruptible")
 # Leaves a child process behind, as a code server that crashes leaves its runs.
 LEAVES = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {LIVES!r}])"
+
+pytestmark = pytest.mark.usefixtures("interruptible")
 
 
 @pytest.fixture(autouse=True)
