@@ -7,16 +7,17 @@ nothing. Role and timeout are set for the transaction, so they end with it, howe
 from __future__ import annotations
 
 import select
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import msgspec
 import psycopg
-from psycopg.abc import AdaptContext, Params, Query
+from psycopg.abc import AdaptContext, Params, PQGen, Query
 from psycopg.adapt import Loader
+from psycopg.generators import send
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
@@ -81,7 +82,7 @@ class Connections:
         transaction. Were it not, the statement would run with the login's rights, which are none.
         Raises ApiError where the database is away, refuses a value, or takes too long.
         """
-        async with _translated():
+        with _translated():
             try:
                 return await self._rows(role, statement, values)
             except PoolTimeout:
@@ -95,11 +96,14 @@ class Connections:
     async def _rows(
         self, role: str | None, statement: Query, values: Params | None
     ) -> list[tuple[Any, ...]]:
-        async with self._connection() as connection:
-            async with connection.pipeline() as pipeline:
-                _enter(pipeline, role, self._timeout)
+        connection = await self._take()
+        try:
+            async with _AllAtOnce(connection) as pipeline:
+                pipeline.enter(role, self._timeout)
                 found = await connection.execute(statement, values)
             return await found.fetchall()
+        finally:
+            await self._give_back(connection)
 
     @asynccontextmanager
     async def as_role(
@@ -109,24 +113,24 @@ class Connections:
 
         Raises ApiError like ``rows``; statements end after so many seconds.
         """
-        async with _translated(), self._connection() as connection:
-            async with connection.pipeline() as pipeline:
-                await connection.execute("begin")
-                _enter(pipeline, role, seconds)
-            yield connection
+        with _translated():
+            connection = await self._take()
+            try:
+                async with _AllAtOnce(connection) as pipeline:
+                    await connection.execute("begin")
+                    pipeline.enter(role, seconds)
+                yield connection
+            finally:
+                await self._give_back(connection)
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection]:
-        """Give a connection, of which the pool replaces those that broke while nobody used them."""
+    async def _take(self) -> psycopg.AsyncConnection:
+        """Return a connection; the pool replaces those that broke while nobody used them."""
         connection = await self._pool.getconn()
         while _has_ended(connection):
             await connection.close()
             await self._give_back(connection)
             connection = await self._pool.getconn()
-        try:
-            yield connection
-        finally:
-            await self._give_back(connection)
+        return connection
 
     async def _give_back(self, connection: psycopg.AsyncConnection) -> None:
         """Return a connection whose transaction has ended; where it can't be ended, close it."""
@@ -141,15 +145,41 @@ class Connections:
             await self._pool.putconn(connection)
 
 
-def _enter(pipeline: psycopg.AsyncPipeline, role: str | None, seconds: float) -> None:
-    """Queue the statement that takes a role, so that it is sent together with what follows.
+class _AllAtOnce(psycopg.AsyncPipeline):
+    """A pipeline that sends all at its end, in one packet, and then waits once.
 
-    Executed by psycopg it would be sent, and waited for, by itself.
+    psycopg's own sends and waits for each command: it took a third of the time of a request.
     """
-    values = (str(int(1000 * seconds)).encode(), (role or "none").encode())
-    pipeline.command_queue.append(partial(pipeline.pgconn.send_query_params, _ENTER, values))
-    # Of its result only an error matters.
-    pipeline.result_queue.append(None)
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        self._conn._pipeline = self
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        try:
+            await super().__aexit__(*error)
+        finally:
+            self._conn._pipeline = None
+
+    def enter(self, role: str | None, seconds: float) -> None:
+        """Queue the statement that takes a role, before what is to have its rights."""
+        values = (str(int(1000 * seconds)).encode(), (role or "none").encode())
+        self.command_queue.append(partial(self.pgconn.send_query_params, _ENTER, values))
+        # Of its result only an error matters.
+        self.result_queue.append(None)
+
+    def _communicate_gen(self) -> PQGen[None]:
+        while self.command_queue:
+            # Until the sync at the end, this is only written to memory.
+            self.command_queue.popleft()()
+        yield from ()
+
+    def _exit_gen(self) -> PQGen[None]:
+        self._enqueue_sync()
+        yield from self._communicate_gen()
+        yield from send(self.pgconn)
+        yield from self._fetch_gen(flush=False)
 
 
 def _has_ended(connection: psycopg.AsyncConnection) -> bool:
@@ -159,8 +189,8 @@ def _has_ended(connection: psycopg.AsyncConnection) -> bool:
     return bool(poll.poll(0))
 
 
-@asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
+@contextmanager
+def _translated() -> Iterator[None]:
     """Raise ApiError where the database is away, refuses a value, or takes too long."""
     try:
         yield

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, Field, create_model
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
 
 from serving.answers import (
     cache_headers,
@@ -128,21 +129,36 @@ def route_of(marts: Mapping[str, Mart]) -> Route:
 
     It finds a mart by its name: with a route each, finding one took longer than its query.
     """
-    parameters = {name: parameters_of(mart) for name, mart in marts.items()}
+    return Route("/v1/marts/{mart}", _Reads(marts), methods=["GET"])
 
-    async def read(request: Request) -> Response:
+
+class _Reads:
+    """Answers requests for rows of marts.
+
+    An ASGI application: around a function, Starlette would handle errors twice.
+    """
+
+    def __init__(self, marts: Mapping[str, Mart]) -> None:
+        self._marts = marts
+        self._parameters = {name: parameters_of(mart) for name, mart in marts.items()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        response = await self._answer(Request(scope, receive))
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
         request.state.endpoint = "/v1/marts/{mart}"
         caller = await caller_of(request)
         name = request.path_params["mart"]
-        if name not in marts:
-            raise _unknown(name, [one for one in marts if caller.may_read(marts[one])])
-        mart = marts[name]
+        if name not in self._marts:
+            readable = [one for one, mart in self._marts.items() if caller.may_read(mart)]
+            raise _unknown(name, readable)
+        mart = self._marts[name]
         request.state.endpoint = f"/v1/marts/{name}"
         caller.check(mart)
-        given = read_parameters(parameters[name], request.query_params)
+        given = read_parameters(self._parameters[name], request.query_params)
         return await _answer(request, caller, mart, given)
-
-    return Route("/v1/marts/{mart}", read, methods=["GET"])
 
 
 def described(marts: Mapping[str, Mart]) -> list[BaseRoute]:

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import msgspec
@@ -57,7 +57,7 @@ class Shape:
         return (*self.columns, *more)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MartQuery:
     """Which rows and columns of a mart, in which order.
 
@@ -75,7 +75,7 @@ class MartQuery:
     limit: int = PAGE_ROWS
     after: tuple[str | None, ...] | None = None
 
-    @property
+    @cached_property
     def full_order(self) -> tuple[Order, ...]:
         """The order, made unique by the key, in the direction of what was asked for last."""
         descending = bool(self.order) and self.order[-1].descending
@@ -85,7 +85,7 @@ class MartQuery:
             *(Order(name, descending) for name in self.mart.key if name not in given),
         )
 
-    @property
+    @cached_property
     def shape(self) -> Shape:
         """The query without its values."""
         return Shape(
@@ -113,7 +113,7 @@ class MartQuery:
                 found[f"after_{number}"] = value
         return found
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """What tells this query from others, whichever page of it."""
         parts = (

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from datetime import UTC, date, datetime
+from functools import cache
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
@@ -256,10 +257,16 @@ def parameters_of(mart: Mart) -> type[Parameters]:
 
 def read_parameters(model: type[Parameters], given: QueryParams) -> Parameters:
     """Return the parameters of a request. Raises ValidationError."""
-    lists = _LISTS | (model.model_fields.keys() - Parameters.model_fields.keys() - _RANGE)
+    lists = _lists_of(model)
     return model.model_validate(
         {name: given.getlist(name) if name in lists else given[name] for name in given}
     )
+
+
+@cache
+def _lists_of(model: type[Parameters]) -> Set[str]:
+    """Return the parameters that may be given more than once."""
+    return _LISTS | (model.model_fields.keys() - Parameters.model_fields.keys() - _RANGE)
 
 
 def query_of(mart: Mart, given: Parameters) -> MartQuery:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import psycopg
 from fastapi import APIRouter, Depends, Query, Request
+from msgspec.structs import astuple
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
@@ -68,9 +69,9 @@ async def summary(
     if not page.data:
         raise not_built(SUMMARY)
     groups: dict[str, dict[str, Any]] = defaultdict(dict)
-    for column in mart.columns.values():
+    for column, value in zip(mart.columns.values(), astuple(page.data[0]), strict=True):
         if column.group:
-            groups[column.group][column.name] = page.data[0][column.name]
+            groups[column.group][column.name] = value
     return json_answer({"data": groups, "meta": page.meta}, cache_headers(None))
 
 

@@ -22,6 +22,8 @@ def serve(host: str, port: int) -> None:
     """Serve until SIGTERM. Raises SettingError, DatabaseError or CatalogueError."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     logger.setLevel(logging.INFO)
+    # The log doesn't show them, and finding them out takes as long as the rest of a line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     if database.is_embedded():
         embedded.start()
     served = config(host, port)
@@ -29,9 +31,11 @@ def serve(host: str, port: int) -> None:
         database.connect_as_api().close()
     except database.DatabaseError as error:
         logger.warning("The API answers 503 meanwhile: %s", error)
-    # What was made until now stays: looking through it for garbage would hold up requests.
+    # What was made until now stays: looking through it for garbage would hold up requests. They
+    # leave few cycles themselves, so that it is looked for seldom.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
     uvicorn.Server(served).run()
 
 

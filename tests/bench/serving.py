@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import quantiles
+from statistics import median, quantiles
 
 import psutil
 import psycopg
@@ -27,6 +27,8 @@ from warehouse import session
 from warehouse.settings import settings
 
 CONNECTIONS = 16
+# Pages and queries in turns, of which the median ratio counts.
+ROUNDS = 5
 # A month of one client.
 PATH = "/v1/marts/analytics_daily?client_id=client-1&from=2026-01-01&to=2026-01-31"
 ROWS = 30
@@ -59,15 +61,17 @@ def serving(place: Place, requests_: int, csv_rows: int) -> Iterator[Figure]:
             tag = f"If-None-Match: {answer.headers['etag']}\r\n"
             unchanged = f"GET {PATH} HTTP/1.1\r\n{head}{tag}\r\n".encode()
             _flood(port, page, 200, requests_ // 4)
-            direct = asyncio.run(_direct(url, requests_))
-            _, delays = _flood(port, page, 200, requests_)
+            ratios, pages = [], []
+            for _ in range(ROUNDS):
+                direct = _p95(asyncio.run(_direct(url, requests_ // ROUNDS)))
+                pages.append(_p95(_flood(port, page, 200, requests_ // ROUNDS)[1]))
+                ratios.append(pages[-1] / direct)
             per_second, _ = _flood(port, unchanged, 304, 4 * requests_)
             copying = _copy_seconds(url)
             csv = _csv(port, key, process, csv_rows)
-        ratio = _p95(delays) / _p95(direct)
-        yield at_most(f"p95 of a page of {ROWS} rows / the query itself", ratio, 4)
+        yield at_most(f"p95 of a page of {ROWS} rows / the query itself", median(ratios), 4)
         # Fifty milliseconds are a goal for a quiet machine alone.
-        yield for_information("p95 of such a page, ms", 1_000 * _p95(delays), "{:.1f}")
+        yield for_information("p95 of such a page, ms", 1_000 * median(pages), "{:.1f}")
         yield at_least("304 answers, 1/s", per_second, 2_000, "{:,.0f}")
         yield at_least(f"CSV of {csv_rows:,} rows, rate / COPY's", copying / csv.seconds, 0.5)
         yield at_most("memory that CSV adds to the API, MB", csv.megabytes, 100, "{:.0f}")
