@@ -138,11 +138,11 @@
     where dbt does not look, so they are called here, where nothing runs.
 #}
 {% macro named_in_declarations() -%}
-    {{ touched__answered_messages() }} {{ touched__chats_of_message() }} {{ touched__chats_of_user() }}
+    {{ touched__answered_messages() }} {{ touched__batches_of_events() }} {{ touched__chats_of_message() }} {{ touched__chats_of_user() }}
     {{ touched__clients_in_a_new_month() }} {{ touched__creations_of_leads() }}
     {{ touched__days_in_stage() }} {{ touched__days_of_changed_counts() }}
     {{ touched__days_of_changed_mrr() }} {{ touched__days_of_conversion_windows() }}
-    {{ touched__days_of_receipt() }} {{ touched__days_of_sequence_numbers() }}
+    {{ touched__days_of_sequence_numbers() }}
     {{ touched__ended_periods() }} {{ touched__ends_of_sessions() }} {{ touched__events_of_moved_leads() }}
     {{ touched__every_period_since() }} {{ touched__former_first_days_of_users() }}
     {{ touched__matured_cohorts() }} {{ touched__moved_creations_of_leads() }}

@@ -24,6 +24,7 @@ from ingestion.load.loader import load
 from ingestion.sources.files import open_source
 from ingestion.sources.mapping import find_mapping
 from orchestration.operations.build import BuildError, build
+from orchestration.operations.verify import verify
 from tests.conftest import WAREHOUSE, Server
 from tests.support.building import (
     build_at,
@@ -330,11 +331,8 @@ def test_a_loss_of_more_than_one_percent_warns_and_holds_nothing_back(warm, tmp_
 
 def test_what_is_missing_where_models_read_is_unexplained_and_blocks(warm, january, tmp_path):
     assert check(warm, "assert_every_event_is_accounted_for") == ("error", True, 0)
-    warm.execute(
-        "delete from intermediate.int_events where ctid = "
-        "(select ctid from intermediate.int_events limit 1)"
-    )
-    land(tmp_path, [call("01-10T09:30")])
+    land(tmp_path, [call("01-10T09:30"), call("01-10T09:31")])
+    warm.execute("delete from staging.raw_events where \"timestamp\" = '2026-01-10T09:31Z'")
     with pytest.raises(BuildError, match="assert_every_event_is_accounted_for"):
         build_at(AS_OF)
     assert check(warm, "assert_every_event_is_accounted_for") == ("error", False, 1)
@@ -343,6 +341,15 @@ def test_what_is_missing_where_models_read_is_unexplained_and_blocks(warm, janua
         "from marts.ingest_reconciliation_daily"
     ).fetchone()
     assert found == (1, 1)
+
+
+def test_what_models_had_read_and_lack_now_is_found_by_verifying(warm, january):
+    warm.execute(
+        "delete from intermediate.int_events where ctid = "
+        "(select ctid from intermediate.int_events limit 1)"
+    )
+    (found,) = verify(["int_event_batches"], 1_000, seed=1)
+    assert list(found.differing_columns) == ["modelled"]
 
 
 def check(connection: psycopg.Connection, name: str) -> tuple[str, bool, int]:

@@ -43,6 +43,7 @@ MODELS = (
     "int_events",
     "int_sequence_uses",
     "int_api_error_windows",
+    "int_event_batches",
     "user_monthly_usage",
     "int_client_costs_daily",
     "platform_analytics",

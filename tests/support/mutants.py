@@ -459,7 +459,7 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     ),
     "what as_of has not passed is modelled": (
         Edit(
-            OPERATIONS + "ingest_reconciliation_daily.sql",
+            INTERMEDIATE + "int_event_batches.sql",
             "count(*) filter (where events.occurred_at < {{ as_of() }}) as modelled",
             "count(*) as modelled",
         ),

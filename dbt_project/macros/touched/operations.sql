@@ -39,9 +39,11 @@
 {%- endmacro %}
 
 
-{# The days on which the batches of new events were received. #}
-{% macro touched__days_of_receipt() -%}
-    select batches.received_on
+{# The batches of new events. #}
+{% macro touched__batches_of_events() -%}
+    select
+        batches.received_on,
+        batches.batch_seq
     from (select distinct batch_seq from new_rows) as unread
     inner join {{ ref('stg_event_batches') }} as batches on unread.batch_seq = batches.batch_seq
 {%- endmacro %}

@@ -5,15 +5,14 @@ batches as (
     where batch_seq <= {{ to_batch() }} and {{ in_touched_cells(['received_on']) }}
 ),
 
--- Counted in what the models read, independently of the loader's counts.
-events as (
+counted as (
     select
-        batches.received_on,
-        count(*) filter (where events.occurred_at < {{ as_of() }}) as modelled,
-        count(*) filter (where events.occurred_at >= {{ as_of() }}) as not_yet_visible
-    from batches
-    inner join {{ ref('int_events') }} as events on batches.batch_seq = events.batch_seq
-    group by batches.received_on
+        received_on,
+        sum(modelled)::bigint as modelled,
+        sum(not_yet_visible)::bigint as not_yet_visible
+    from {{ ref('int_event_batches') }}
+    where {{ in_touched_cells(['received_on']) }}
+    group by received_on
 ),
 
 received as (
@@ -39,15 +38,13 @@ reconciled as (
         received.duplicates,
         received.suppressed,
         received.rejected,
-        coalesce(events.modelled, 0) as modelled,
-        coalesce(events.not_yet_visible, 0) as not_yet_visible,
+        counted.modelled,
+        counted.not_yet_visible,
         received.erased,
-        received.accepted
-        - coalesce(events.modelled + events.not_yet_visible, 0)
-        - received.erased as unexplained,
+        received.accepted - counted.modelled - counted.not_yet_visible - received.erased as unexplained,
         now() as updated_at
     from received
-    left join events on received.received_on = events.received_on
+    inner join counted on received.received_on = counted.received_on
 )
 
 select * from reconciled
