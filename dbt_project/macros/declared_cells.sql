@@ -142,7 +142,7 @@
     {{ touched__clients_in_a_new_month() }} {{ touched__creations_of_leads() }}
     {{ touched__days_in_stage() }} {{ touched__days_of_changed_counts() }}
     {{ touched__days_of_changed_mrr() }} {{ touched__days_of_conversion_windows() }}
-    {{ touched__days_of_sequence_numbers() }}
+    {{ touched__days_of_sequence_numbers() }} {{ touched__days_of_users_and_next() }}
     {{ touched__ended_periods() }} {{ touched__ends_of_sessions() }} {{ touched__events_of_moved_leads() }}
     {{ touched__every_period_since() }} {{ touched__former_first_days_of_users() }}
     {{ touched__matured_cohorts() }} {{ touched__moved_creations_of_leads() }}

@@ -40,6 +40,7 @@ MODELS = (
     "int_system_metric_events",
     "int_actor_days",
     "int_user_days",
+    "int_window_users_daily",
     "int_events",
     "int_sequence_uses",
     "int_api_error_windows",

@@ -96,8 +96,9 @@ def tables_of(connection: psycopg.Connection, method: str) -> set[str]:
 LOCAL = {
     "int_platform_activity_daily", "int_platform_stats", "int_users", "int_documents",
     "int_active_months", "int_user_days", "int_sequence_uses", "int_api_error_windows",
-    "int_event_batches", "user_daily_usage", "user_monthly_usage", "document_usage",
-    "system_daily_metrics", "cohort_retention", "api_performance_hourly", "api_performance_daily",
+    "int_event_batches", "int_window_users_daily", "user_daily_usage", "user_monthly_usage",
+    "document_usage", "system_daily_metrics", "cohort_retention", "api_performance_hourly",
+    "api_performance_daily",
     "system_metrics_hourly", "ingest_loss_daily", "ingest_reconciliation_daily",
     "platform_analytics", "plan_adoption_daily", "business_metrics", "revenue_daily",
     "credit_usage_daily", "dashboard_usage_daily",

@@ -415,6 +415,27 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
             "                and false\n        ) as changed",
         ),
     ),
+    "a late day of a user moves no later one of theirs": (
+        Edit(
+            TOUCHED + "periods.sql",
+            "values (new_rows.date), (next_days.seen_on), (next_days.converted_on)",
+            "values (new_rows.date), (next_days.converted_on)",
+        ),
+    ),
+    "of a late payment the next one is not moved": (
+        Edit(
+            TOUCHED + "periods.sql",
+            "values (new_rows.date), (next_days.seen_on), (next_days.converted_on)",
+            "values (new_rows.date), (next_days.seen_on)",
+        ),
+    ),
+    "the 30 days of two days of a user meet at 29": (
+        Edit(
+            INTERMEDIATE + "int_window_users_daily.sql",
+            "greatest(date, seen_on + {{ var('conversion_days') }})",
+            "greatest(date, seen_on + {{ var('conversion_days') }} - 1)",
+        ),
+    ),
     "five percent of errors are too many": (
         Edit(
             INTERMEDIATE + "int_api_error_windows.sql",

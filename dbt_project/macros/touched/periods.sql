@@ -68,7 +68,32 @@
 {%- endmacro %}
 
 
-{# The days in whose window of conversion_days a user's day (`new_rows`) counts. #}
+{#
+    The days of users (`new_rows`), and of each user the next day and the next one of a conversion
+    within conversion_days, whose windows count from another day now.
+#}
+{% macro touched__days_of_users_and_next() -%}
+    select days.date
+    from new_rows
+    left join lateral (
+        select
+            min(later.date) as seen_on,
+            min(later.date) filter (where later.has_converted) as converted_on
+        from {{ ref('int_user_days') }} as later
+        where
+            {{ is_increment() }}
+            and later.user_id = new_rows.user_id
+            and later.date > new_rows.date
+            and later.date < new_rows.date + {{ var('conversion_days') }}
+    ) as next_days on true
+    cross join lateral (
+        values (new_rows.date), (next_days.seen_on), (next_days.converted_on)
+    ) as days (date)
+    where days.date is not null
+{%- endmacro %}
+
+
+{# The days in whose window of conversion_days the users of a day (`new_rows`) count. #}
 {% macro touched__days_of_conversion_windows() -%}
     select user_days.date + later.days - 1
     from (select distinct date from new_rows) as user_days

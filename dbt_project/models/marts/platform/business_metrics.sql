@@ -27,62 +27,28 @@ window_days as (
     cross join generate_series(1, {{ var('conversion_days') }}) as earlier (days)
 ),
 
-user_days as (
-    select * from {{ ref('int_user_days') }}
-    where date in (select window_days.date from window_days)
-),
-
--- A user counts from a day on, until the user's next day or the end of the window.
-active_spells as (
-    select
-        date as starts_on,
-        least(
-            date + {{ var('conversion_days') }},
-            lead(date) over (partition by user_id order by date)
-        ) as ends_on
-    from user_days
-),
-
-converted_spells as (
-    select
-        date as starts_on,
-        least(
-            date + {{ var('conversion_days') }},
-            lead(date) over (partition by user_id order by date)
-        ) as ends_on
-    from user_days
-    where has_converted
-),
-
--- The same for all users together: a few rows per day.
 spells as (
-    select
-        starts_on,
-        ends_on,
-        count(*) as users,
-        0 as converted_users
-    from active_spells
-    group by starts_on, ends_on
-    union all
-    select
-        starts_on,
-        ends_on,
-        0 as users,
-        count(*) as converted_users
-    from converted_spells
-    group by starts_on, ends_on
+    select * from {{ ref('int_window_users_daily') }}
+    where date in (select window_days.date from window_days)
 ),
 
 moves as (
     select
-        starts_on as date,
+        date,
         users as seen_users,
+        0 as users,
+        0 as converted_users
+    from spells
+    union all
+    select
+        counts_from as date,
+        0 as seen_users,
         users,
         converted_users
     from spells
     union all
     select
-        ends_on as date,
+        date + {{ var('conversion_days') }} as date,
         0 as seen_users,
         -users as users,
         -converted_users as converted_users
