@@ -53,6 +53,7 @@ CELLS = {
     "unit_economics_monthly": "client_id || ' ' || month",
     "ingest_loss_daily": "producer || ' ' || to_char(date, 'MM-DD')",
 }
+WINDOWS = ["int_window_users_daily", "business_metrics"]
 NOTHING: dict[str, set[str]] = {mart: set() for mart in CELLS}
 
 Event = dict[str, Any]
@@ -169,6 +170,25 @@ def test_late_readings_actions_and_views_touch_their_own_cells(warm, january, tm
         "builder_usage_daily": {"acme 01-10 save"},
         "dashboard_usage_daily": {"01-10 sales"},
     }
+
+
+def test_a_late_day_of_a_user_moves_where_their_next_days_count_from(warm, january, tmp_path):
+    counted = (
+        "select to_char(date, 'MM-DD'), to_char(counts_from, 'MM-DD'), users, converted_users "
+        "from intermediate.int_window_users_daily where date in ('2026-01-20', '2026-01-25')"
+    )
+    before = set(warm.execute(counted))
+    for late in (
+        [event("session", "01-20T09:00", "dan"), payment("01-25T09:00", "dan")],
+        [event("session", "01-12T09:00", "dan")],
+        [payment("01-15T09:00", "dan")],
+    ):
+        land(tmp_path, late)
+        build_at(AS_OF)
+        after = set(warm.execute(counted))
+        assert after != before
+        assert not any(one.differing_rows for one in verify(WINDOWS, 1_000, seed=1))
+        before = after
 
 
 @pytest.mark.deep

@@ -276,19 +276,19 @@ def start_afresh(connection: psycopg.Connection, *, keeps_code: bool = True) -> 
 
 
 T = TypeVar("T")
-# By database and name: which tables were kept, and what their maker returned.
-_made: dict[tuple[str, str], tuple[list[tuple[int, str, str]], Any]] = {}
+# By database and name: tables that were kept, code beside them, and what their maker returned.
+_made: dict[tuple[str, str], tuple[list[tuple[int, str, str]], str, Any]] = {}
 
 
 def made_once(connection: psycopg.Connection, name: str, make: Callable[[], T]) -> T:
     """Give a warehouse as ``make`` leaves it, after `start_afresh`, and what it returns.
 
     Made by the first caller and brought back for the others, which takes a tenth of the time; made
-    again where `start_afresh` has dropped its tables.
+    again where `start_afresh` has dropped its tables, or a test has left other views.
     """
     key = (connection.info.dbname, name)
     tables = _tables(connection)
-    if key in _made and _made[key][0] == tables:
+    if key in _made and _made[key][:2] == (tables, _views(connection)):
         restore = sql.SQL("; ").join(
             sql.SQL("delete from {table}; insert into {table} overriding system value table {kept}")
             .format(table=sql.Identifier(schema, table), kept=sql.Identifier(name, str(oid)))
@@ -296,7 +296,7 @@ def made_once(connection: psycopg.Connection, name: str, make: Callable[[], T]) 
         )  # fmt: skip
         with connection.transaction():
             connection.execute(restore)
-        return _made[key][1]
+        return _made[key][2]
     start_afresh(connection)
     value = make()
     tables = _tables(connection)
@@ -308,7 +308,7 @@ def made_once(connection: psycopg.Connection, name: str, make: Callable[[], T]) 
                 sql.Identifier(name, str(oid)), sql.Identifier(schema, table)
             )
         )
-    _made[key] = (tables, value)
+    _made[key] = (tables, _views(connection), value)
     return value
 
 
@@ -321,6 +321,18 @@ def _tables(connection: psycopg.Connection) -> list[tuple[int, str, str]]:
         "and c.relkind in ('r', 'p') and not c.relispartition and c.relname <> 'migrations' "
         "order by c.oid"
     ).fetchall()
+
+
+def _views(connection: psycopg.Connection) -> str:
+    """Return a digest of what dbt has made that is no table: views, and functions of marts."""
+    ((digest,),) = connection.execute(
+        "select md5(string_agg(definition, '' order by definition)) from ("
+        "select viewname || definition from pg_views where schemaname in ('intermediate', 'marts') "
+        "union all select proname || prosrc from pg_proc "
+        "where pronamespace::regnamespace::text in ('intermediate', 'marts')"
+        ") as made (definition)"
+    )
+    return digest
 
 
 def stats_row(connection: psycopg.Connection) -> MarketingRow:
