@@ -159,6 +159,33 @@
 {%- endmacro %}
 
 
+{#
+    Limits an input by its day to those of the touched weeks or months, of which `first_day` is the
+    first, in addition to the join with them: a range to join on lets the planner read all of history.
+#}
+{% macro in_touched_periods(column, first_day) -%}
+    {{ column }} = any(array(
+        select days.date::date
+        from (select distinct {{ first_day }} as first_day from {{ touched_table() }}) as periods
+        cross join generate_series(
+            periods.first_day::timestamp,
+            periods.first_day + interval '1 {{ period_of_cells() }}' - interval '1 day',
+            interval '1 day'
+        ) as days (date)
+    ))
+{%- endmacro %}
+
+
+{# The same of a moment, between the first and the last of these periods. #}
+{% macro in_touched_span(column, first_day) -%}
+    {{ column }} >= (select min({{ first_day }})::timestamp at time zone 'utc' from {{ touched_table() }})
+    and {{ column }} < (
+        select (max({{ first_day }}) + interval '1 {{ period_of_cells() }}') at time zone 'utc'
+        from {{ touched_table() }}
+    )
+{%- endmacro %}
+
+
 {% macro touched_table() -%}
     pg_temp.touched_{{ model.name }}
 {%- endmacro %}

@@ -418,15 +418,15 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "a late day of a user moves no later one of theirs": (
         Edit(
             TOUCHED + "periods.sql",
-            "values (new_rows.date), (next_days.seen_on), (next_days.converted_on)",
-            "values (new_rows.date), (next_days.converted_on)",
+            "values (later.seen_on), (later.converted_on)",
+            "values (later.converted_on)",
         ),
     ),
     "of a late payment the next one is not moved": (
         Edit(
             TOUCHED + "periods.sql",
-            "values (new_rows.date), (next_days.seen_on), (next_days.converted_on)",
-            "values (new_rows.date), (next_days.seen_on)",
+            "values (later.seen_on), (later.converted_on)",
+            "values (later.seen_on)",
         ),
     ),
     "the 30 days of two days of a user meet at 29": (

@@ -73,23 +73,22 @@
     within conversion_days, whose windows count from another day now.
 #}
 {% macro touched__days_of_users_and_next() -%}
-    select days.date
+    select distinct date from new_rows
+    union all
+    select next_days.date
     from new_rows
-    left join lateral (
+    cross join lateral (
         select
             min(later.date) as seen_on,
             min(later.date) filter (where later.has_converted) as converted_on
         from {{ ref('int_user_days') }} as later
         where
-            {{ is_increment() }}
-            and later.user_id = new_rows.user_id
+            later.user_id = new_rows.user_id
             and later.date > new_rows.date
             and later.date < new_rows.date + {{ var('conversion_days') }}
-    ) as next_days on true
-    cross join lateral (
-        values (new_rows.date), (next_days.seen_on), (next_days.converted_on)
-    ) as days (date)
-    where days.date is not null
+    ) as later
+    cross join lateral (values (later.seen_on), (later.converted_on)) as next_days (date)
+    where {{ is_increment() }} and next_days.date is not null
 {%- endmacro %}
 
 

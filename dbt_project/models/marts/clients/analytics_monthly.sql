@@ -16,7 +16,10 @@ activity as (
 
 qualifications as (
     select * from {{ ref('int_lead_events') }}
-    where event = 'qualified' and {{ is_visible() }}
+    where
+        event = 'qualified'
+        and {{ is_visible() }}
+        and {{ in_touched_periods('occurred_on', "to_date(month, 'YYYY-MM')") }}
 ),
 
 -- Every month of these clients with activity, because outstanding amounts sum up all months before.

@@ -11,7 +11,10 @@ activity as (
 
 messages as (
     select * from {{ ref('int_lead_events') }}
-    where event = 'message' and {{ is_visible() }}
+    where
+        event = 'message'
+        and {{ is_visible() }}
+        and {{ in_touched_periods('occurred_on', 'week_start') }}
 ),
 
 -- The touched weeks, and the weeks that they are compared with.

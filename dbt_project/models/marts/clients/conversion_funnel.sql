@@ -11,7 +11,10 @@ touched as (
 
 all_events as (
     select * from {{ ref('int_lead_events') }}
-    where {{ is_funnel_event() }} and {{ is_visible() }}
+    where
+        {{ is_funnel_event() }}
+        and {{ is_visible() }}
+        and {{ in_touched_periods('occurred_on', "to_date(month, 'YYYY-MM')") }}
 ),
 
 events as (

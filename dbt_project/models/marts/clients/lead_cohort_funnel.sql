@@ -11,6 +11,7 @@ touched as (
 
 all_leads as (
     select * from {{ ref('lead_funnel') }}
+    where {{ in_touched_span('lead_created_at', "to_date(cohort_month, 'YYYY-MM')") }}
 ),
 
 leads as (

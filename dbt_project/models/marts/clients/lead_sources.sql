@@ -12,6 +12,7 @@ touched as (
 
 leads as (
     select * from {{ ref('lead_funnel') }}
+    where {{ in_touched_span('lead_created_at', "to_date(month, 'YYYY-MM')") }}
 ),
 
 sources as (

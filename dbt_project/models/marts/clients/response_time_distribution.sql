@@ -11,6 +11,7 @@ touched as (
 
 messages as (
     select * from {{ ref('int_inbound_messages') }}
+    where {{ in_touched_periods('occurred_on', "to_date(month, 'YYYY-MM')") }}
 ),
 
 answered as (

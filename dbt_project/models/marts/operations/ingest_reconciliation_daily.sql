@@ -41,7 +41,10 @@ reconciled as (
         counted.modelled,
         counted.not_yet_visible,
         received.erased,
-        received.accepted - counted.modelled - counted.not_yet_visible - received.erased as unexplained,
+        received.accepted
+        - counted.modelled
+        - counted.not_yet_visible
+        - received.erased as unexplained,
         now() as updated_at
     from received
     inner join counted on received.received_on = counted.received_on

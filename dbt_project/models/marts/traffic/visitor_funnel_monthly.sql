@@ -11,16 +11,23 @@ touched as (
 
 all_views as (
     select * from {{ ref('int_page_view_events') }}
-    where {{ is_of_visitor() }} and {{ is_visible() }}
+    where
+        {{ is_of_visitor() }}
+        and {{ is_visible() }}
+        and {{ in_touched_periods('occurred_on', "to_date(month, 'YYYY-MM')") }}
 ),
 
 all_conversions as (
     select * from {{ ref('int_conversion_events') }}
-    where {{ is_of_visitor() }} and {{ is_visible() }}
+    where
+        {{ is_of_visitor() }}
+        and {{ is_visible() }}
+        and {{ in_touched_periods('occurred_on', "to_date(month, 'YYYY-MM')") }}
 ),
 
 all_sessions as (
     select * from {{ ref('sessions') }}
+    where {{ in_touched_periods('started_on', "to_date(month, 'YYYY-MM')") }}
 ),
 
 visitors as (
