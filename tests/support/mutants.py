@@ -485,7 +485,9 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
             "count(*) as modelled",
         ),
     ),
-    "percentiles do not lie between": (Edit(PERCENTILE, "* (spot - place)", "* 0"),),
+    "percentiles do not lie between": (
+        Edit(PERCENTILE, "* (fraction * (cardinality(sorted) - 1) % 1)", "* 0"),
+    ),
     "changed code is not rebuilt": (
         Edit(BEGIN_MODEL, "or current_offset.checksum <> stored.checksum or", "or"),
     ),

@@ -45,20 +45,34 @@ def printed_order(printed):
 
 
 def test_a_timeout_catches_a_mutant_and_is_reported_as_one(monkeypatch, capsys):
-    assert run_with(monkeypatch, Caught(TESTS[0], is_timeout=True)) == 0
+    assert run_with(monkeypatch, Caught(TESTS[0], (), is_timeout=True)) == 0
     printed = capsys.readouterr().out
     assert printed.count("caught by a timeout in") == 3
     assert "3 of 3 mutants were caught." in printed
 
 
 def test_a_test_that_fails_without_a_fault_catches_nothing(monkeypatch, capsys):
-    caught = Caught(TESTS[0], is_timeout=False)
+    caught = Caught(TESTS[0], (), is_timeout=False)
     assert run_with(monkeypatch, caught, without_fault=caught) == 2
     assert "None of this counts" in capsys.readouterr().out
 
 
+def test_without_a_fault_the_same_tests_run_in_the_same_order(monkeypatch):
+    """A test may fail for what another has left."""
+    catches = iter([Caught(TESTS[2], TESTS[:2], False), Caught(TESTS[1], TESTS[:1], False),
+                    Caught(TESTS[4], TESTS[3:4], False)])  # fmt: skip
+    without_fault = []
+
+    def run(edits, tests):
+        return next(catches) if edits else without_fault.append(tests)
+
+    monkeypatch.setattr(mutants, "_run", run)
+    assert main(NAMES) == 0
+    assert without_fault == [list(TESTS[3:5]), list(TESTS[:3])]
+
+
 def test_a_seed_chooses_the_same_mutants_again(monkeypatch, capsys):
-    monkeypatch.setattr(mutants, "_run", lambda *_: Caught(TESTS[0], is_timeout=False))
+    monkeypatch.setattr(mutants, "_run", lambda *_: Caught(TESTS[0], (), is_timeout=False))
     chosen = []
     for _ in range(2):
         main(["--some", "4", "--seed", "7"])
