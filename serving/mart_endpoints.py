@@ -144,10 +144,10 @@ class _Reads:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        response = await self._answer(Request(scope, receive))
+        response = await self._read(Request(scope, receive))
         await response(scope, receive, send)
 
-    async def _answer(self, request: Request) -> Response:
+    async def _read(self, request: Request) -> Response:
         request.state.endpoint = "/v1/marts/{mart}"
         caller = await caller_of(request)
         name = request.path_params["mart"]

@@ -553,6 +553,33 @@ def waiting(owner: psycopg.Connection) -> list[str]:
     )
 
 
+def test_a_statement_that_fails_as_it_is_prepared_works_the_next_time(api: Api) -> None:
+    """psycopg prepares at the sixth use, and takes that for done before it is sent."""
+    import asyncio
+
+    from serving.connections import Connections
+    from serving.errors import ApiError
+
+    async def use() -> list[object]:
+        connections = Connections(1, 5)
+        await connections.open()
+        found: list[object] = []
+        try:
+            for number in range(12):
+                role = "nobody_at_all" if number == 5 else "ann_analyst"
+                try:
+                    found += await connections.rows(
+                        role, "select 1 where %(n)s >= 0", {"n": number}
+                    )
+                except ApiError as error:
+                    found.append(error.error)
+        finally:
+            await connections.close()
+        return found
+
+    assert asyncio.run(use()) == [*[(1,)] * 5, "bad_request", *[(1,)] * 6]
+
+
 def test_no_request_writes(api: Api) -> None:
     import asyncio
 

@@ -432,8 +432,8 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "the 30 days of two days of a user meet at 29": (
         Edit(
             INTERMEDIATE + "int_window_users_daily.sql",
-            "greatest(date, seen_on + {{ var('conversion_days') }})",
-            "greatest(date, seen_on + {{ var('conversion_days') }} - 1)",
+            "coalesce(seen_on + {{ var('conversion_days') }}, date)",
+            "coalesce(seen_on + {{ var('conversion_days') }} - 1, date)",
         ),
     ),
     "five percent of errors are too many": (

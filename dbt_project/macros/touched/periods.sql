@@ -70,7 +70,7 @@
 
 {#
     The days of users (`new_rows`), and of each user the next day and the next one of a conversion
-    within conversion_days, whose windows count from another day now.
+    within conversion_days: the day from which they count may have changed.
 #}
 {% macro touched__days_of_users_and_next() -%}
     select distinct date from new_rows
@@ -79,13 +79,13 @@
     from new_rows
     cross join lateral (
         select
-            min(later.date) as seen_on,
-            min(later.date) filter (where later.has_converted) as converted_on
-        from {{ ref('int_user_days') }} as later
+            min(user_days.date) as seen_on,
+            min(user_days.date) filter (where user_days.has_converted) as converted_on
+        from {{ ref('int_user_days') }} as user_days
         where
-            later.user_id = new_rows.user_id
-            and later.date > new_rows.date
-            and later.date < new_rows.date + {{ var('conversion_days') }}
+            user_days.user_id = new_rows.user_id
+            and user_days.date > new_rows.date
+            and user_days.date < new_rows.date + {{ var('conversion_days') }}
     ) as later
     cross join lateral (values (later.seen_on), (later.converted_on)) as next_days (date)
     where {{ is_increment() }} and next_days.date is not null

@@ -41,14 +41,14 @@ days_before as (
 spells as (
     select
         date,
-        greatest(date, seen_on + {{ var('conversion_days') }}) as counts_from,
+        coalesce(seen_on + {{ var('conversion_days') }}, date) as counts_from,
         1 as users,
         0 as converted_users
     from days_before
     union all
     select
         date,
-        greatest(date, converted_on + {{ var('conversion_days') }}) as counts_from,
+        coalesce(converted_on + {{ var('conversion_days') }}, date) as counts_from,
         0 as users,
         1 as converted_users
     from days_before

@@ -11,7 +11,7 @@ counted as (
         sum(modelled)::bigint as modelled,
         sum(not_yet_visible)::bigint as not_yet_visible
     from {{ ref('int_event_batches') }}
-    where {{ in_touched_cells(['received_on']) }}
+    where batch_seq <= {{ to_batch() }} and {{ in_touched_cells(['received_on']) }}
     group by received_on
 ),
 
@@ -38,16 +38,15 @@ reconciled as (
         received.duplicates,
         received.suppressed,
         received.rejected,
-        counted.modelled,
-        counted.not_yet_visible,
+        coalesce(counted.modelled, 0) as modelled,
+        coalesce(counted.not_yet_visible, 0) as not_yet_visible,
         received.erased,
         received.accepted
-        - counted.modelled
-        - counted.not_yet_visible
+        - coalesce(counted.modelled + counted.not_yet_visible, 0)
         - received.erased as unexplained,
         now() as updated_at
     from received
-    inner join counted on received.received_on = counted.received_on
+    left join counted on received.received_on = counted.received_on
 )
 
 select * from reconciled

@@ -1,6 +1,6 @@
 {#
-    Dense, over the span of platform_analytics. A user's day counts in the conversion rates of all
-    days whose window includes it.
+    Dense, over the span of platform_analytics. In the window of a conversion rate each user counts
+    with one day: see int_window_users_daily.
 #}
 with
 
