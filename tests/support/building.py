@@ -284,11 +284,13 @@ def made_once(connection: psycopg.Connection, name: str, make: Callable[[], T]) 
     """Give a warehouse as ``make`` leaves it, after `start_afresh`, and what it returns.
 
     Made by the first caller and brought back for the others, which takes a tenth of the time; made
-    again where `start_afresh` has dropped its tables, or a test has left other views.
+    again where `start_afresh` has dropped its tables, or a test has left other views or dropped
+    the copy.
     """
     key = (connection.info.dbname, name)
     tables = _tables(connection)
-    if key in _made and _made[key][:2] == (tables, _views(connection)):
+    (is_kept,) = connection.execute("select to_regnamespace(%s) is not null", (name,)).fetchone()
+    if is_kept and key in _made and _made[key][:2] == (tables, _views(connection)):
         restore = sql.SQL("; ").join(
             sql.SQL("delete from {table}; insert into {table} overriding system value table {kept}")
             .format(table=sql.Identifier(schema, table), kept=sql.Identifier(name, str(oid)))
