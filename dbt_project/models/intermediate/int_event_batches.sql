@@ -11,27 +11,18 @@ batches as (
 ),
 
 -- Counted in what the models read, independently of the loader's counts.
-counts as (
-    select
-        batches.batch_seq,
-        count(*) filter (where events.occurred_at < {{ as_of() }}) as modelled,
-        count(*) filter (where events.occurred_at >= {{ as_of() }}) as not_yet_visible
-    from batches
-    inner join {{ ref('int_events') }} as events on batches.batch_seq = events.batch_seq
-    group by batches.batch_seq
-),
-
 counted as (
     select
         batches.received_on,
         batches.batch_seq,
-        coalesce(counts.modelled, 0) as modelled,
-        coalesce(counts.not_yet_visible, 0) as not_yet_visible,
+        count(*) filter (where events.occurred_at < {{ as_of() }}) as modelled,
+        count(*) filter (where events.occurred_at >= {{ as_of() }}) as not_yet_visible,
         {{ built_batch_seq() }} as built_batch_seq,
         {{ as_of() }} as built_as_of,
         now() as updated_at
     from batches
-    left join counts on batches.batch_seq = counts.batch_seq
+    left join {{ ref('int_events') }} as events on batches.batch_seq = events.batch_seq
+    group by batches.received_on, batches.batch_seq
 )
 
 select * from counted
