@@ -49,6 +49,8 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        # It would tell values of parameters, and what errors quote.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         lifespan=lifespan,
         # In the order in which they are looked for: what is asked for most comes first.
         routes=[

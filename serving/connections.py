@@ -6,13 +6,13 @@ nothing. Role and timeout are set for the transaction, so they end with it, howe
 
 from __future__ import annotations
 
+import asyncio
 import select
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import Any, Self
 
-import anyio
 import msgspec
 import psycopg
 from psycopg.abc import AdaptContext, Params, PQGen, Query
@@ -135,14 +135,16 @@ class Connections:
     async def _give_back(self, connection: psycopg.AsyncConnection) -> None:
         """Return a connection whose transaction has ended; where it can't be ended, close it."""
         # Also where the client has gone, which cancels all that waits here.
-        with anyio.CancelScope(shield=True):
-            if connection.info.transaction_status in _OPEN:
-                with suppress(psycopg.Error):
-                    await connection.rollback()
-            # Its transaction goes on, with the role of this request: nobody else may get it.
-            if connection.info.transaction_status is not TransactionStatus.IDLE:
-                await connection.close()
-            await self._pool.putconn(connection)
+        await asyncio.shield(self._end(connection))
+
+    async def _end(self, connection: psycopg.AsyncConnection) -> None:
+        if connection.info.transaction_status in _OPEN:
+            with suppress(psycopg.Error):
+                await connection.rollback()
+        # Its transaction goes on, with the role of this request: nobody else may get it.
+        if connection.info.transaction_status is not TransactionStatus.IDLE:
+            await connection.close()
+        await self._pool.putconn(connection)
 
 
 class _AllAtOnce(psycopg.AsyncPipeline):

@@ -98,7 +98,7 @@ class MartQuery:
             None if self.after is None else tuple(value is None for value in self.after),
         )
 
-    @property
+    @cached_property
     def values(self) -> dict[str, str | list[str]]:
         """The values by name, as text."""
         found: dict[str, str | list[str]] = {}

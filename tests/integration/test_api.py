@@ -25,6 +25,7 @@ import psycopg
 import pytest
 import requests
 import schemathesis
+from opentelemetry import trace
 from psycopg import sql
 
 from orchestration.operations import build as builds
@@ -466,6 +467,17 @@ def test_numbers_keep_every_digit(api: Api, owner: psycopg.Connection) -> None:
     assert f'"amount_usd":{exact}' in text
 
 
+def test_a_request_is_answered_alike_when_it_comes_again(api: Api) -> None:
+    path = "/v1/marts/analytics_daily?client_id=acme"
+    long = path + "&client_id=nobody" * 150
+    found = [data(api.get(one, "acme")) for one in (long, path, long, path)]
+    assert found[0]
+    assert found == 4 * found[:1]
+    wrong = [api.get(f"{path}&limit=0", "acme") for _ in range(2)]
+    assert [answer.status_code for answer in wrong] == [400, 400]
+    assert wrong[0].text == wrong[1].text
+
+
 def test_hostile_values_are_values(api: Api) -> None:
     for hostile in HOSTILE:
         for more in ({}, {"format": "csv"}):
@@ -780,6 +792,19 @@ def test_the_log_names_endpoints_and_keys_and_no_values(
     key_id = api.keys["acme"].split("_")[1]
     assert "GET /v1/marts/lead_sources 200" in said
     assert f"key {key_id}" in said
+
+
+def test_no_tracer_is_told_of_a_request(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+
+    class Tracers(trace.TracerProvider):
+        def get_tracer(self, *given: Any, **_: Any) -> trace.Tracer:
+            told.append(given)
+            return trace.NoOpTracer()
+
+    monkeypatch.setattr(trace, "get_tracer_provider", Tracers)
+    assert api.get("/v1/marts", "acme").status_code == 200
+    assert not told
 
 
 def test_answers_carry_headers_of_safety(api: Api) -> None:
