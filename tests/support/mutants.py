@@ -390,8 +390,15 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "a client that comes back pays for the first time": (
         Edit(
             PLATFORM + "platform_analytics.sql",
-            "date = min(date) over (partition by client_id) as is_first",
-            "sum(change) over until_the_days_end = change as is_first",
+            "changes.date = first_revenues.date as is_first",
+            "sum(changes.change) over until_the_days_end = changes.change as is_first",
+        ),
+    ),
+    "what a client paid for before the touched days is forgotten": (
+        Edit(
+            PLATFORM + "platform_analytics.sql",
+            "    from all_spells\n    group by client_id",
+            "    from spells\n    group by client_id",
         ),
     ),
     "an open day's figures are restated": (

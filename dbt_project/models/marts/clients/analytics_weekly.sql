@@ -52,11 +52,11 @@ sums as (
     group by weeks_read.client_id, weeks_read.week_start
 ),
 
-conversations as (
-    select
+conversations_of_weeks as (
+    select distinct
         client_weeks.client_id,
         client_weeks.week_start,
-        count(distinct coalesce(messages.conversation_id, messages.lead_id)) as total_conversations
+        coalesce(messages.conversation_id, messages.lead_id) as conversation_id
     from client_weeks
     inner join
         messages
@@ -64,7 +64,15 @@ conversations as (
             client_weeks.client_id = messages.client_id
             and client_weeks.week_start <= messages.occurred_on
             and client_weeks.week_start + 7 > messages.occurred_on
-    group by client_weeks.client_id, client_weeks.week_start
+),
+
+conversations as (
+    select
+        client_id,
+        week_start,
+        count(conversation_id) as total_conversations
+    from conversations_of_weeks
+    group by client_id, week_start
 ),
 
 weeks as (

@@ -20,9 +20,23 @@ activity as (
     group by date
 ),
 
-spells as (
+all_spells as (
     select * from {{ ref('int_subscription_spells') }}
     where mrr_cents > 0
+),
+
+-- Those that ended earlier change nothing any more.
+spells as (
+    select * from all_spells
+    where ended_on is null or ended_on >= (select min(date) from {{ touched_table() }})
+),
+
+first_revenues as (
+    select
+        client_id,
+        min(started_on) as date
+    from all_spells
+    group by client_id
 ),
 
 -- By how much a client's MRR changes at a day's end: only the ends of spells are read, because a
@@ -49,17 +63,17 @@ changes as (
     group by client_id, date
 ),
 
--- Each client's MRR at the end of the day of a change, and before it. The first change is the first
--- MRR ever.
+-- Each client's MRR at the end of the day of a change, and before it.
 client_revenues as (
     select
-        client_id,
-        date,
-        sum(change) over until_the_days_end as today,
-        sum(change) over until_the_days_end - change as yesterday,
-        date = min(date) over (partition by client_id) as is_first
+        changes.client_id,
+        changes.date,
+        sum(changes.change) over until_the_days_end as today,
+        sum(changes.change) over until_the_days_end - changes.change as yesterday,
+        changes.date = first_revenues.date as is_first
     from changes
-    window until_the_days_end as (partition by client_id order by date)
+    inner join first_revenues on changes.client_id = first_revenues.client_id
+    window until_the_days_end as (partition by changes.client_id order by changes.date)
 ),
 
 movements as (
