@@ -49,7 +49,7 @@ async def stats(request: Request) -> Response:
         )
     return json_answer(
         dict(zip(StatsAnswer.model_fields, rows[0], strict=True)),
-        {"Cache-Control": "no-store", "Vary": "Authorization, Origin"},
+        {"Cache-Control": "no-store", "Vary": "Authorization"},
     )
 
 
