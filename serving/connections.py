@@ -7,6 +7,7 @@ nothing. Role and timeout are set for the transaction, so they end with it, howe
 from __future__ import annotations
 
 import asyncio
+import logging
 import select
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -23,6 +24,8 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from serving.errors import ApiError, bad_request, forbidden, unavailable
 from warehouse import database, session
+
+logger = logging.getLogger("warehouse.api")
 
 # A browser asks for as many tiles of a page at once: connecting would take longer than answering.
 READY_CONNECTIONS = 6
@@ -64,6 +67,8 @@ class Connections:
             open=False,
             name="warehouse api",
         )
+        # Nobody else refers to them once their request was cancelled.
+        self._returning: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Begin to connect; the database may be away."""
@@ -71,6 +76,8 @@ class Connections:
 
     async def close(self) -> None:
         """Close all connections."""
+        if self._returning:
+            await asyncio.wait(self._returning, timeout=WAIT_SECONDS)
         await self._pool.close()
 
     async def rows(
@@ -135,7 +142,16 @@ class Connections:
     async def _give_back(self, connection: psycopg.AsyncConnection) -> None:
         """Return a connection whose transaction has ended; where it can't be ended, close it."""
         # Also where the client has gone, which cancels all that waits here.
-        await asyncio.shield(self._end(connection))
+        returning = asyncio.create_task(self._end(connection))
+        self._returning.add(returning)
+        returning.add_done_callback(self._note_end)
+        await asyncio.shield(returning)
+
+    def _note_end(self, returning: asyncio.Task[None]) -> None:
+        self._returning.discard(returning)
+        if not returning.cancelled() and (error := returning.exception()):
+            # Without what it says: it may quote rows.
+            logger.error("a connection was not given back: %s", type(error).__name__)
 
     async def _end(self, connection: psycopg.AsyncConnection) -> None:
         if connection.info.transaction_status in _OPEN:

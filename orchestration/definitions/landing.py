@@ -61,7 +61,7 @@ def drop_folder(
     context: dg.AssetExecutionContext,
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """Load every dropped file; one that can't be read is quarantined and blocks no other."""
-    yield from load_files(context.log, context.run_id)
+    yield from load_files(context.log, context.run.run_id)
 
 
 def load_files(

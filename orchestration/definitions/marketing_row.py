@@ -35,7 +35,7 @@ def analytics_platform_stats(
     context: dg.AssetExecutionContext, config: ExportConfig
 ) -> dg.MaterializeResult:
     """Write the row, if every blocking check has passed."""
-    row = asdict(export_row(config.accepted_by, context.run_id))
+    row = asdict(export_row(config.accepted_by, context.run.run_id))
     return dg.MaterializeResult(asset_key=ROW, metadata=row_metadata(row))
 
 

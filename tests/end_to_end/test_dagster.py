@@ -472,7 +472,7 @@ def test_a_failed_check_shows_which_rows_and_how_to_repair_them_but_no_client(
 def _check(definitions: dg.Definitions, mart: str, name: str) -> dg.AssetCheckEvaluation:
     """Run one check of a mart as the UI does."""
     chosen = dg.AssetCheckKey(dg.AssetKey(["marts", mart]), name)
-    job = definitions.get_implicit_global_asset_job_def().get_subset(
+    job = definitions.resolve_implicit_global_asset_job_def().get_subset(
         asset_selection=set(), asset_check_selection={chosen}
     )
     run = job.execute_in_process(instance=INSTANCE, raise_on_error=False)
@@ -628,7 +628,7 @@ def _materialize(
 ) -> dg.ExecuteInProcessResult:
     """Run the chosen partitions of a model as the UI does, as one run."""
     schema = "intermediate" if model.startswith("int_") else "marts"
-    job = definitions.get_implicit_global_asset_job_def()
+    job = definitions.resolve_implicit_global_asset_job_def()
     with dg.DagsterInstance.ephemeral() as instance:
         return job.execute_in_process(
             instance=instance,

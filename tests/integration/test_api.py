@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import logging
@@ -18,6 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import hypothesis
@@ -25,12 +27,13 @@ import psycopg
 import pytest
 import requests
 import schemathesis
-from opentelemetry import trace
+from opentelemetry import _logs, metrics, trace
 from psycopg import sql
 
 from orchestration.operations import build as builds
 from serving import service
 from serving.catalogue import Access, Mart, Type, marts
+from serving.connections import Connections
 from serving.mart_query import MartQuery
 from tests.conftest import DEEP, WAREHOUSE, Server, examples
 from tests.support.api import READERS, Api, served, with_keys_of_readers
@@ -655,6 +658,36 @@ def test_a_killed_request_hands_nothing_on(api: Api, owner: psycopg.Connection) 
             assert seen == ({who} if who != "ann" else {"acme", "rival"}), other
 
 
+@pytest.mark.usefixtures("api")
+def test_a_cancelled_request_gives_its_connection_back() -> None:
+    async def cancelled_until_it_ends(connections: Connections) -> None:
+        is_held = asyncio.Event()
+
+        async def hold() -> None:
+            async with connections.as_role("acme_app", 60) as connection:
+                await connection.execute("select 1")
+                is_held.set()
+                await asyncio.sleep(60)
+
+        request = asyncio.create_task(hold())
+        await is_held.wait()
+        # As a task group does.
+        while not request.done():
+            request.cancel()
+            await asyncio.sleep(0)
+
+    async def try_it() -> list[tuple[Any, ...]]:
+        connections = Connections(1, 60)
+        await connections.open()
+        try:
+            await cancelled_until_it_ends(connections)
+            return await connections.rows("rival_app", "select current_user::text")
+        finally:
+            await connections.close()
+
+    assert asyncio.run(try_it()) == [("rival_app",)]
+
+
 def leave_a_stream(api: Api) -> bool:
     """Read the beginning of a stream and leave it; return whether it was given one."""
     answer = requests.get(
@@ -794,17 +827,21 @@ def test_the_log_names_endpoints_and_keys_and_no_values(
     assert f"key {key_id}" in said
 
 
-def test_no_tracer_is_told_of_a_request(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = []
-
-    class Tracers(trace.TracerProvider):
-        def get_tracer(self, *given: Any, **_: Any) -> trace.Tracer:
-            told.append(given)
-            return trace.NoOpTracer()
-
-    monkeypatch.setattr(trace, "get_tracer_provider", Tracers)
-    assert api.get("/v1/marts", "acme").status_code == 200
-    assert not told
+@pytest.mark.parametrize(
+    ("signals", "giver"),
+    [
+        (trace, "get_tracer_provider"),
+        (metrics, "get_meter_provider"),
+        (_logs, "get_logger_provider"),
+    ],
+)
+def test_telemetry_is_told_nothing_of_requests(
+    api: Api, monkeypatch: pytest.MonkeyPatch, signals: ModuleType, giver: str
+) -> None:
+    asked = []
+    monkeypatch.setattr(signals, giver, lambda: asked.append(giver))
+    assert api.get("/v1/marts/analytics_daily?client_id=acme", "acme").status_code == 200
+    assert not asked
 
 
 def test_answers_carry_headers_of_safety(api: Api) -> None:

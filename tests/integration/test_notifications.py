@@ -57,7 +57,7 @@ class Dagster:
                 instance=self._instance, raise_on_error=False
             )
             return
-        FRUIT.get_implicit_global_asset_job_def().execute_in_process(
+        FRUIT.resolve_implicit_global_asset_job_def().execute_in_process(
             instance=self._instance,
             asset_selection=[dg.AssetKey(name) for name in assets],
             raise_on_error=False,

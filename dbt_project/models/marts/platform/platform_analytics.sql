@@ -25,7 +25,7 @@ all_spells as (
     where mrr_cents > 0
 ),
 
--- Those that ended earlier change nothing any more.
+-- One that ended before the first touched day adds nothing to that day or a later one.
 spells as (
     select * from all_spells
     where ended_on is null or ended_on >= (select min(date) from {{ touched_table() }})
@@ -63,7 +63,8 @@ changes as (
     group by client_id, date
 ),
 
--- Each client's MRR at the end of the day of a change, and before it.
+-- Each client's MRR at the end of the day of a change, and before it: from the first touched day on,
+-- as the days before lack what had ended.
 client_revenues as (
     select
         changes.client_id,
