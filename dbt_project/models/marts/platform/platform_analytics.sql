@@ -63,8 +63,8 @@ changes as (
     group by client_id, date
 ),
 
--- Each client's MRR at the end of the day of a change, and before it: from the first touched day on,
--- as the days before lack what had ended.
+-- Each client's MRR at the end of the day of a change, and before it, from the first touched day
+-- on: the days before lack what had ended.
 client_revenues as (
     select
         changes.client_id,
