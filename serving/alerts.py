@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
-import anyio.to_thread
 import psycopg
 from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, create_model
@@ -79,7 +79,7 @@ def router_of(mart: Mart) -> APIRouter:
             check_analyst(caller)
             if "\0" in alert_id:
                 raise _unknown()
-            answer = await anyio.to_thread.run_sync(_act, alert_id, taken, caller.name)
+            answer = await asyncio.to_thread(_act, alert_id, taken, caller.name)
             return json_answer({"data": answer}, cache_headers(None))
 
         take.__doc__ = f"Record that somebody has {taken} the alert: the name of the key, and now."
