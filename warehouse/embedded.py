@@ -17,6 +17,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -42,6 +43,8 @@ API_LOGIN = "warehouse_api_server"
 LONGEST_SOCKET_DIR = 107 - len("/.s.PGSQL.5432")
 # Crash recovery of a large database takes minutes; pg_ctl waits for it.
 START_SECONDS = 300
+# A server that starts has a process before it has a socket.
+SOCKET_SECONDS = 10
 
 # Settings of a new cluster; users may change them in its postgresql.conf.
 CONFIGURATION = ("timezone=UTC", "log_timezone=UTC", "shared_buffers=256MB", "max_wal_size=4GB")
@@ -83,7 +86,8 @@ def url(config: Settings | None = None, user: str = SUPERUSER, of_database: str 
 def start() -> None:
     """Create the cluster and the database if they are missing, and start the server.
 
-    Does nothing if the server is running. Raises EmbeddedServerError.
+    Returns when it takes connections, also if somebody else has started it, or if it recovers from
+    the crash of one of its processes. Raises EmbeddedServerError.
     """
     cluster = settings().cluster.absolute()
     try:
@@ -93,6 +97,9 @@ def start() -> None:
             if not _cluster_exists(cluster):
                 _create_cluster(cluster, lock)
             server = _server(cluster)
+            if _is_running(server):
+                _await_connections(cluster)
+            # One that was being stopped has gone by now.
             if not _is_running(server):
                 _start(server)
             _create_database(cluster)
@@ -299,6 +306,24 @@ def _is_running(server: PostgresServer) -> bool:
     except subprocess.CalledProcessError:
         return False
     return True
+
+
+def _await_connections(cluster: Path) -> None:
+    """Wait until a running server takes connections or has stopped, or for as long as that takes.
+
+    Who still can't connect after that gets the server's reason.
+    """
+    from psycopg.conninfo import make_conninfo
+    from psycopg.pq import PGconn, Ping
+
+    where = make_conninfo(host=str(socket_dir(cluster)), user=SUPERUSER, dbname="postgres").encode()
+    longest = {Ping.REJECT: START_SECONDS, Ping.NO_RESPONSE: SOCKET_SECONDS}
+    started = time.monotonic()
+    while time.monotonic() - started < longest.get(answer := Ping(PGconn.ping(where)), 0):
+        if answer is Ping.REJECT:
+            # If it falls silent after this, it has stopped.
+            longest.pop(Ping.NO_RESPONSE, None)
+        time.sleep(0.05)
 
 
 def _start(server: PostgresServer, port: int | None = None) -> None:

@@ -6,26 +6,38 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from orchestration.operations.build import BuildError, code_digest, dbt_environment, environment
 from warehouse.settings import settings
 
+MANIFEST = "manifest.{digest}.json"
+
 
 @cache
 def manifest_path() -> Path:
-    """Return the path of dbt's manifest, parsed anew after a change. Raises BuildError."""
+    """Return the path of the manifest of this code, which dbt makes once. Raises BuildError.
+
+    The one that dbt itself writes is of whatever code it ran last, and is not written in one step.
+    """
     target = settings().dbt_target
-    path, mark = target / "manifest.json", target / "manifest.digest"
-    digest = code_digest()
-    if not path.exists() or not mark.exists() or mark.read_text("utf-8") != digest:
+    path = target / MANIFEST.format(digest=code_digest())
+    if not path.exists():
         from dbt.cli.main import dbtRunner
 
         with environment(dbt_environment()):
             parsed = dbtRunner().invoke(["--quiet", "parse"])
         if not parsed.success:
             raise BuildError(f"dbt can't read its project: {parsed.exception}")
-        mark.write_text(digest, "utf-8")
+        with TemporaryDirectory(dir=target) as folder:
+            written = Path(folder, path.name)
+            parsed.result.write(str(written))
+            # In one step: another process may read or write it as well.
+            written.replace(path)
+        for other in target.glob(MANIFEST.format(digest="*")):
+            if other != path:
+                other.unlink(missing_ok=True)
     return path
 
 

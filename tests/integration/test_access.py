@@ -25,7 +25,7 @@ from orchestration.operations import build as builds
 from orchestration.operations.build import BuildError
 from orchestration.operations.export import export_row
 from tests.conftest import Server
-from tests.support.building import build_at, cold_dbt, land, warm_warehouse
+from tests.support.building import build_at, land, other_project, warm_warehouse
 from tests.support.lines import event, line, mixed_file, rows, value
 from tests.support.people import (
     API_OF_ACME,
@@ -1033,7 +1033,6 @@ def test_marts_keep_rights_and_policies_through_every_build(
     owner: psycopg.Connection,
     servers: Callable[[int], Server],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = rights_and_policies(owner)
     later = AS_OF + timedelta(hours=1)
@@ -1043,8 +1042,6 @@ def test_marts_keep_rights_and_policies_through_every_build(
 
     project = tmp_path / "dbt_project"
     shutil.copytree(builds.DBT_PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
-    monkeypatch.setattr(builds, "DBT_PROJECT", project)
-    monkeypatch.setattr("dbt.cli.main.dbtRunner", cold_dbt())
     marts = project / "models/marts"
     (marts / "clients/new_mart.sql").write_text(NEW_MART)
     (marts / "clients/silent_mart.sql").write_text(NEW_MART.replace("'access': 'client'", ""))
@@ -1058,7 +1055,7 @@ def test_marts_keep_rights_and_policies_through_every_build(
         text = (marts / file).read_text()
         assert old in text, file
         (marts / file).write_text(text.replace(old, new, 1))
-    with servers(18).environment(url_of(owner, "tim_transformer")):
+    with other_project(project), servers(18).environment(url_of(owner, "tim_transformer")):
         build_at(later, select="lead_sources restatements new_mart silent_mart")
 
     made = {"new_mart", "silent_mart"}

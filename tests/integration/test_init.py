@@ -13,12 +13,13 @@ import psycopg
 import pytest
 
 import warehouse.schema.tables
-from tests.conftest import WAREHOUSE, settings_of
+from tests.conftest import DEEP, WAREHOUSE, settings_of
 from tests.support.lines import rows, value
 from tests.support.processes import run, until
-from warehouse import embedded
+from warehouse import database, embedded
 from warehouse.schema import functions
 from warehouse.schema.migrate import Migrated, SchemaError, migrate
+from warehouse.settings import settings
 
 
 def test_init_a_second_time_has_nothing_to_do(warehouse):
@@ -132,3 +133,37 @@ def test_a_server_whose_files_were_removed_is_ended_when_they_are_made_anew(new_
         with pytest.raises(psycopg.OperationalError):
             old.execute("select")
     psycopg.connect(embedded.url()).close()
+
+
+@pytest.mark.parametrize(
+    "end", ["a backend is killed", "it is stopped", DEEP("its start is cut off")]
+)
+def test_who_connects_while_the_server_starts_or_ends_waits_for_it(
+    new_home: Path, end: str
+) -> None:
+    embedded.start()
+    with psycopg.connect(embedded.url(), autocommit=True) as old:
+        old.execute("create table long_to_recover as select generate_series(1, 3000000)")
+        if end == "a backend is killed":
+            os.kill(old.info.backend_pid, signal.SIGKILL)
+        elif end == "it is stopped":
+            embedded._pg_ctl(embedded._server(settings().cluster), "stop", "-m", "fast", "-W")
+        else:
+            os.kill(postmaster(), signal.SIGKILL)
+        with pytest.raises(psycopg.OperationalError):
+            until(lambda: old.execute("select pg_sleep(0.01)") and False)
+    if end == "its start is cut off":
+        before = postmaster()
+        starts = subprocess.Popen([*WAREHOUSE, "init"])
+        until(lambda: postmaster() != before)
+        starts.kill()
+        starts.wait()
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(embedded.url()).close()
+    with database.connect() as connection:
+        counted = "select count(*) from public.long_to_recover"
+        assert value(connection, counted) == 3_000_000
+
+
+def postmaster() -> int:
+    return int((settings().cluster / "postmaster.pid").read_text().split()[0])

@@ -23,6 +23,7 @@ from expectations.checks import run_checks
 from ingestion.contract import tracking_plan
 from ingestion.contract.envelope import event_shapes, event_union
 from orchestration.operations import build as builds
+from orchestration.operations import lineage
 from orchestration.operations.build import BuildError, BuildOptions, build, dbt_environment
 from orchestration.operations.export import ExportBlockedError, export_row
 from tests.conftest import DEEP, Server
@@ -30,7 +31,6 @@ from tests.reference.stats import Event, day_parts, marketing_row
 from tests.support.building import (
     MODELS,
     build_at,
-    cold_dbt,
     days,
     event,
     land,
@@ -38,6 +38,7 @@ from tests.support.building import (
     made_once,
     models_of_the_last_build,
     offsets,
+    other_project,
     rows_of_models,
     start_afresh,
     stats_row,
@@ -587,19 +588,37 @@ def small_project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def project(small_project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A copy of the dbt project that builds use, and a dbt that reads it anew each time."""
-    monkeypatch.setattr(builds, "DBT_PROJECT", small_project)
-    monkeypatch.setattr("dbt.cli.main.dbtRunner", cold_dbt())
-    yield small_project
-    # dbt recognises changed YAML by its time of change, which may be the same in two copies.
-    (settings().dbt_target / "partial_parse.msgpack").unlink(missing_ok=True)
+def project(small_project: Path) -> Iterator[Path]:
+    """That part of the dbt project, which builds use."""
+    with other_project(small_project):
+        yield small_project
 
 
 def edit(file: Path, old: str, new: str) -> None:
     text = file.read_text()
     assert old in text
     file.write_text(text.replace(old, new))
+
+
+def test_no_manifest_is_taken_for_that_of_other_code(
+    warehouse: psycopg.Connection, project: Path
+) -> None:
+    parsed = lineage.manifest()
+    path = lineage.manifest_path()
+    # As a run of dbt does, of any code; another process may read it in the middle.
+    (settings().dbt_target / "manifest.json").write_text("{")
+    forget_manifests()
+    assert lineage.manifest() == parsed
+    edit(project / "models/staging/stg_chat_events.sql", "from raw_events", "from raw_events ")
+    forget_manifests()
+    assert lineage.manifest()["nodes"].keys() == parsed["nodes"].keys()
+    assert lineage.manifest_path() != path
+    assert not path.exists(), "those of earlier code are no longer of use"
+
+
+def forget_manifests() -> None:
+    lineage.manifest.cache_clear()
+    lineage.manifest_path.cache_clear()
 
 
 def xmins(connection: psycopg.Connection, model: str) -> list[tuple[str]]:

@@ -25,8 +25,9 @@ from ingestion.load.ledger import Counts
 from ingestion.load.loader import load
 from ingestion.sources.files import open_source
 from orchestration.operations import build as builds
+from orchestration.operations import lineage
 from orchestration.operations.build import BuildOptions, BuildResult, build
-from orchestration.operations.lineage import with_ancestors
+from orchestration.operations.lineage import MANIFEST, with_ancestors
 from tests.conftest import TEMPLATE, Server
 from tests.reference.stats import DayParts, Event, MarketingRow
 from warehouse.schema.access import roles
@@ -227,8 +228,7 @@ def parsed_project(server: Server) -> Manifest:
             shutil.copyfile(target / as_json.name, as_json)
             path.write_bytes(parsed.result.to_msgpack(extended_mashumaro_encoder))
     target.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(as_json, target / as_json.name)
-    (target / "manifest.digest").write_text(builds.code_digest(), "utf-8")
+    shutil.copyfile(as_json, target / MANIFEST.format(digest=builds.code_digest()))
     manifest = Manifest.from_msgpack(path.read_bytes(), extended_mashumuro_decoder)
     manifest.build_flat_graph()
     return manifest
@@ -239,6 +239,28 @@ def cold_dbt() -> Callable[..., Any]:
     from dbt.cli import main
 
     return _cold[-1] if _cold else main.dbtRunner
+
+
+@contextmanager
+def other_project(folder: Path) -> Iterator[None]:
+    """Let builds use a copy of the dbt project, and a dbt that reads it anew each time."""
+    cached = (lineage.manifest_path, lineage.manifest)
+    target = settings().dbt_target
+    manifests = {path: path.read_bytes() for path in target.glob(MANIFEST.format(digest="*"))}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(builds, "DBT_PROJECT", folder)
+        patch.setattr("dbt.cli.main.dbtRunner", cold_dbt())
+        for function in cached:
+            function.cache_clear()
+        try:
+            yield
+        finally:
+            for function in cached:
+                function.cache_clear()
+            # dbt recognises changed YAML by its time of change, which two copies may share.
+            (target / "partial_parse.msgpack").unlink(missing_ok=True)
+            for path, content in manifests.items():
+                path.write_bytes(content)
 
 
 # What dbt leaves beside the rows of models: with it, a build of an empty warehouse needs no dbt.
